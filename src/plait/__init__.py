@@ -1,0 +1,114 @@
+"""plait runs many tasks in parallel and never loses track of them. This module re-exports the public names.
+
+    concurrency   run_with_concurrency, amap, map_, as_completed: a flat list of work
+    runner        ParallelRunner, get_independent_tasks: a phase of tasks
+    tasks         task, Graph, Node, shell: graphs in Python
+    runs          run, arun, start, current: running them
+    flow          load: workflow files
+    errors        the exception tree
+    testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
+    _core         the pure scheduler;  _engine  the only event loop;  executors  where code runs
+    observe       readers of events;   cli      the command line
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from plait._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from plait._core.outcome import Outcome as Outcome
+    from plait._core.outcome import RunResult as RunResult
+    from plait._core.policy import Retry as Retry
+    from plait._core.states import RunStatus as RunStatus
+    from plait._core.states import Status as Status
+    from plait._engine.run import Run as Run
+    from plait.concurrency import ConcurrencyResult as ConcurrencyResult
+    from plait.concurrency import amap as amap
+    from plait.concurrency import as_completed as as_completed
+    from plait.concurrency import map_ as map_
+    from plait.concurrency import run_with_concurrency as run_with_concurrency
+    from plait.errors import ChildFailed as ChildFailed
+    from plait.errors import CommandFailed as CommandFailed
+    from plait.errors import FlowError as FlowError
+    from plait.errors import GraphError as GraphError
+    from plait.errors import InvariantError as InvariantError
+    from plait.errors import JudgedFailed as JudgedFailed
+    from plait.errors import LimitError as LimitError
+    from plait.errors import MissingExtra as MissingExtra
+    from plait.errors import NotRun as NotRun
+    from plait.errors import PlaitError as PlaitError
+    from plait.errors import RunCancelled as RunCancelled
+    from plait.errors import RunFailed as RunFailed
+    from plait.errors import TaskCancelled as TaskCancelled
+    from plait.errors import TaskError as TaskError
+    from plait.errors import TaskTimedOut as TaskTimedOut
+    from plait.errors import UsageError as UsageError
+    from plait.executors.tokens import CancelToken as CancelToken
+    from plait.flow import load as load
+    from plait.observe.stream import RunEvent as RunEvent
+    from plait.runner import ParallelRunner as ParallelRunner
+    from plait.runner import get_independent_tasks as get_independent_tasks
+    from plait.runs import Context as Context
+    from plait.runs import arun as arun
+    from plait.runs import current as current
+    from plait.runs import run as run
+    from plait.runs import start as start
+    from plait.tasks import Graph as Graph
+    from plait.tasks import Node as Node
+    from plait.tasks import TaskFunction as TaskFunction
+    from plait.tasks import shell as shell
+    from plait.tasks import task as task
+
+# Where each name lives: read by `__getattr__`, so that `import plait` costs next to nothing.
+_HOMES = {
+    "plait._core.outcome": ("Outcome", "RunResult"),
+    "plait._core.policy": ("Retry",),
+    "plait._core.states": ("RunStatus", "Status"),
+    "plait._engine.run": ("Run",),
+    "plait.concurrency": ("ConcurrencyResult", "amap", "as_completed", "map_", "run_with_concurrency"),
+    "plait.errors": (
+        "ChildFailed",
+        "CommandFailed",
+        "FlowError",
+        "GraphError",
+        "InvariantError",
+        "JudgedFailed",
+        "LimitError",
+        "MissingExtra",
+        "NotRun",
+        "PlaitError",
+        "RunCancelled",
+        "RunFailed",
+        "TaskCancelled",
+        "TaskError",
+        "TaskTimedOut",
+        "UsageError",
+    ),
+    "plait.executors.tokens": ("CancelToken",),
+    "plait.flow": ("load",),
+    "plait.observe.stream": ("RunEvent",),
+    "plait.runner": ("ParallelRunner", "get_independent_tasks"),
+    "plait.runs": ("Context", "arun", "current", "run", "start"),
+    "plait.tasks": ("Graph", "Node", "TaskFunction", "shell", "task"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME_OF]
+
+logging.getLogger("plait").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'plait' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,39 @@
+"""What the scheduler asks of the engine. Starts are pulled (`Scheduler.take`), so they need no record."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+
+class Stop(StrEnum):
+    """Why an attempt is to be stopped."""
+
+    TIMEOUT = "timeout"  # its own clock ran out
+    DEADLINE = "deadline"  # its task's clock ran out
+    CANCEL = "cancel"  # the run, its group or the caller wants no more of it
+
+
+class Cancel(NamedTuple):
+    """End this attempt: the stop signal now, force after `grace` seconds."""
+
+    task: int
+    attempt: int
+    why: Stop
+    grace: float
+
+
+class Force(NamedTuple):
+    """Grace is over and the attempt goes on: end it by force, or answer `abandoned` if that cannot be done."""
+
+    task: int
+    attempt: int
+
+
+class Settle(NamedTuple):
+    """The task of a stream is final: deliver its outcome, then forget it."""
+
+    task: int
+
+
+Command: TypeAlias = Cancel | Force | Settle

@@ -1,0 +1,228 @@
+"""The facts that a scheduler is told, as records: a run's journal, in the order in which they were applied.
+
+On the hot path an event is a call of the scheduler's method of the same name; its record is made only when somebody
+keeps a journal. `replay` applies records to a new scheduler: the same moves follow, for everything that decides (time,
+chance, choices) is in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
+
+from plait._core.graph import Batch
+from plait._core.policy import OnFailure
+
+if TYPE_CHECKING:
+    from plait._core.scheduler import Scheduler
+
+
+class Added(NamedTuple):
+    """Tasks of the run itself came in."""
+
+    batch: Batch
+    now: float
+
+
+class Taken(NamedTuple):
+    """The next task was asked for; `task` is what was given (a slot taken, or a control's turn)."""
+
+    task: int
+    now: float
+
+
+class Began(NamedTuple):
+    """The code of an attempt began: its timeout runs from `now`."""
+
+    task: int
+    attempt: int
+    now: float
+
+
+class Returned(NamedTuple):
+    """An attempt ended with a value at `now`; `stopped`: the stop signal had reached its code."""
+
+    task: int
+    attempt: int
+    value: Any
+    now: float
+    stopped: bool = False
+
+
+class Raised(NamedTuple):
+    """An attempt ended with an error at `now`; `chance` in [0, 1) is the jitter of a pause; `value` may be kept."""
+
+    task: int
+    attempt: int
+    error: BaseException
+    now: float
+    chance: float = 0.0
+    stopped: bool = False
+    value: Any = None
+
+
+class Decided(NamedTuple):
+    """The `when` of a task was worked out."""
+
+    task: int
+    choice: bool
+    now: float
+
+
+class Undecidable(NamedTuple):
+    """The `when` of a task raised."""
+
+    task: int
+    error: BaseException
+    now: float
+
+
+class Grew(NamedTuple):
+    """A running task has children; with `vacant` the batch's rows wait for `Fed`."""
+
+    parent: int
+    batch: Batch
+    now: float
+    vacant: bool = False
+
+
+class Fed(NamedTuple):
+    """A stream has one more task."""
+
+    parent: int
+    now: float
+
+
+class Forgot(NamedTuple):
+    """The outcome of a stream's task was delivered; its row is free."""
+
+    task: int
+
+
+class Closed(NamedTuple):
+    """A stream has no more tasks."""
+
+    parent: int
+    now: float
+
+
+class Asked(NamedTuple):
+    """An attempt waits for a person's input: its slot is free."""
+
+    task: int
+    attempt: int
+    now: float
+
+
+class Answered(NamedTuple):
+    """The input came."""
+
+    task: int
+    now: float
+
+
+class Abandoned(NamedTuple):
+    """A stopped attempt cannot be ended by force: its slot stays taken, its task is final."""
+
+    task: int
+    attempt: int
+    now: float
+
+
+class Halted(NamedTuple):
+    """The run is to end: `mode` says what becomes of running work."""
+
+    mode: OnFailure
+    now: float
+
+
+class Paused(NamedTuple):
+    """Nothing new starts until `Unpaused`."""
+
+    now: float
+
+
+class Unpaused(NamedTuple):
+    """Starts go on."""
+
+    now: float
+
+
+class Ticked(NamedTuple):
+    """Time alone: whatever was due by `now`."""
+
+    now: float
+
+
+Event: TypeAlias = (
+    Added
+    | Taken
+    | Began
+    | Returned
+    | Raised
+    | Decided
+    | Undecidable
+    | Grew
+    | Fed
+    | Forgot
+    | Closed
+    | Asked
+    | Answered
+    | Abandoned
+    | Halted
+    | Paused
+    | Unpaused
+    | Ticked
+)
+
+
+def apply(scheduler: Scheduler, event: Event) -> None:
+    """Tells `scheduler` one recorded fact."""
+    match event:
+        case Added(batch, now):
+            scheduler.added(batch, now)
+        case Taken(task, now):
+            taken = scheduler.take(now)
+            assert taken == task, f"the journal took {task}, the replay {taken}"
+        case Began(task, attempt, now):
+            scheduler.began(task, attempt, now)
+        case Returned(task, attempt, value, now, stopped):
+            scheduler.returned(task, attempt, value, now, stopped)
+        case Raised(task, attempt, error, now, chance, stopped, value):
+            scheduler.raised(task, attempt, error, now, chance, stopped, value)
+        case Decided(task, choice, now):
+            scheduler.decided(task, choice, now)
+        case Undecidable(task, error, now):
+            scheduler.undecidable(task, error, now)
+        case Grew(parent, batch, now, vacant):
+            scheduler.grew(parent, batch, now, vacant)
+        case Fed(parent, now):
+            scheduler.fed(parent, now)
+        case Forgot(task):
+            scheduler.forgot(task)
+        case Closed(parent, now):
+            scheduler.closed(parent, now)
+        case Asked(task, attempt, now):
+            scheduler.asked(task, attempt, now)
+        case Answered(task, now):
+            scheduler.answered(task, now)
+        case Abandoned(task, attempt, now):
+            scheduler.abandoned(task, attempt, now)
+        case Halted(mode, now):
+            scheduler.halted(mode, now)
+        case Paused(now):
+            scheduler.paused(now)
+        case Unpaused(now):
+            scheduler.unpaused(now)
+        case Ticked(now):
+            scheduler.ticked(now)
+        case _:
+            assert_never(event)
+
+
+def replay(scheduler: Scheduler, events: Iterable[Event]) -> Scheduler:
+    """`scheduler`, after it was told every recorded fact in order."""
+    for event in events:
+        apply(scheduler, event)
+    return scheduler
+

@@ -1,0 +1,38 @@
+"""Limits other than the run's own: objects that are asked, taken and given back, and that keep who waits for them."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+
+class Parked(NamedTuple):
+    """A ready task that met a full limit. Its place in the order (`level`, `stamp`) stays what it was."""
+
+    level: int
+    stamp: int
+    task: int
+
+
+class Limit:
+    """At most `capacity` tasks at once. Tasks that find it full are parked here and woken by its own release."""
+
+    __slots__ = ("abandoned", "capacity", "name", "parked", "used")
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.used = 0
+        self.abandoned = 0  # of `used`: attempts given up that may still run
+        self.parked: list[Parked] = []
+
+    @property
+    def full(self) -> bool:
+        return self.used >= self.capacity
+
+    def park(self, waiter: Parked) -> None:
+        heappush(self.parked, waiter)
+
+    def next_parked(self) -> Parked | None:
+        """The first in order of those parked, taken out; None if nobody waits."""
+        return heappop(self.parked) if self.parked else None

@@ -1,0 +1,310 @@
+"""Policies: frozen values that say how a task is to be run, and the checks that refuse impossible ones.
+
+One vocabulary serves Python, YAML and FlowScript. A policy is made once per decorator, file entry or call and shared
+by every task that has it; what the scheduler asks on its hot path is worked out here, at that time (`odd`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from plait.errors import LimitError, PlaitError, UsageError
+
+# What makes a task other than plain: the scheduler's fast path serves tasks for which none of these is set.
+LIMITED = 1  # belongs to a group with a limit of its own
+TIMED = 2  # has a timeout: its end is compared with it
+CHILD = 4  # was grown by another task
+CONTROL = 8  # holds no slot: it decides, grows or joins
+HELD = 16  # a cancel, timer or earlier attempt is on record
+WATCHED = 32  # join other than all_success, or a deadline
+
+
+class Join(StrEnum):
+    """When a task may start, seen from the final statuses of its needs."""
+
+    ALL_SUCCESS = "all_success"
+    ALL_DONE = "all_done"
+    ONE_SUCCESS = "one_success"
+    ONE_FAILED = "one_failed"
+    NONE_FAILED = "none_failed"
+
+
+class OnFailure(StrEnum):
+    """What the first failure that counts does to the rest of its run or group."""
+
+    FAIL_FAST = "fail_fast"  # cancels the rest
+    FINISH = "finish"  # starts nothing new, lets running work end
+    CONTINUE = "continue"  # only dependents become upstream_failed
+
+
+PRIORITIES: dict[str, int] = {"high": 3, "normal": 2, "low": 1}
+
+Exceptions: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
+
+
+def seconds(name: str, value: object) -> float:
+    """`value` as positive finite seconds: a number, or text such as `"30s"`, `"5m"`, `"1.5h"`, `"2d"`, `"250ms"`.
+
+    Raises:
+        LimitError: for anything else, zero included, naming `name`.
+    """
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        if found is None:
+            raise LimitError(f'{name} must be seconds or text such as "30s" or "5m", not {value!r}')
+        value = float(found[1]) * _UNITS[found[2]]
+    return positive(name, value)
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def positive(name: str, value: object) -> float:
+    """`value` as a positive finite number; refuses booleans, text, NaN and infinity by name."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST or math.isnan(value):
+        raise LimitError(f"{name} must be a positive finite number, not {value!r}")
+    return float(value)
+
+
+_LONGEST = 1e12
+"""Seconds, some 30,000 years: with more, adding a small pause to a clock is lost in a float's rounding."""
+
+
+def count(name: str, value: object, *, least: int = 1) -> int:
+    """`value` as a whole number of at least `least`; refuses booleans, fractions, text, NaN and infinity by name."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise LimitError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return value
+
+
+def limit(name: str, value: object) -> int | None:
+    """A limit: a whole number of at least 1, or None for none."""
+    return None if value is None else count(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often, how soon and for which errors another attempt follows a failed one.
+
+    `attempts` counts the first try. `delay`, `max_delay` are seconds. `on` and `not_on` are exception classes; by
+    default any `Exception` is tried again, never `SystemExit`, `KeyboardInterrupt` or errors that cannot end differently.
+    """
+
+    attempts: int = 1
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 60.0
+    jitter: bool = True
+    on: tuple[type[BaseException], ...] = (Exception,)
+    not_on: tuple[type[BaseException], ...] = ()
+
+    def wanted(self, attempt: int, error: BaseException) -> bool:
+        """Does another attempt follow attempt number `attempt` (1-based), which ended with `error`?"""
+        if attempt >= self.attempts or not isinstance(error, self.on) or isinstance(error, self.not_on):
+            return False
+        return not isinstance(error, PlaitError) or error.retryable
+
+    def pause(self, attempt: int, chance: float) -> float:
+        """Seconds to wait after failed attempt number `attempt` (1-based), for `chance` in [0, 1): full jitter.
+
+        `chance * min(max_delay, delay * backoff ** (attempt - 1))`, after Brooker, "Exponential Backoff And Jitter"
+        (AWS Architecture Blog, 2015); without jitter the cap itself. Asked only when another attempt will follow.
+        """
+        # 60 doublings pass any cap; without the bound a float overflows near attempt 1,100.
+        cap = min(self.max_delay, self.delay * self.backoff ** min(attempt - 1, 60))
+        return chance * cap if self.jitter else cap
+
+
+NO_RETRY = Retry()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one task is to be run. Times are seconds. Every field but the last has its entry in the docs' table."""
+
+    priority: int = 2
+    retry: Retry = NO_RETRY
+    timeout: float | None = None  # one attempt, from the start of its code
+    deadline: float | None = None  # from ready to the end of the last attempt
+    grace: float = 5.0  # between the stop signal and force, or giving it up
+    join: Join = Join.ALL_SUCCESS
+    uninterruptible: bool = False
+    critical: bool = False
+    allow_failure: bool = False
+    on_failure: OnFailure | None = None  # of the tasks that this one grows; None: the enclosing scope's
+    max_concurrency: int | None = None  # of the tasks that this one grows, at any depth
+    odd: int = field(init=False, default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        odd = TIMED if self.timeout is not None else 0
+        if self.join is not Join.ALL_SUCCESS or self.deadline is not None:
+            odd |= WATCHED
+        object.__setattr__(self, "odd", odd)
+
+
+PLAIN = Policy()
+
+
+def policy(base: Policy = PLAIN, /, **options: Any) -> Policy:
+    """`base` with `options` in the public vocabulary (`retries=2`, `timeout="5m"`, `priority="high"`, ...) applied.
+
+    Raises:
+        LimitError: for a value that cannot be one, by option name.
+        UsageError: for an option that does not exist, with the nearest name.
+    """
+    if "retries" in options and "retry" in options:
+        raise UsageError("retries and retry say the same: give one of them")
+    changes: dict[str, Any] = {}
+    for name, value in options.items():
+        check = _OPTIONS.get(name)
+        if check is None:
+            raise UsageError(f"unknown option {name!r}{nearest(name, _OPTIONS)}")
+        changes["retry" if name == "retries" else name] = check(name, value)
+    return replace(base, **changes) if changes else base
+
+
+def option_names() -> frozenset[str]:
+    """The names that `policy` takes."""
+    return frozenset(_OPTIONS)
+
+
+def nearest(name: str, known: object, *, quoted: bool = True) -> str:
+    """`'. Did you mean 'x'?'` where some of `known` is like `name`, else nothing."""
+    from difflib import get_close_matches  # only on the way to an error
+
+    found = get_close_matches(name, [str(each) for each in known], n=1)  # type: ignore[attr-defined]
+    return f". Did you mean {found[0]!r}?" if found else ""
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise LimitError(f"{name} must be true or false, not {value!r}")
+    return value
+
+
+def _priority(name: str, value: object) -> int:
+    if isinstance(value, str) and value in PRIORITIES:
+        return PRIORITIES[value]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise LimitError(f"{name} must be high, normal, low or a whole number, not {value!r}")
+    return value
+
+
+def _choice(kind: type[Join] | type[OnFailure]) -> Callable[[str, object], StrEnum]:
+    def check(name: str, value: object) -> StrEnum:
+        try:
+            return kind(value)  # type: ignore[arg-type]
+        except ValueError:
+            raise LimitError(f"{name} must be one of {', '.join(kind)}, not {value!r}") from None
+
+    return check
+
+
+def _maybe_seconds(name: str, value: object) -> float | None:
+    return None if value is None else seconds(name, value)
+
+
+def _retries(name: str, value: object) -> Retry:
+    return Retry(attempts=1 + count(name, value, least=0))
+
+
+def _exceptions(name: str, value: object) -> tuple[type[BaseException], ...]:
+    kinds = value if isinstance(value, tuple) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise LimitError(f"{name} must be an exception class or a tuple of them, not {value!r}")
+    return kinds
+
+
+def _pause(name: str, value: object) -> float:
+    # Zero is a wish here (try again at once), unlike everywhere else.
+    return 0.0 if value == 0 and not isinstance(value, (bool, str)) else seconds(name, value)
+
+
+def _factor(name: str, value: object) -> float:
+    factor = positive(name, value)
+    if factor < 1:
+        raise LimitError(f"{name} must be at least 1, not {value!r}")
+    return factor
+
+
+_RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
+    "attempts": count,
+    "delay": _pause,
+    "backoff": _factor,
+    "max_delay": _pause,
+    "jitter": _flag,
+    "on": _exceptions,
+    "not_on": _exceptions,
+}
+
+
+def _retry(name: str, value: object) -> Retry:
+    if isinstance(value, Retry):
+        return value
+    if not isinstance(value, Mapping):
+        raise LimitError(f"{name} must be a mapping such as {{'attempts': 3, 'delay': 1}}, not {value!r}")
+    settings: dict[str, Any] = {}
+    for key, setting in value.items():
+        check = _RETRY_OPTIONS.get(key)
+        if check is None:
+            raise UsageError(f"unknown option {key!r} in {name}{nearest(str(key), _RETRY_OPTIONS)}")
+        settings[key] = check(f"{name}.{key}", setting)
+    if "attempts" not in settings:
+        raise UsageError(f"{name} needs attempts: the number of tries, the first one included")
+    return Retry(**settings)
+
+
+_OPTIONS: dict[str, Callable[[str, object], Any]] = {
+    "priority": _priority,
+    "retries": _retries,
+    "retry": _retry,
+    "timeout": _maybe_seconds,
+    "deadline": _maybe_seconds,
+    "grace": seconds,
+    "join": _choice(Join),
+    "uninterruptible": _flag,
+    "critical": _flag,
+    "allow_failure": _flag,
+    "on_failure": _choice(OnFailure),
+    "max_concurrency": limit,
+}
+
+assert set(_OPTIONS) - {"retries"} == {each.name for each in fields(Policy) if each.init}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for a whole run: slots (None: no limit), what a failure does, the deadline in seconds from its start."""
+
+    max_concurrency: int | None = None
+    on_failure: OnFailure = OnFailure.CONTINUE
+    deadline: float | None = None
+    grace: float = 5.0
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        max_concurrency: object = None,
+        on_failure: object = OnFailure.CONTINUE,
+        deadline: object = None,
+        grace: object = 5.0,
+    ) -> Rules:
+        """Rules from a caller's options, checked.
+
+        Raises:
+            LimitError: for a value that cannot be one, by option name.
+        """
+        return cls(
+            max_concurrency=limit("max_concurrency", max_concurrency),
+            on_failure=_choice(OnFailure)("on_failure", on_failure),  # type: ignore[arg-type]
+            deadline=_maybe_seconds("deadline", deadline),
+            grace=seconds("grace", grace),
+        )

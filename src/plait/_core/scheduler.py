@@ -1,0 +1,906 @@
+"""Decides what may run next, once, for every front door: facts with their time go in, commands come out.
+
+The scheduler reads no clock and rolls no dice: `now` and `chance` are arguments, so the same calls lead to the same
+state, in a real run, in a simulation and in a replay. A start is pulled with `take`; everything else that the engine has
+to do stands in `commands` and `turns` after a call. Nothing here scans what is finished.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from plait._core.commands import Cancel, Command, Force, Settle, Stop
+from plait._core.graph import Batch
+from plait._core.limits import Limit
+from plait._core.policy import CHILD, CONTROL, HELD, LIMITED, NO_RETRY, TIMED, WATCHED, Join, OnFailure, Rules
+from plait._core.ready import ReadyQueue
+from plait._core.states import (
+    CANCELLED,
+    FAILED,
+    FINAL,
+    PENDING,
+    READY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    TIMED_OUT,
+    UPSTREAM_FAILED,
+    WAITING,
+    RunStatus,
+)
+from plait._core.table import NONE, Table, Try
+from plait._core.timers import RUN, Due, Timers
+from plait.errors import ChildFailed, TaskError, TaskTimedOut
+
+if TYPE_CHECKING:
+    from plait._core.events import Event
+
+FORCE_PATIENCE_S = 5.0
+"""An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
+
+# What a task with a join, or with a skipped need, has seen of its needs.
+_GOOD, _BAD, _SKIP = 1, 2, 4
+
+
+class Turn(Enum):
+    """What the engine is to work out for a task, without a slot."""
+
+    DECIDE = auto()  # its `when`: answer with `decided`
+    GROW = auto()  # a control's children: answer with `grew`, or `raised`
+    JOIN = auto()  # its value, now that all children are final: answer with `returned`, or `raised`
+
+
+class Family:
+    """The children of a running task: it is their join and stays running, without a slot, until `left` is 0."""
+
+    __slots__ = ("failed", "halted", "joining", "left", "limits", "open", "parent", "rows", "stream", "verdict")
+
+    def __init__(self, parent: int, limits: tuple[Limit, ...]) -> None:
+        self.parent = parent
+        self.rows: list[range] = []
+        self.left = 0
+        self.stream = False  # its rows are fed, delivered and used again
+        self.open = False  # more may be fed
+        self.joining = False
+        self.limits = limits
+        self.failed = NONE  # the first child whose failure counts
+        self.halted: OnFailure | None = None
+        self.verdict = PENDING  # the parent's state once all are final, where that is decided
+
+
+class Scheduler:
+    """One run's decisions. Every method named like an event of `_core.events` tells it that fact."""
+
+    def __init__(self, rules: Rules, now: float, *, record_moves: bool = False, journal: list[Event] | None = None) -> None:
+        self.table = Table()
+        if record_moves:
+            self.table.moves = []
+        self.rules = rules
+        self.journal = journal
+        self.commands: list[Command] = []
+        self.turns: deque[tuple[Turn, int]] = deque()
+        self.unfinished = 0
+        self.used = 0
+        self.first_cause = NONE  # the first in time that failed by itself and counts
+        self.degraded = False
+        self.halt_reason: str | None = None  # "failure", "deadline", "stuck" or "cancel"
+        self._slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
+        self._open = True
+        self._paused = False
+        self._mode: OnFailure | None = None  # of the halt
+        self._queue = ReadyQueue()
+        self._timers = Timers()
+        self._families: dict[int, Family] = {}
+        self._limits: dict[int, tuple[Limit, ...]] = {}  # by first row of a batch
+        self._undecided: set[int] = set()
+        self._deciding: set[int] = set()
+        self._seen: dict[int, int] = {}
+        self._stopping: dict[int, Stop] = {}
+        self._abandoned: set[int] = set()
+        self._answered: set[int] = set()
+        self._ran: dict[int, float] = {}  # seconds of code before an answer
+        self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
+        if rules.deadline is not None:
+            self._timers.arm(Due.RUN_DEADLINE, RUN, now + rules.deadline)
+
+    # -- what the engine asks
+
+    @property
+    def finished(self) -> bool:
+        """True once every task is final."""
+        return not self.unfinished
+
+    @property
+    def startable(self) -> bool:
+        """May `take` give a task now? True is a guess (limits of groups may refuse), False is certain."""
+        return self._open and self.used < self._slots and self._queue.size > 0
+
+    @property
+    def idle(self) -> int:
+        """Slots that nothing holds."""
+        return self._slots - self.used
+
+    def children(self, parent: int) -> range:
+        """The rows of the first batch that `parent` grew."""
+        return self._families[parent].rows[0]
+
+    def next_wake(self) -> float | None:
+        """When time alone changes something: call `ticked` then. None: never."""
+        return self._timers.next()
+
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+        if self.unfinished:
+            if self._paused:
+                return RunStatus.PAUSED
+            only_waiting = self.unfinished == self.table.status.count(WAITING)
+            return RunStatus.WAITING if only_waiting else RunStatus.RUNNING
+        if self.halt_reason == "cancel":
+            return RunStatus.CANCELLED
+        failed = self.first_cause != NONE or self.halt_reason is not None
+        return RunStatus.FAILED if failed else RunStatus.SUCCEEDED
+
+    def take(self, now: float) -> int:
+        """The next task, `running` from here and holding a slot; NONE if none may start."""
+        if not self._open or self.used >= self._slots:
+            if self._abandoned:
+                self._watch_for_stuck(now)
+            return NONE
+        table, queue = self.table, self._queue
+        while True:
+            task = queue.pop()
+            if task < 0:
+                return NONE
+            odd = table.odd[task]
+            if table.status[task] != READY:  # it ended while it stood in the queue
+                self._wake_another()
+            elif not odd & LIMITED or self._admit(task, now):
+                break
+        queue.came_from = None
+        self.used += 1
+        table.move(task, RUNNING, now)
+        if odd & HELD:
+            self._start_again(task, now)
+        if self.journal is not None:
+            from plait._core.events import Taken
+
+            self.journal.append(Taken(task, now))
+        return task
+
+    # -- facts about attempts
+
+    def began(self, task: int, attempt: int, now: float) -> None:
+        """The code of an attempt began: its timeout runs from `now`."""
+        if self.journal is not None:
+            from plait._core.events import Began
+
+            self.journal.append(Began(task, attempt, now))
+        table = self.table
+        if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stopping:
+            return
+        table.begin(task, now)
+        if table.odd[task] & TIMED:
+            self._arm_timeout(task)
+
+    def returned(self, task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
+        """An attempt ended with a value; `stopped` says that the stop signal had reached its code before."""
+        if self.journal is not None:
+            from plait._core.events import Returned
+
+            self.journal.append(Returned(task, attempt, value, now, stopped))
+        table = self.table
+        if table.odd[task]:
+            self._ended(task, attempt, value, None, now, 0.0, stopped)
+            self._drain(now)
+            return
+        if table.status[task] != RUNNING:
+            return  # a duplicate
+        self.used -= 1
+        table.values[task] = value
+        table.move(task, SUCCEEDED, now)
+        self.unfinished -= 1
+        users = table.users
+        if users and (row := users[task]):
+            left, odd = table.left, table.odd
+            for user in row:
+                if odd[user] & WATCHED:
+                    self._need_final(user, SUCCEEDED, False, now)
+                    continue
+                number = left[user] - 1
+                left[user] = number
+                if not number:
+                    self._met(user, now)
+            if self._work:
+                self._drain(now)
+
+    def raised(
+        self, task: int, attempt: int, error: BaseException, now: float, chance: float = 0.0, stopped: bool = False, value: Any = None
+    ) -> None:
+        """An attempt ended with an error; `chance` in [0, 1) is the jitter of a pause, `value` is kept beside it."""
+        if self.journal is not None:
+            from plait._core.events import Raised
+
+            self.journal.append(Raised(task, attempt, error, now, chance, stopped, value))
+        self._ended(task, attempt, value, error, now, chance, stopped)
+        self._drain(now)
+
+    def abandoned(self, task: int, attempt: int, now: float) -> None:
+        """A stopped attempt cannot be ended: its task is final and its last try, its slot stays taken until it ends."""
+        if self.journal is not None:
+            from plait._core.events import Abandoned
+
+            self.journal.append(Abandoned(task, attempt, now))
+        if self.table.status[task] == RUNNING and attempt == self.table.attempts(task):
+            self._abandon(task, now)
+        self._drain(now)
+
+    def asked(self, task: int, attempt: int, now: float) -> None:
+        """An attempt waits for a person's input: its slot is free, its timeout stands still."""
+        if self.journal is not None:
+            from plait._core.events import Asked
+
+            self.journal.append(Asked(task, attempt, now))
+        table = self.table
+        if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stopping:
+            return
+        table.odd[task] |= HELD
+        table.numbers[task] = attempt
+        self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]
+        self._timers.disarm(Due.TIMEOUT, task)
+        self._release(task)
+        table.move(task, WAITING, now)
+        if self._mode is not None or self._ending(task):
+            self._drop(task, CANCELLED, now)
+            self._drain(now)
+
+    def answered(self, task: int, now: float) -> None:
+        """The input came: the attempt goes on as soon as a slot is free."""
+        if self.journal is not None:
+            from plait._core.events import Answered
+
+            self.journal.append(Answered(task, now))
+        if self.table.status[task] == WAITING:
+            self._answered.add(task)
+            self.table.move(task, READY, now)
+            self._queue.push(task, -self.table.policies[task].priority)
+
+    # -- facts about the graph
+
+    def added(self, batch: Batch, now: float) -> None:
+        """Tasks of the run itself: those without needs get ready."""
+        if self.journal is not None:
+            from plait._core.events import Added
+
+            self.journal.append(Added(batch, now))
+        self.unfinished += batch.size
+        self._enter(self.table.add(batch, NONE, 0), batch, now)
+        self._drain(now)
+
+    def decided(self, task: int, choice: bool, now: float) -> None:
+        """The `when` of a task was worked out: it gets ready, or is skipped."""
+        if self.journal is not None:
+            from plait._core.events import Decided
+
+            self.journal.append(Decided(task, choice, now))
+        if task in self._deciding and self.table.status[task] == PENDING:
+            self._deciding.discard(task)
+            if choice:
+                self._met(task, now)
+            else:
+                self._close(task, SKIPPED, now)
+            self._drain(now)
+
+    def undecidable(self, task: int, error: BaseException, now: float) -> None:
+        """The `when` of a task raised: the task failed."""
+        if self.journal is not None:
+            from plait._core.events import Undecidable
+
+            self.journal.append(Undecidable(task, error, now))
+        if task in self._deciding and self.table.status[task] == PENDING:
+            self._deciding.discard(task)
+            self.table.errors[task] = error
+            self._close(task, FAILED, now)
+            self._drain(now)
+
+    def grew(self, parent: int, batch: Batch, now: float, vacant: bool = False) -> None:
+        """A running task has children: it gives its slot back and is final when they are.
+
+        With `vacant` the rows of `batch` hold no tasks yet: each `fed` puts one there, until `closed`.
+        """
+        if self.journal is not None:
+            from plait._core.events import Grew
+
+            self.journal.append(Grew(parent, batch, now, vacant))
+        table = self.table
+        if table.status[parent] != RUNNING:
+            return
+        if parent in self._stopping:
+            self._ended(parent, table.attempts(parent), None, None, now, 0.0, True)
+            self._drain(now)
+            return
+        if not table.odd[parent] & CONTROL:
+            self._release(parent)
+            table.odd[parent] |= CONTROL
+        if table.odd[parent] & TIMED:
+            self._arm_timeout(parent)
+        family = self._families.get(parent)
+        if family is None:
+            family = self._families[parent] = Family(parent, self._limits_within(parent))
+        rows = table.add(batch, parent, LIMITED if family.limits else 0)
+        family.rows.append(rows)
+        if family.limits and rows:
+            self._limits[rows.start] = family.limits
+        if vacant:
+            family.stream = family.open = True
+            for task in reversed(rows):
+                table.vacate(task)
+        else:
+            family.left += batch.size
+            self.unfinished += batch.size
+            self._enter(rows, batch, now)
+            self._check_family(family, now)
+        self._drain(now)
+
+    def fed(self, parent: int, now: float) -> int:
+        """A stream has one more task: the row that it got, NONE if the stream is over or no row is vacant."""
+        if self.journal is not None:
+            from plait._core.events import Fed
+
+            self.journal.append(Fed(parent, now))
+        family = self._families.get(parent)
+        if family is None or not family.open or self._mode is not None:
+            return NONE
+        task = self.table.occupy()
+        if task != NONE:
+            family.left += 1
+            self.unfinished += 1
+            self._met(task, now)
+        return task
+
+    def forgot(self, task: int) -> None:
+        """The outcome of a stream's task was delivered: its row may serve another."""
+        if self.journal is not None:
+            from plait._core.events import Forgot
+
+            self.journal.append(Forgot(task))
+        if task in self._abandoned:
+            return  # its slot is still taken and its end still to come: this row is not used again
+        self.table.vacate(task)
+
+    def closed(self, parent: int, now: float) -> None:
+        """A stream has no more tasks."""
+        if self.journal is not None:
+            from plait._core.events import Closed
+
+            self.journal.append(Closed(parent, now))
+        family = self._families.get(parent)
+        if family is not None and family.open:
+            family.open = False
+            self._check_family(family, now)
+            self._drain(now)
+
+    # -- facts about the run
+
+    def halted(self, mode: OnFailure, now: float) -> None:
+        """The caller ends the run: `fail_fast` stops running work too, `finish` lets it end."""
+        if self.journal is not None:
+            from plait._core.events import Halted
+
+            self.journal.append(Halted(mode, now))
+        if self.unfinished:
+            self._halt_run(mode, "cancel", now)
+            self._drain(now)
+
+    def paused(self, now: float) -> None:
+        """Nothing new starts until `unpaused`; running tasks finish."""
+        if self.journal is not None:
+            from plait._core.events import Paused
+
+            self.journal.append(Paused(now))
+        self._paused = True
+        self._open = False
+
+    def unpaused(self, now: float) -> None:
+        """Starts go on."""
+        if self.journal is not None:
+            from plait._core.events import Unpaused
+
+            self.journal.append(Unpaused(now))
+        self._paused = False
+        self._open = self._mode is None
+
+    def ticked(self, now: float) -> None:
+        """Time alone: draws the consequences of every timer that was due by `now`, in order."""
+        if self.journal is not None:
+            from plait._core.events import Ticked
+
+            self.journal.append(Ticked(now))
+        while (due := self._timers.pop_due(now)) is not None:
+            kind, task = due
+            match kind:
+                case Due.RUN_DEADLINE:
+                    self._halt_run(OnFailure.FAIL_FAST, "deadline", now)
+                case Due.STUCK:
+                    self._halt_run(OnFailure.FAIL_FAST, "stuck", now)
+                case Due.TIMEOUT:
+                    self._stop(task, Stop.TIMEOUT, now)
+                case Due.DEADLINE:
+                    self._pass_deadline(task, now)
+                case Due.FORCE:
+                    self.commands.append(Force(task, self.table.attempts(task)))
+                    self._timers.arm(Due.GIVE_UP, task, now + FORCE_PATIENCE_S)
+                case Due.GIVE_UP:
+                    self._abandon(task, now)
+                case Due.RETRY:
+                    self.table.move(task, READY, now)
+                    self._queue.push(task, -self.table.policies[task].priority)
+            self._drain(now)
+
+    # -- tasks enter
+
+    def _enter(self, rows: range, batch: Batch, now: float) -> None:
+        """New rows: those without needs get ready; none does where their run or group is ending."""
+        parent = self.table.parent(rows.start) if rows else NONE
+        if self._mode is not None or (parent != NONE and self._ending(parent)):
+            self._swept(rows, now)
+            return
+        self._undecided.update(rows.start + place for place in batch.conditional)
+        plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
+        if plain and batch.policy.deadline is None:
+            self.table.make_ready(rows, now)
+            self._queue.extend(rows, -batch.policy.priority)
+            return
+        left = self.table.left
+        for task in rows:
+            if not left[task]:
+                self._met(task, now)
+
+    def _met(self, task: int, now: float) -> None:
+        """All needs of a pending task are as its join wants them: it gets ready, unless something is to be decided first."""
+        table = self.table
+        if table.status[task] != PENDING:
+            return
+        if self._seen and self._seen.pop(task, 0) & _SKIP and table.policies[task].join is Join.ALL_SUCCESS:
+            self._close(task, SKIPPED, now)
+            return
+        if self._undecided and task in self._undecided:
+            self._undecided.discard(task)
+            self._deciding.add(task)
+            self.turns.append((Turn.DECIDE, task))
+        if self._deciding and task in self._deciding:
+            return
+        table.move(task, READY, now)
+        policy = table.policies[task]
+        odd = table.odd[task]
+        if odd & WATCHED and policy.deadline is not None:
+            self._timers.arm(Due.DEADLINE, task, now + policy.deadline)
+        if odd & CONTROL:
+            table.move(task, RUNNING, now)
+            if odd & TIMED:
+                self._arm_timeout(task)
+            self.turns.append((Turn.GROW, task))
+        else:
+            self._queue.push(task, -policy.priority)
+
+    def _need_final(self, task: int, state: int, allowed: bool, now: float) -> None:
+        """One need of `task` is final in `state`; `allowed`: it failed, and was allowed to."""
+        table = self.table
+        table.left[task] -= 1
+        if table.status[task] != PENDING:
+            return
+        join = table.policies[task].join
+        failed = state not in (SUCCEEDED, SKIPPED)
+        bad = failed and not allowed
+        seen = self._seen.get(task, 0)
+        if state == SKIPPED:
+            seen |= _SKIP
+        elif failed:
+            seen |= _BAD if bad else 0
+        else:
+            seen |= _GOOD
+        met = not table.left[task]
+        match join:
+            case Join.ALL_SUCCESS | Join.NONE_FAILED:
+                # A skip is decided only when no failure can come any more: final states must not depend on timing (W12).
+                verdict = UPSTREAM_FAILED if bad else PENDING
+            case Join.ALL_DONE:
+                verdict = PENDING
+            case Join.ONE_SUCCESS:
+                met, none = state == SUCCEEDED, met and not seen & _GOOD
+                verdict = (UPSTREAM_FAILED if seen & _BAD else SKIPPED) if none else PENDING
+            case Join.ONE_FAILED:
+                met, none = failed, met and not failed
+                verdict = SKIPPED if none else PENDING
+        if verdict != PENDING:
+            self._seen.pop(task, None)
+            self._close(task, verdict, now)
+        elif met:
+            self._seen[task] = seen
+            self._met(task, now)
+            if table.status[task] != PENDING:
+                self._seen.pop(task, None)
+        else:
+            self._seen[task] = seen
+
+    # -- limits of groups
+
+    def _limits_within(self, parent: int) -> tuple[Limit, ...]:
+        """What counts the leaf work of the children of `parent`: its own limit and those of every group around it."""
+        around = self._limits.get(self.table.first_row(parent), ())
+        capacity = self.table.policies[parent].max_concurrency
+        return around if capacity is None else (*around, Limit(self.table.key(parent), capacity))
+
+    def _admit(self, task: int, now: float) -> bool:
+        """Takes every limit of `task`; where one is full, parks the task there and takes none."""
+        queue = self._queue
+        limits = self._limits[self.table.first_row(task)]
+        for limit in limits:
+            if limit.full:
+                limit.park(queue.place_of(task, -self.table.policies[task].priority))
+                if limit.abandoned:
+                    self._watch_for_stuck(now, limit)
+                self._wake_another(unless=limit)
+                return False
+        for limit in limits:
+            limit.used += 1
+        return True
+
+    def _wake_another(self, unless: Limit | None = None) -> None:
+        """The task taken last from the queue did not use the room for which a limit woke it: wakes the next one there."""
+        woken = self._queue.came_from
+        self._queue.came_from = None
+        if woken is not None and woken[1] is not unless:
+            self._wake(woken[1])
+
+    def _wake(self, limit: Limit) -> None:
+        """Sends the first task parked at `limit` that is still ready back to its place in the queue."""
+        while not limit.full and (place := limit.next_parked()) is not None:
+            if self.table.status[place.task] == READY:
+                self._queue.come_back(place, limit)
+                return
+
+    def _release(self, task: int) -> None:
+        """Gives back the slot of `task` and what it took of every limit."""
+        self.used -= 1
+        if self.table.odd[task] & LIMITED:
+            for limit in self._limits[self.table.first_row(task)]:
+                limit.used -= 1
+                self._wake(limit)
+
+    # -- attempts end
+
+    def _start_again(self, task: int, now: float) -> None:
+        """A task that was given before is taken: as another attempt, or going on after its answer."""
+        table = self.table
+        if task in self._answered:
+            self._answered.discard(task)
+            if table.odd[task] & TIMED:
+                self._arm_timeout(task)
+        elif task in table.numbers:
+            table.numbers[task] += 1
+            self._ran.pop(task, None)
+
+    def _arm_timeout(self, task: int) -> None:
+        self._timers.arm(Due.TIMEOUT, task, self._due(task))
+
+    def _due(self, task: int) -> float:
+        """When the timeout of the running attempt passes."""
+        timeout = self.table.policies[task].timeout
+        assert timeout is not None
+        return self.table.started_at[task] + timeout - self._ran.get(task, 0.0)
+
+    def _ended(
+        self, task: int, attempt: int, value: Any, error: BaseException | None, now: float, chance: float, stopped: bool
+    ) -> None:
+        table = self.table
+        if attempt != table.attempts(task):
+            return  # of an earlier attempt
+        if task in self._abandoned:
+            self._end_of_abandoned(task)
+            return
+        if table.status[task] != RUNNING:
+            return  # a duplicate
+        odd = table.odd[task]
+        if not odd & CONTROL:
+            self._release(task)
+        if odd & (TIMED | HELD):
+            self._timers.disarm(Due.TIMEOUT, task)
+            self._timers.disarm(Due.FORCE, task)
+            self._timers.disarm(Due.GIVE_UP, task)
+        why = self._stopping.pop(task, None)
+        table.values[task] = value
+        state, late = self._verdict(task, error, now, stopped, why)
+        if state == SUCCEEDED:
+            self._close(task, SUCCEEDED, now)
+            return
+        if state == TIMED_OUT:
+            error = self._timeout_error(task, late)
+        if state != CANCELLED and not odd & CONTROL and not late and self._try_again(task, attempt, state, error, now, chance):
+            return
+        if error is not None:
+            table.errors[task] = error
+        self._close(task, state, now)
+
+    def _verdict(self, task: int, error: BaseException | None, now: float, stopped: bool, why: Stop | None) -> tuple[int, bool]:
+        """The state in which an attempt ended, and whether its task's deadline had passed.
+
+        Cancel beats timeout beats failure; a completion before the stop reached it is kept, unless its time was up.
+        """
+        if why is Stop.CANCEL and (stopped or error is not None):
+            return CANCELLED, False
+        policy = self.table.policies[task]
+        over = stopped or error is not None
+        if policy.deadline is not None and (now > self.table.ready_at[task] + policy.deadline or (why is Stop.DEADLINE and over)):
+            return TIMED_OUT, True
+        if policy.timeout is not None and (now > self._due(task) or (why is Stop.TIMEOUT and over)):
+            return TIMED_OUT, False
+        return (SUCCEEDED if error is None else FAILED), False
+
+    def _timeout_error(self, task: int, deadline: bool) -> TaskTimedOut:
+        policy = self.table.policies[task]
+        kind, length = ("deadline", policy.deadline) if deadline else ("timeout", policy.timeout)
+        return TaskTimedOut(f"task {self.table.key(task)!r} passed its {kind} of {length:g} s")
+
+    def _try_again(self, task: int, attempt: int, state: int, error: BaseException | None, now: float, chance: float) -> bool:
+        """Puts a failed attempt's task between two attempts, if its policy wants another one and its run goes on."""
+        table = self.table
+        retry = table.policies[task].retry
+        if retry is NO_RETRY or error is None or not retry.wanted(attempt, error) or self._mode is not None or self._ending(task):
+            return False
+        table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
+        table.values[task] = None
+        table.numbers[task] = attempt
+        table.odd[task] |= HELD
+        table.move(task, RETRYING, now)
+        self._timers.arm(Due.RETRY, task, now + retry.pause(attempt, chance))
+        return True
+
+    # -- stopping
+
+    def _stop(self, task: int, why: Stop, now: float) -> None:
+        """Ends the running `task`: an attempt by command, one that grew by ending its children."""
+        table = self.table
+        if table.status[task] != RUNNING or task in self._stopping:
+            return
+        if table.odd[task] & CONTROL:
+            late = why is Stop.DEADLINE
+            if why is not Stop.CANCEL:
+                table.errors[task] = self._timeout_error(task, late)
+            self._end_family(task, CANCELLED if why is Stop.CANCEL else TIMED_OUT, now)
+            return
+        self._stopping[task] = why
+        table.odd[task] |= HELD
+        self._timers.disarm(Due.TIMEOUT, task)
+        grace = table.policies[task].grace
+        self.commands.append(Cancel(task, table.attempts(task), why, grace))
+        self._timers.arm(Due.FORCE, task, now + grace)
+
+    def _pass_deadline(self, task: int, now: float) -> None:
+        state = self.table.status[task]
+        if state == RUNNING:
+            self._stop(task, Stop.DEADLINE, now)
+        elif state in (READY, RETRYING, WAITING):
+            self.table.errors[task] = self._timeout_error(task, deadline=True)
+            self._drop(task, TIMED_OUT, now)
+
+    def _drop(self, task: int, state: int, now: float) -> None:
+        """Makes a task final that holds no slot; code that waits for an answer is told to stop."""
+        if self.table.status[task] == WAITING:
+            why = Stop.CANCEL if state == CANCELLED else Stop.DEADLINE
+            self.commands.append(Cancel(task, self.table.attempts(task), why, self.table.policies[task].grace))
+        self._close(task, state, now)
+
+    def _abandon(self, task: int, now: float) -> None:
+        why = self._stopping.pop(task, None)
+        if why is None:
+            return
+        table = self.table
+        self._abandoned.add(task)
+        table.unenforced.add(task)
+        if table.odd[task] & LIMITED:
+            for limit in self._limits[table.first_row(task)]:
+                limit.abandoned += 1
+        if why is Stop.CANCEL:
+            self._close(task, CANCELLED, now)
+        else:
+            table.errors[task] = self._timeout_error(task, why is Stop.DEADLINE)
+            self._close(task, TIMED_OUT, now)
+
+    def _end_of_abandoned(self, task: int) -> None:
+        """An attempt that was given up ended after all: its slot is free again."""
+        self._abandoned.discard(task)
+        if self.table.odd[task] & LIMITED:
+            for limit in self._limits[self.table.first_row(task)]:
+                limit.abandoned -= 1
+        self._release(task)
+        self._timers.disarm(Due.STUCK, RUN)
+
+    def _watch_for_stuck(self, now: float, limit: Limit | None = None) -> None:
+        """Where only abandoned attempts hold what a ready task needs, the run ends unless that changes within `grace`."""
+        held, given_up = (self.used, len(self._abandoned)) if limit is None else (limit.used, limit.abandoned)
+        waits = limit is not None or self._queue.size > 0
+        if self._mode is None and waits and given_up >= held and not self._timers.armed(Due.STUCK, RUN):
+            self._timers.arm(Due.STUCK, RUN, now + self.rules.grace)
+
+    def _ending(self, task: int) -> bool:
+        """Is some group around `task`, or grown by it, ending?"""
+        while task != NONE:
+            family = self._families.get(task)
+            if family is not None and family.halted is not None:
+                return True
+            task = self.table.parent(task) if self.table.odd[task] & CHILD else NONE
+        return False
+
+    def _halt_run(self, mode: OnFailure, reason: str, now: float) -> None:
+        """Ends the run: what has not started never will; with `fail_fast` what runs is stopped. May be made stricter."""
+        if self._mode is mode or self._mode is OnFailure.FAIL_FAST:
+            return
+        if self.halt_reason is None:
+            self.halt_reason = reason
+        self._mode = mode
+        self._open = False
+        self._timers.disarm(Due.RUN_DEADLINE, RUN)
+        self._timers.disarm(Due.STUCK, RUN)
+        self.unfinished -= self.table.sweep(now)
+        for family in self._families.values():
+            family.left = sum(map(self.table.alive, family.rows))
+            family.open = False
+        self._stop_all([range(self.table.size)], mode, now)
+        for family in list(self._families.values()):
+            family.halted = mode
+            self._check_family(family, now)
+
+    def _stop_all(self, rows: Iterable[range], mode: OnFailure, now: float) -> None:
+        """Ends what is between attempts or waiting in `rows` and, with `fail_fast`, what runs there and may be stopped."""
+        table = self.table
+        for part in rows:
+            for state in (RETRYING, WAITING):
+                for task in table.within(state, part):
+                    self._drop(task, CANCELLED, now)
+            for task in table.within(RUNNING, part):
+                if table.odd[task] & CONTROL:
+                    if task not in self._families:
+                        self._close(task, CANCELLED, now)  # its turn to grow never comes
+                elif mode is OnFailure.FAIL_FAST and not table.policies[task].uninterruptible:
+                    self._stop(task, Stop.CANCEL, now)
+
+    def _end_family(self, parent: int, verdict: int, now: float) -> None:
+        """Stops every task below `parent`, which ends in `verdict` once they are final."""
+        family = self._families.get(parent)
+        if family is None:
+            self._close(parent, verdict, now)
+            return
+        if family.verdict == PENDING:
+            family.verdict = verdict
+        self._halt_family(family, OnFailure.FAIL_FAST, now)
+
+    def _halt_family(self, family: Family, mode: OnFailure, now: float) -> None:
+        """Ends a group and the groups within it, as `_halt_run` ends a run."""
+        table = self.table
+        stack = [family]
+        while stack:
+            family = stack.pop()
+            if family.halted is mode or family.halted is OnFailure.FAIL_FAST:
+                continue
+            family.halted = mode
+            family.open = False
+            for rows in family.rows:
+                self._swept(rows, now)
+            inner = [self._families[task] for rows in family.rows for task in table.within(RUNNING, rows) if task in self._families]
+            self._stop_all(family.rows, mode, now)
+            stack.extend(inner)
+            self._check_family(family, now)
+
+    def _swept(self, rows: range, now: float) -> None:
+        """What has not started in `rows` never will."""
+        changed = self.table.sweep(now, rows)
+        self.unfinished -= changed
+        if changed and self.table.odd[rows.start] & CHILD:
+            self._families[self.table.parent(rows.start)].left -= changed
+
+    # -- tasks are final
+
+    def _close(self, task: int, state: int, now: float) -> None:
+        """Makes `task` final. What follows from it is drawn by `_drain`."""
+        table = self.table
+        table.move(task, state, now)
+        self.unfinished -= 1
+        odd = table.odd[task]
+        if odd & CHILD:
+            self._families[table.parent(task)].left -= 1
+        if odd & (HELD | WATCHED | TIMED):
+            for kind in (Due.DEADLINE, Due.TIMEOUT, Due.RETRY, Due.FORCE, Due.GIVE_UP):
+                self._timers.disarm(kind, task)
+            self._ran.pop(task, None)
+        self._work.append(task)
+
+    def _drain(self, now: float) -> None:
+        """Draws the consequences of every task that got final, without recursion: a chain may be long."""
+        work = self._work
+        table = self.table
+        while work:
+            task = work.popleft()
+            state = table.status[task]
+            allowed = False
+            if state in (FAILED, TIMED_OUT):
+                allowed = table.policies[task].allow_failure
+                self._count_failure(task, now)
+            if table.users and (row := table.users[task]):
+                for user in row:
+                    if state == SUCCEEDED and not table.odd[user] & WATCHED:
+                        table.left[user] -= 1
+                        if not table.left[user]:
+                            self._met(user, now)
+                    else:
+                        self._need_final(user, state, allowed, now)
+            if table.odd[task] & CHILD:
+                family = self._families[table.parent(task)]
+                if family.stream:
+                    self.commands.append(Settle(task))
+                self._check_family(family, now)
+
+    def _check_family(self, family: Family, now: float) -> None:
+        """Once all children are final, their parent is: as was decided, failed with its child, or by joining them."""
+        parent = family.parent
+        if family.left or family.open or self.table.status[parent] != RUNNING:
+            return
+        if family.verdict != PENDING:
+            self._close(parent, family.verdict, now)
+        elif family.failed != NONE:
+            cause = self.table.errors.get(family.failed)
+            failure = ChildFailed(f"task {self.table.key(family.failed)!r} failed: {describe(cause)}")
+            failure.__cause__ = cause
+            self.table.errors[parent] = failure
+            self._close(parent, FAILED, now)
+        elif family.halted is not None and any(map(self.table.cut_short, family.rows)):
+            self._close(parent, CANCELLED, now)
+        elif not family.joining:
+            family.joining = True
+            self.turns.append((Turn.JOIN, parent))
+
+    def _count_failure(self, task: int, now: float) -> None:
+        """A task failed: ends the scope that its failure ends, and remembers the first cause."""
+        table = self.table
+        policy = table.policies[task]
+        if policy.allow_failure and not policy.critical:
+            self.degraded = True
+            return
+        scope: Family | None = None
+        tolerated = False
+        at = task
+        while table.odd[at] & CHILD:
+            family = self._families[table.parent(at)]
+            if at == task and family.failed == NONE:
+                family.failed = task
+            around = table.policies[family.parent]
+            if scope is None and (around.on_failure is not None or around.allow_failure):
+                scope = family
+            tolerated = tolerated or around.allow_failure
+            at = family.parent
+        if self.first_cause == NONE and (policy.critical or not tolerated):
+            self.first_cause = task
+        if policy.critical:
+            self._halt_run(OnFailure.FAIL_FAST, "failure", now)
+        elif scope is None:
+            if self.rules.on_failure is not OnFailure.CONTINUE:
+                self._halt_run(self.rules.on_failure, "failure", now)
+        else:
+            mode = table.policies[scope.parent].on_failure or self.rules.on_failure
+            if mode is not OnFailure.CONTINUE:
+                self._halt_family(scope, mode, now)
+
+
+def describe(error: BaseException | None) -> str:
+    """`ValueError: boom`, in one line, for the texts of other errors."""
+    if error is None:
+        return "no reason was given"
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    if isinstance(error, TaskError):
+        return text
+    return f"{name}: {text}" if text else name

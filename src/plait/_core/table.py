@@ -1,0 +1,288 @@
+"""The state of every task of a run, in columns. Only this module touches them; the scheduler asks and tells.
+
+A task is a row, a small integer. What plain tasks lack (errors, later attempts, stops) sits in dicts by row.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from plait._core.graph import Batch
+from plait._core.policy import CHILD, CONTROL, HELD, Policy
+from plait._core.states import (
+    CANCELLED,
+    FINAL,
+    LAW,
+    NOT_STARTED,
+    PENDING,
+    READY,
+    RETRYING,
+    RUNNING,
+    STATUSES,
+    WAITING,
+    WIDTH,
+)
+from plait.errors import InvariantError
+
+NEVER = -1.0
+"""In a column of times: it did not happen."""
+
+NONE = -1
+"""No task."""
+
+VACANT = 12
+"""A row without a task; no state, so no move leads here and none leads on."""
+
+_SWEEP = bytes(NOT_STARTED if state in (PENDING, READY) else state for state in range(256))
+
+
+class Move(NamedTuple):
+    """One task moved from one state to another at `at` (the run's clock); `attempt` is the latest one, 0 before any."""
+
+    task: int
+    old: int
+    new: int
+    at: float
+    attempt: int
+
+
+class Try(NamedTuple):
+    """One attempt as it ended: number from 1, state, error, times on the run's clock."""
+
+    number: int
+    state: int
+    error: BaseException | None
+    started_at: float
+    ended_at: float
+
+
+class Table:
+    """Columns of one length, `size` rows; rows are added in batches and never move."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.status = bytearray()
+        self.odd = bytearray()
+        self.left: list[int] = []  # needs that are not final
+        self.users: list[list[int] | None] = []
+        self.policies: list[Policy] = []
+        self.values: list[Any] = []
+        self.ready_at: array[float] = array("d")
+        self.started_at: array[float] = array("d")  # of the latest attempt
+        self.ended_at: array[float] = array("d")
+        self.errors: dict[int, BaseException] = {}
+        self.numbers: dict[int, int] = {}  # attempts, where there was more than one
+        self.history: dict[int, list[Try]] = {}  # the tries before the last
+        self.unenforced: set[int] = set()  # final, though the attempt may still run
+        self.parents: dict[int, int] = {}  # by first row of a batch
+        self.moves: list[Move] | None = None
+        """A list if somebody reads it; every move is appended."""
+        self._firsts: list[int] = []
+        self._batches: list[Batch] = []
+        self._vacant: list[int] = []
+
+    # -- rows come
+
+    def add(self, batch: Batch, parent: int, extra: int) -> range:
+        """Rows for the tasks of `batch`, all pending; `extra` is or-ed into what makes them odd."""
+        first, size = self.size, batch.size
+        if not size:
+            return range(first, first)  # a batch is known by its first row: an empty one has none
+        self.size += size
+        self._firsts.append(first)
+        self._batches.append(batch)
+        if parent >= 0:
+            self.parents[first] = parent
+            extra |= CHILD
+        self.status.extend(bytes(size))
+        policies = batch.policies
+        if policies is None:
+            self.odd.extend(bytes((batch.policy.odd | extra,)) * size)
+            self.policies.extend([batch.policy] * size)
+        else:
+            self.odd.extend(bytes([each.odd | extra for each in policies]))
+            self.policies.extend(policies)
+        for place in batch.controls:
+            self.odd[first + place] |= CONTROL
+        self.values.extend([None] * size)
+        blank = array("d", (NEVER,)) * size
+        self.ready_at.extend(blank)
+        self.started_at.extend(blank)
+        self.ended_at.extend(blank)
+        self._add_needs(batch, first)
+        return range(first, first + size)
+
+    def _add_needs(self, batch: Batch, first: int) -> None:
+        needs = batch.needs
+        if needs is None:
+            self.left.extend([0] * batch.size)
+            if self.users:
+                self.users.extend([None] * batch.size)
+            return
+        self.left.extend(map(len, needs))
+        users = self.users
+        users.extend([None] * (self.size - len(users)))
+        for place, row in enumerate(needs, first):
+            for need in row:
+                at = first + need
+                known = users[at]
+                if known is None:
+                    users[at] = [place]
+                else:
+                    known.append(place)
+
+    def users_of(self, task: int) -> list[int] | tuple[()]:
+        """Rows that need `task`; empty where nobody does."""
+        return (self.users[task] or ()) if self.users else ()
+
+    # -- rows come again: an endless stream keeps only what is in flight
+
+    def vacate(self, task: int) -> None:
+        """Empties a row: nobody's, or that of a final task of a stream whose outcome was delivered."""
+        self.values[task] = None
+        self.errors.pop(task, None)
+        self.history.pop(task, None)
+        self.numbers.pop(task, None)
+        self.unenforced.discard(task)
+        self.status[task] = VACANT
+        self._vacant.append(task)
+
+    def occupy(self) -> int:
+        """A vacant row for a new task, pending; NONE if there is none."""
+        if not self._vacant:
+            return NONE
+        task = self._vacant.pop()
+        self.status[task] = PENDING
+        self.odd[task] &= ~HELD
+        self.started_at[task] = self.ended_at[task] = NEVER
+        return task
+
+    # -- states
+
+    def move(self, task: int, new: int, now: float) -> None:
+        """Puts `task` into state `new`.
+
+        Raises:
+            InvariantError: where the law of moves does not allow it.
+        """
+        old = self.status[task]
+        if not LAW[old * WIDTH + new]:
+            raise InvariantError(f"move {STATUSES[old]} -> {STATUSES[new]} is not allowed: {self.story(task)}")
+        self.status[task] = new
+        if new == READY:
+            self.ready_at[task] = now
+        elif new == RUNNING:
+            self.started_at[task] = now
+        elif new >= FINAL:
+            self.ended_at[task] = now
+        if self.moves is not None:
+            self.moves.append(Move(task, old, new, now, self.attempts(task)))
+
+    def begin(self, task: int, now: float) -> None:
+        """The code of the latest attempt began at `now`: its clock runs from here."""
+        self.started_at[task] = now
+
+    def make_ready(self, rows: range, now: float) -> None:
+        """Moves pending `rows` to ready, at memory speed when nobody reads the moves."""
+        if self.moves is not None:
+            for task in rows:
+                self.move(task, READY, now)
+            return
+        self.status[rows.start : rows.stop] = bytes((READY,)) * len(rows)
+        self.ready_at[rows.start : rows.stop] = array("d", (now,)) * len(rows)
+
+    def sweep(self, now: float, rows: range | None = None) -> int:
+        """Makes every task (of `rows`) that is pending or ready `not_started`, unless an attempt had begun before.
+
+        Returns how many tasks became final. The statuses change at memory speed when nobody reads the moves.
+        """
+        rows = range(self.size) if rows is None else rows
+        started = [t for t in self.numbers if t in rows and self.status[t] in (PENDING, READY)]
+        for task in started:  # between attempts, or answered: it had started
+            self.move(task, CANCELLED, now)
+        part = self.status[rows.start : rows.stop]
+        changed = part.count(PENDING) + part.count(READY)
+        if not changed:
+            return len(started)
+        if self.moves is None:
+            self.status[rows.start : rows.stop] = part.translate(_SWEEP)
+        else:
+            for task, state in enumerate(part, rows.start):
+                if state <= READY:
+                    self.move(task, NOT_STARTED, now)
+        return changed + len(started)
+
+    def within(self, state: int, rows: range | None = None) -> Iterator[int]:
+        """The tasks (of `rows`) that are in `state` when reached, found at memory speed."""
+        rows = range(self.size) if rows is None else rows
+        task = self.status.find(state, rows.start, rows.stop)
+        while task >= 0:
+            yield task
+            task = self.status.find(state, task + 1, rows.stop)
+
+    def alive(self, rows: range) -> int:
+        """How many of `rows` are not final."""
+        part = self.status[rows.start : rows.stop]
+        return sum(part.count(state) for state in (PENDING, READY, RUNNING, RETRYING, WAITING))
+
+    def cut_short(self, rows: range) -> bool:
+        """Did some task of `rows` end because its run or group did?"""
+        part = self.status[rows.start : rows.stop]
+        return NOT_STARTED in part or CANCELLED in part
+
+    # -- what is read
+
+    def attempts(self, task: int) -> int:
+        """How many attempts have started."""
+        return self.numbers.get(task) or (1 if self.started_at[task] != NEVER else 0)
+
+    def batch_of(self, task: int) -> tuple[Batch, int]:
+        """The batch that `task` came in, and its place there."""
+        at = bisect_right(self._firsts, task) - 1
+        return self._batches[at], task - self._firsts[at]
+
+    def parent(self, task: int) -> int:
+        """The task that grew `task`; -1 for one of the run's own."""
+        return self.parents.get(self._firsts[bisect_right(self._firsts, task) - 1], -1)
+
+    def call(self, task: int) -> Any:
+        """What is to be done: opaque here."""
+        batch, place = self.batch_of(task)
+        return batch.calls[place]
+
+    def first_row(self, task: int) -> int:
+        """The row of the first task of the batch that `task` came in."""
+        return self._firsts[bisect_right(self._firsts, task) - 1]
+
+    def key(self, task: int) -> str:
+        """The path of `task`: `digest/parse[3]`."""
+        parts: list[str] = []
+        while True:
+            batch, place = self.batch_of(task)
+            key: str = batch.keys[place]
+            parts.append(key)
+            task = self.parent(task)
+            if task < 0:
+                return "".join(reversed(parts))
+            if not key.startswith("["):
+                parts.append("/")
+
+    def find(self, key: str) -> int:
+        """The row of the task with that path; -1 if there is none. Linear: for people's questions."""
+        return next((task for task in range(self.size) if self.key(task) == key), -1)
+
+    def story(self, task: int) -> str:
+        """What is known of a task, in one line, for the report of a bug."""
+        tried = "".join(f", attempt {t.number} {STATUSES[t.state]}" for t in self.history.get(task, ()))
+        return (
+            f"task {self.key(task)!r} is {STATUSES[self.status[task]]}, {self.attempts(task)} attempts{tried}, "
+            f"{self.left[task]} needs left, ready {self.ready_at[task]:.6f}, started {self.started_at[task]:.6f}, "
+            f"ended {self.ended_at[task]:.6f}"
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many tasks are in each state that occurs, by name."""
+        return {str(name): number for state, name in enumerate(STATUSES) if (number := self.status.count(state))}

@@ -1,0 +1,63 @@
+"""What time alone will change: one heap, at most one timer of a kind per task, stale ones dropped when met."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from heapq import heapify, heappop, heappush
+
+RUN = -1
+"""Stands in a task's place for the run itself."""
+
+
+class Due(IntEnum):
+    """What is due; at one moment the lower number comes first."""
+
+    RUN_DEADLINE = 0
+    DEADLINE = 1
+    TIMEOUT = 2
+    FORCE = 3  # a stopped attempt did not end within its grace
+    GIVE_UP = 4  # nor by force: abandon it
+    RETRY = 5
+    STUCK = 6  # only abandoned attempts hold what ready tasks need
+
+
+class Timers:
+    """Times by task and kind. Arming again replaces; disarming is free: the heap is swept when mostly stale."""
+
+    __slots__ = ("_armed", "_heap")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, int]] = []
+        self._armed: dict[tuple[int, int], float] = {}
+
+    def arm(self, kind: Due, task: int, at: float) -> None:
+        self._armed[kind, task] = at
+        heappush(self._heap, (at, kind, task))
+        if len(self._heap) > 64 + 2 * len(self._armed):
+            self._heap = [(when, what, whose) for (what, whose), when in self._armed.items()]
+            heapify(self._heap)
+
+    def disarm(self, kind: Due, task: int) -> None:
+        self._armed.pop((kind, task), None)
+
+    def armed(self, kind: Due, task: int) -> bool:
+        return (kind, task) in self._armed
+
+    def next(self) -> float | None:
+        """When the earliest timer is due; None if there is none."""
+        heap = self._heap
+        while heap and self._armed.get((heap[0][1], heap[0][2])) != heap[0][0]:
+            heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop_due(self, now: float) -> tuple[Due, int] | None:
+        """The earliest timer that is due at `now`, taken out; None if none is."""
+        at = self.next()
+        if at is None or at > now:
+            return None
+        _, kind, task = heappop(self._heap)
+        del self._armed[kind, task]
+        return Due(kind), task
+
+    def __len__(self) -> int:
+        return len(self._armed)

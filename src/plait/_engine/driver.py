@@ -1,0 +1,413 @@
+"""Carries out what the scheduler decides, on one event loop, and tells it everything that happens.
+
+Nothing here decides what may run. Reports of executors, calls of the owner and the one timer become facts; the commands
+and turns that follow are carried out at once, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from importlib import import_module
+from typing import Any, assert_never
+
+from plait._core.commands import Cancel, Force, Settle
+from plait._core.graph import Batch
+from plait._core.outcome import RunResult
+from plait._core.policy import TIMED, OnFailure, Rules
+from plait._core.scheduler import Scheduler, Turn
+from plait._core.table import Move, Table
+from plait._engine.work import Growth, Work
+from plait.errors import UsageError
+from plait.executors.base import Asked, Attempt, Beat, Begun, Ended, Executor, Output, Progress, Report, Spent, awaited
+
+log = logging.getLogger("plait")
+
+EXECUTORS = {
+    "async": ("plait.executors.async_", "AsyncExecutor"),
+    "thread": ("plait.executors.threads", "ThreadExecutor"),
+    "shell": ("plait.executors.shell", "ShellExecutor"),
+}
+"""By name, imported when a run first needs one."""
+
+
+class Driver:
+    """One run on one loop. Made and used in the loop's thread only; `Run` is the thread-safe handle around it."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        rules: Rules,
+        *,
+        name: str = "run",
+        value: Callable[[RunResult], Any] | None = None,
+        on_settled: Callable[[int], None] | None = None,
+        executors: dict[str, Callable[[Driver], Executor]] | None = None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        # A loop with a clock of its own (a virtual one) says so; else the loop's time is this function behind a method.
+        self.clock: Callable[[], float] = getattr(self.loop, "plait_clock", time.monotonic)
+        self.context: Context = copy_context()
+        self.id = os.urandom(4).hex()
+        self.name = name
+        self.now = self.clock()
+        self.started_at = self.now
+        self.wall_offset = time.time() - self.now
+        self.done: asyncio.Future[RunResult] = self.loop.create_future()
+        self.interrupted = False
+        self._batch = batch
+        self._rules = rules
+        self._value = value
+        self._on_settled = on_settled
+        self._factories = executors or {}
+        self._executors: dict[str, Executor] = {}
+        self._attempts: dict[int, Attempt] = {}
+        self._joins: dict[int, Callable[[Table, range], Any]] = {}
+        self._readers: list[Callable[[Driver, Move | None], None]] = []
+        self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._dice = random.Random()
+        self.scheduler = Scheduler(rules, self.now)
+        self.table = self.scheduler.table
+        register = getattr(self.loop, "plait_register", None)
+        if register is not None:
+            register(self)
+
+    # -- the run
+
+    def start(self) -> None:
+        """Starts whatever may start. An empty run is over at once."""
+        if not self.done.done():
+            self.scheduler.added(self._batch, self._tell_now())
+            self._follow()
+            self.more()
+
+    def read(self, reader: Callable[[Driver, Move | None], None]) -> None:
+        """Has every move from now on shown to `reader`, and None at the end; what it raises is logged."""
+        self._readers.append(reader)
+        if self.table.moves is None:
+            self.table.moves = []
+
+    def listen(self, listener: Callable[[Driver, int, Output | Progress], None]) -> None:
+        """Has output and progress of tasks shown to `listener`; what it raises is logged."""
+        self._listeners.append(listener)
+
+    def cancel(self, mode: OnFailure = OnFailure.FAIL_FAST) -> None:
+        """Ends the run: see `OnFailure`."""
+        if not self.done.done():
+            self._tell_now()
+            self.scheduler.halted(mode, self.now)
+            self._follow()
+            self.more()
+
+    def pause(self) -> None:
+        """Nothing new starts until `resume`; running tasks finish."""
+        if not self.done.done():
+            self.scheduler.paused(self._tell_now())
+            self._follow()
+
+    def resume(self) -> None:
+        """Starts go on."""
+        if not self.done.done():
+            self.scheduler.unpaused(self._tell_now())
+            self.more()
+
+    def feed(self, parent: int) -> int:
+        """Adds one task to a stream; its row, or NONE. Its call must be there before `more` is called."""
+        return self.scheduler.fed(parent, self._tell_now())
+
+    def close_stream(self, parent: int) -> None:
+        """No more tasks for a stream."""
+        if not self.done.done():
+            self.scheduler.closed(parent, self._tell_now())
+            self._follow()
+            self.more()
+
+    @property
+    def outside(self) -> bool:
+        """Is something at work in a thread or a process, which a virtual clock cannot hurry?"""
+        if self._factories:
+            return False
+        return any(attempt.executor != "async" and attempt.task not in self.table.unenforced for attempt in self._attempts.values())
+
+    def result(self) -> RunResult:
+        """The outcomes as they stand."""
+        return RunResult(
+            self.table,
+            status=self.scheduler.status(),
+            run_id=self.id,
+            name=self.name,
+            wall_offset=self.wall_offset,
+            first_cause=self.scheduler.first_cause,
+            degraded=self.scheduler.degraded,
+            halt_reason=self.scheduler.halt_reason,
+            wall_s=self.now - self.started_at,
+            slots=self._rules.max_concurrency,
+            value=self._value,
+        )
+
+    # -- what executors tell (the Sink)
+
+    def pull(self) -> Attempt | None:
+        """The next attempt for `async`, if any may start now; those of other executors are started on the way."""
+        scheduler = self.scheduler
+        while not self.done.done():
+            if scheduler.turns:
+                self._take_turns()
+            now = self.now = self.clock()
+            task = scheduler.take(now)
+            if task < 0:
+                if scheduler.turns:
+                    continue
+                self.breathe()
+                return None
+            table = self.table
+            batch, place = table.batch_of(task)
+            work: Work = batch.calls  # type: ignore[assignment]
+            number = table.attempts(task)
+            try:
+                executor, body, args, kwargs = work.call(place, table, task - place)
+            except Exception as error:
+                self._raised(task, number, error, now)
+                self._follow()
+                continue
+            attempt = Attempt(self, task, number, body, args, kwargs, bool(table.odd[task] & TIMED), executor)
+            self._attempts[task] = attempt
+            if work.checks:
+                attempt.work = work
+            if executor == "async":
+                return attempt
+            self._executor(executor).start(attempt)
+            if scheduler.commands or not scheduler.unfinished or table.moves:
+                self._follow()
+        return None
+
+    def more(self) -> None:
+        """Starts whatever may start now."""
+        attempt = self.pull()
+        if attempt is not None:
+            self._executor("async").start(attempt)
+
+    def breathe(self) -> None:
+        """Sees to the one timer, before the loop gets a turn."""
+        at = self.scheduler.next_wake()
+        if at is None or self.done.done() or (self._timer_at is not None and self._timer_at <= at):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.loop.call_later(max(0.0, at - self.clock()), self._tick)
+
+    def returned(self, attempt: Attempt, value: Any) -> None:
+        """`Ended(now, value)` without the record: what most attempts report."""
+        now = self.now = self.clock()
+        task = attempt.task
+        if attempt.work is not None:
+            self._checked(attempt, Ended(now, value))
+        else:
+            if self._attempts.get(task) is attempt:
+                del self._attempts[task]
+            self.scheduler.returned(task, attempt.number, value, now)
+        scheduler = self.scheduler
+        if scheduler.commands or not scheduler.unfinished or self.table.moves:
+            self._follow()
+
+    def report(self, attempt: Attempt, report: Report) -> None:
+        """Takes one report."""
+        self._tell_now()
+        match report:
+            case Begun(at):
+                if not attempt.begun:
+                    attempt.begun = True
+                    self.scheduler.began(attempt.task, attempt.number, at)
+                    self.breathe()
+            case Ended():
+                self._checked(attempt, report)
+            case Output() | Progress():
+                for listener in self._listeners:
+                    self._guarded(listener, attempt.task, report)
+            case Asked():
+                self.scheduler.asked(attempt.task, attempt.number, self.now)
+            case Beat() | Spent():
+                pass  # nothing measures idleness or spending yet
+            case _:
+                assert_never(report)
+        self._follow()
+
+    def environment(self, attempt: Attempt) -> dict[str, str]:
+        """What a command of this attempt sees of its run."""
+        key = self.table.key(attempt.task)
+        return {
+            "PLAIT_RUN": self.id,
+            "PLAIT_TASK": key,
+            "PLAIT_ATTEMPT": str(attempt.number),
+            "PLAIT_KEY": f"{self.id}/{key}/1",
+        }
+
+    # -- how facts are told
+
+    def _tell_now(self) -> float:
+        self.now = self.clock()
+        return self.now
+
+    def _checked(self, attempt: Attempt, ended: Ended) -> None:
+        """An attempt ended: what it returned may go on as an awaitable, be judged failed, or grow."""
+        if self._attempts.get(attempt.task) is not attempt:
+            return  # reported before
+        task, number, value, error = attempt.task, attempt.number, ended.value, ended.error
+        if error is None and not ended.stopped:
+            if attempt.executor == "thread" and hasattr(value, "__await__") and not isinstance(value, type):
+                attempt.body, attempt.args, attempt.kwargs, attempt.executor = awaited, (value,), None, "async"
+                attempt.begun = True
+                self._executor("async").start(attempt)
+                return
+            growth: Growth | None = None
+            if attempt.work is not None:
+                try:
+                    growth = attempt.work.check(task - self.table.first_row(task), value)
+                except Exception as raised:
+                    error = raised
+            if growth is not None:
+                del self._attempts[task]
+                self._joins[task] = growth.join
+                self.scheduler.grew(task, growth.batch, ended.at)
+                return
+        del self._attempts[task]
+        if error is None:
+            self.scheduler.returned(task, number, value, ended.at, ended.stopped)
+        else:
+            self._raised(task, number, error, ended.at, ended.stopped, value)
+
+    def _raised(self, task: int, number: int, error: BaseException, at: float, stopped: bool = False, value: Any = None) -> None:
+        attempts = self.table.policies[task].retry.attempts
+        tried = f"attempt {number} of {attempts}, " if attempts > 1 else ""
+        _explain(error, f"task {self.table.key(task)!r}, {tried}run {self.id}")
+        self.scheduler.raised(task, number, error, at, self._dice.random(), stopped, value)
+
+    def _take_turns(self) -> None:
+        """Works out what the scheduler wants to know of control tasks, conditions and joins."""
+        scheduler, table = self.scheduler, self.table
+        while scheduler.turns:
+            turn, task = scheduler.turns.popleft()
+            batch, place = table.batch_of(task)
+            work: Work = batch.calls  # type: ignore[assignment]
+            now = self._tell_now()
+            try:
+                match turn:
+                    case Turn.DECIDE:
+                        scheduler.decided(task, bool(work.decide(place, table, task - place)), now)
+                    case Turn.GROW:
+                        growth = work.children(place, table, task - place)
+                        self._joins[task] = growth.join
+                        scheduler.grew(task, growth.batch, now, growth.vacant)
+                    case Turn.JOIN:
+                        value = self._joins.pop(task)(table, scheduler.children(task))
+                        scheduler.returned(task, table.attempts(task), value, now)
+                    case _:
+                        assert_never(turn)
+            except Exception as error:
+                if turn is Turn.DECIDE:
+                    _explain(error, f"`when` of task {table.key(task)!r}, run {self.id}")
+                    scheduler.undecidable(task, error, now)
+                else:
+                    self._raised(task, table.attempts(task), error, now)
+        self._follow()
+
+    def _tick(self) -> None:
+        self._timer = self._timer_at = None
+        if not self.done.done():
+            self.scheduler.ticked(self._tell_now())
+            self._follow()
+            self.more()
+
+    # -- how commands are carried out
+
+    def _follow(self) -> None:
+        """Carries out the commands that are there, shows the moves, and ends the run when all is final."""
+        scheduler = self.scheduler
+        while scheduler.commands:
+            commands, scheduler.commands = scheduler.commands, []
+            for command in commands:
+                match command:
+                    case Cancel(task, number):
+                        self._stop(task, number)
+                    case Force(task, number):
+                        self._force(task, number)
+                    case Settle(task):
+                        if self._on_settled is not None:
+                            self._on_settled(task)
+                    case _:
+                        assert_never(command)
+        if self.table.moves:
+            self._publish()
+        if not scheduler.unfinished and not self.done.done():
+            self._finish()
+
+    def _stop(self, task: int, number: int) -> None:
+        attempt = self._attempts.get(task)
+        if attempt is not None and attempt.number == number:
+            attempt.signal_stop(self.now)
+            self._executor_of(attempt).stop(attempt)
+
+    def _force(self, task: int, number: int) -> None:
+        attempt = self._attempts.get(task)
+        if attempt is None or not self._executor_of(attempt).force(attempt):
+            self.scheduler.abandoned(task, number, self.now)
+
+    def _executor(self, name: str) -> Executor:
+        executor = self._executors.get(name)
+        if executor is None:
+            factory = self._factories.get(name)
+            if factory is None:
+                if name not in EXECUTORS:
+                    raise UsageError(f"unknown executor {name!r}; there are {', '.join(EXECUTORS)}")
+                module, attribute = EXECUTORS[name]
+                factory = getattr(import_module(module), attribute)
+            executor = self._executors[name] = factory(self)
+        return executor
+
+    def _executor_of(self, attempt: Attempt) -> Executor:
+        return self._executor(attempt.executor)
+
+    def _publish(self) -> None:
+        moves, self.table.moves = self.table.moves, []
+        for move in moves or ():
+            for reader in self._readers:
+                self._guarded(reader, move)
+
+    def _guarded(self, reader: Callable[..., None], *what: Any) -> None:
+        try:
+            reader(self, *what)
+        except Exception:
+            log.exception("a reader of run %s raised; the run goes on", self.id)
+
+    def _finish(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell_now()
+        for executor in self._executors.values():
+            executor.close()
+        result = self.result()
+        for reader in self._readers:
+            self._guarded(reader, None)
+        self.done.set_result(result)
+
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _explain(error: BaseException, note: str) -> None:
+    """Adds `note` to an exception, once, and takes the engine's frames off the front of its traceback."""
+    if not any(known.startswith(("task '", "`when` of task '")) for known in getattr(error, "__notes__", ())):
+        error.add_note(note)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+        trace = trace.tb_next
+    if trace is not None:
+        error.__traceback__ = trace

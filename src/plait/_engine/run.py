@@ -1,0 +1,150 @@
+"""What the caller of `start` holds: a handle on a run, usable from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+from plait._core.outcome import RunResult
+from plait._core.states import RunStatus
+from plait._engine.doors import running_loop
+from plait._engine.driver import Driver
+from plait.errors import UsageError
+from plait.observe.stream import RunEvent, Stream
+
+
+class Run:
+    """A run that was started: `await run` or `run.wait()` give its RunResult, and raise for no task.
+
+    Every method may be called from any thread. Losing the handle changes nothing for the run.
+    """
+
+    def __init__(self, driver: Driver, stream: Stream) -> None:
+        self._driver = driver
+        self._stream = stream
+        self._finished: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+        driver.done.add_done_callback(lambda done: self._finished.set_result(done.result()))
+
+    @property
+    def id(self) -> str:
+        """The run's id, eight hexadecimal digits."""
+        return self._driver.id
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run stands now."""
+        return self._driver.scheduler.status()
+
+    @property
+    def done(self) -> bool:
+        """True once the result is there."""
+        return self._finished.done()
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        if running_loop() is self._driver.loop:
+            return asyncio.shield(self._driver.done).__await__()
+        return asyncio.shield(asyncio.wrap_future(self._finished)).__await__()
+
+    def wait(self, timeout: float | None = None) -> RunResult:
+        """Blocks until the run is over, or for `timeout` seconds.
+
+        Raises:
+            TimeoutError: after `timeout` seconds; the run goes on.
+            UsageError: in the thread whose loop drives the run, which would wait for itself.
+        """
+        if running_loop() is self._driver.loop and not self._finished.done():
+            raise UsageError("run.wait() would block the loop that drives the run: use `await run` there")
+        return self._finished.result(timeout)
+
+    def cancel(self) -> None:
+        """Ends the run: running tasks are stopped (see the guarantees), the rest never starts."""
+        self._tell(self._driver.cancel)
+
+    def pause(self) -> None:
+        """Nothing new starts until `resume`; running tasks finish."""
+        self._tell(self._driver.pause)
+
+    def resume(self) -> None:
+        """Starts go on."""
+        self._tell(self._driver.resume)
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        if running_loop() is self._driver.loop:
+            what()
+        elif not self._finished.done():
+            try:
+                self._driver.loop.call_soon_threadsafe(what)
+            except RuntimeError:
+                pass  # that loop is closed: the run is over
+
+    def events(self) -> Events:
+        """Every event from this call on, until the run is over: for `for` and, on any loop, `async for`."""
+        return Events(self)
+
+
+class Events:
+    """A stream of `RunEvent`s; either iterated plainly (blocks) or with `async for`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._queue: SimpleQueue[RunEvent | None] = SimpleQueue()
+        self._wake: Callable[[], None] | None = None
+        ready = threading.Event()
+
+        def subscribe() -> None:
+            if run._driver.done.done():
+                self._queue.put(None)
+            else:
+                run._stream.subscribe(self._put)
+            ready.set()
+
+        if running_loop() is run._driver.loop:
+            subscribe()
+        elif run.done:
+            self._queue.put(None)
+        else:
+            try:
+                run._driver.loop.call_soon_threadsafe(subscribe)
+            except RuntimeError:
+                self._queue.put(None)
+            else:
+                while not ready.wait(0.1) and not run.done:
+                    pass
+                if not ready.is_set():
+                    self._queue.put(None)
+
+    def _put(self, event: RunEvent | None) -> None:
+        self._queue.put(event)
+        if self._wake is not None:
+            self._wake()
+
+    def __iter__(self) -> Iterator[RunEvent]:
+        if running_loop() is self._run._driver.loop:
+            raise UsageError("a plain `for` over run.events() would block the loop that drives the run: use `async for`")
+        while (event := self._queue.get()) is not None:
+            yield event
+
+    async def __aiter__(self) -> AsyncIterator[RunEvent]:
+        loop = asyncio.get_running_loop()
+        bell = asyncio.Event()
+
+        def wake() -> None:
+            try:
+                loop.call_soon_threadsafe(bell.set)
+            except RuntimeError:
+                pass  # the reader's loop is closed
+
+        self._wake = wake
+        while True:
+            bell.clear()
+            while not self._queue.empty():
+                event = self._queue.get()
+                if event is None:
+                    return
+                yield event
+            await bell.wait()
+

@@ -1,0 +1,1 @@
+"""Ready-made task bodies, as values: what is to be done, opaque to the core."""

@@ -1,0 +1,173 @@
+"""Everything that plait raises or puts into an outcome, with a stable `code` each.
+
+    PlaitError
+    ├── UsageError                    the call itself is wrong; nothing was started
+    │   ├── LimitError (ValueError)       a limit, timeout or count that is not one
+    │   ├── GraphError (ValueError)       a cycle, an unknown, duplicate or unsafe key
+    │   ├── FlowError                     a workflow file with problems, all of them
+    │   └── MissingExtra (ImportError)    an optional package is not installed
+    ├── TaskError                     found in `outcome.error`, raised by `outcome.unwrap()`
+    │   ├── CommandFailed                 a command ended with another status than 0
+    │   ├── TaskTimedOut (TimeoutError)   its timeout or deadline passed
+    │   ├── TaskCancelled                 it had started, and was stopped
+    │   ├── JudgedFailed                  it returned, and `is_failed` said no
+    │   ├── ChildFailed                   a task that it grew failed
+    │   └── NotRun                        skipped, upstream_failed or not_started
+    ├── RunFailed                     a graph or file did not succeed; `.result` holds all outcomes
+    ├── RunCancelled                  the run was cancelled before the wanted value existed
+    └── InvariantError                plait itself is wrong; the message holds the task's story
+
+A user's own exception is never wrapped: it passes through with a note that names task and attempt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ChildFailed",
+    "CommandFailed",
+    "FlowError",
+    "GraphError",
+    "InvariantError",
+    "JudgedFailed",
+    "LimitError",
+    "MissingExtra",
+    "NotRun",
+    "PlaitError",
+    "RunCancelled",
+    "RunFailed",
+    "TaskCancelled",
+    "TaskError",
+    "TaskTimedOut",
+    "UsageError",
+]
+
+
+class PlaitError(Exception):
+    """Base of all of plait's exceptions; `code` is stable, the text is for people."""
+
+    code = "PLAIT"
+    retryable = True
+    """False where another attempt cannot end differently; retries leave such a failure alone."""
+
+
+class UsageError(PlaitError):
+    """The call is wrong in itself; raised before anything started."""
+
+    code = "USAGE"
+    retryable = False
+
+
+class LimitError(UsageError, ValueError):
+    """A limit, count, timeout or delay that cannot be one (zero, negative, NaN, infinite, a boolean, text)."""
+
+    code = "LIMIT"
+
+
+class GraphError(UsageError, ValueError):
+    """The graph cannot run: a cycle (printed as a path), an unknown, duplicate, own or unsafe key."""
+
+    code = "GRAPH"
+
+
+class FlowError(UsageError):
+    """A workflow file cannot run. `problems` holds every finding, one `FILE:LINE:COL: error[CODE]: ...` each."""
+
+    code = "FLOW"
+
+    def __init__(self, problems: Sequence[object]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class MissingExtra(UsageError, ImportError):
+    """An optional package is not installed; the message holds the install command."""
+
+    code = "MISSING_EXTRA"
+
+
+class TaskError(PlaitError):
+    """Why a task has no value, where no exception of the user's says it."""
+
+    code = "TASK"
+
+
+class CommandFailed(TaskError):
+    """A command ended with another status than 0.
+
+    `exit_code` is None when a signal ended it (`signal` names it, as in `SIGKILL`) or when it never started;
+    `tail` is the end of what it wrote, standard error first.
+    """
+
+    code = "COMMAND"
+
+    def __init__(
+        self, message: str, *, exit_code: int | None = None, signal: str | None = None, tail: str = "", retryable: bool = True
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.tail = tail
+        self.retryable = retryable
+
+
+class TaskTimedOut(TaskError, TimeoutError):
+    """The attempt's `timeout` or the task's `deadline` passed before its end was reported."""
+
+    code = "TIMEOUT"
+
+
+class TaskCancelled(TaskError):
+    """The task had started and was stopped: by the caller, by fail-fast or by the end of its group."""
+
+    code = "CANCELLED"
+    retryable = False
+
+
+class JudgedFailed(TaskError):
+    """The body returned, and the caller's `is_failed` judged its value failed; `value` is kept."""
+
+    code = "JUDGED"
+
+    def __init__(self, value: object) -> None:
+        super().__init__("is_failed judged the returned value failed")
+        self.value = value
+
+
+class ChildFailed(TaskError):
+    """A task that this one grew failed; `__cause__` is that task's own error."""
+
+    code = "CHILD"
+
+
+class NotRun(TaskError):
+    """The task never started: skipped, upstream_failed or not_started; the message says why."""
+
+    code = "NOT_RUN"
+
+
+class RunFailed(PlaitError):
+    """A run did not succeed. `result` is the whole RunResult; `__cause__` the first cause's exception."""
+
+    code = "RUN_FAILED"
+
+    def __init__(self, message: str, result: object) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class RunCancelled(PlaitError):
+    """The run was cancelled before the wanted value existed."""
+
+    code = "RUN_CANCELLED"
+
+
+class InvariantError(PlaitError):
+    """A bug in plait: a move that the table of states does not allow. Please report it with this text."""
+
+    code = "INVARIANT"
+    retryable = False

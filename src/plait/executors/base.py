@@ -1,0 +1,217 @@
+"""What an executor is: given an attempt, it makes the call happen and reports, in a closed union of reports.
+
+An executor knows neither the scheduler nor the store. It is told `start`, `stop` and `force` in the loop's thread, and
+tells its sink in the same thread: exactly one `Ended` per attempt, whatever the code does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from plait.executors.tokens import CancelToken
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The code of the attempt began at `at` on the run's clock: its timeout counts from there."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What the attempt wrote since the last such report; `left_out_bytes` more were not kept."""
+
+    stream: str
+    data: bytes
+    left_out_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Units that the attempt used up, by name: `{"usd": 0.02}`."""
+
+    units: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of the work is done, from 0 to 1."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The attempt waits for a person's input."""
+
+    question: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The attempt is over and nothing of it runs any more, at `at` on the run's clock.
+
+    Either `error` is None and `value` is what the code returned, or it is what the code raised. `stopped`: the stop
+    signal had reached the code before it ended; a plain end by cancellation has no error.
+    """
+
+    at: float
+    value: Any = None
+    error: BaseException | None = None
+    stopped: bool = False
+
+
+Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
+
+
+class Attempt:
+    """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
+
+    __slots__ = ("args", "begun", "body", "executor", "handle", "kwargs", "number", "sink", "stopped_at", "task", "timed", "token", "work")
+
+    def __init__(
+        self,
+        sink: Sink,
+        task: int,
+        number: int,
+        body: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        timed: bool = False,
+        executor: str = "async",
+    ) -> None:
+        self.sink = sink
+        self.task = task
+        self.number = number
+        self.body = body
+        self.args = args
+        self.kwargs = kwargs
+        self.timed = timed  # its start matters: tell it at once
+        self.executor = executor  # who has it now
+        self.work: Any = None  # who is to see its value first, if anybody
+        self.begun = False
+        self.handle: Any = None
+        self.stopped_at: float | None = None  # when it was told to stop, on the run's clock
+        self.token: CancelToken | None = None
+
+    @property
+    def signal(self) -> CancelToken:
+        """The child signal of this attempt, made when first asked for."""
+        if self.token is None:
+            token = CancelToken()
+            if self.stopped_at is not None:
+                token.cancel()
+            self.token = token
+        return self.token
+
+    def signal_stop(self, now: float) -> None:
+        """Marks the attempt as told to stop at `now`, and fires its signal. The first call counts."""
+        if self.stopped_at is None:
+            self.stopped_at = now
+            if self.token is not None:
+                self.token.cancel()
+
+
+CURRENT: ContextVar[Attempt] = ContextVar("plait_attempt")
+"""The attempt whose code runs in this context."""
+
+
+class Sink(Protocol):
+    """Whom an executor tells. All calls come in the loop's thread."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The run's clock, in seconds."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """The clock as it was read last: when the attempt that `pull` gave was taken."""
+        ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the run."""
+        ...
+
+    @property
+    def context(self) -> Context:
+        """The context in which the run was started: bodies run in copies of it."""
+        ...
+
+    def report(self, attempt: Attempt, report: Report) -> None:
+        """Takes one report."""
+        ...
+
+    def returned(self, attempt: Attempt, value: Any) -> None:
+        """`Ended(now, value)` without the record: what most attempts report."""
+        ...
+
+    def pull(self) -> Attempt | None:
+        """The next attempt for `async`, if any may start now; those of other executors are started on the way."""
+        ...
+
+    def more(self) -> None:
+        """Starts whatever may start now: to be called after reports that may have freed a slot."""
+        ...
+
+    def breathe(self) -> None:
+        """To be called before the loop gets a turn in the middle of work."""
+        ...
+
+    def environment(self, attempt: Attempt) -> dict[str, str]:
+        """What a command of this attempt sees: `PLAIT_RUN`, `PLAIT_TASK`, `PLAIT_ATTEMPT`, `PLAIT_KEY`."""
+        ...
+
+
+class Executor(Protocol):
+    """One way of making calls happen."""
+
+    def start(self, attempt: Attempt) -> None:
+        """Begins the attempt. A call that cannot begin ends with its error: nothing is raised here."""
+        ...
+
+    def stop(self, attempt: Attempt) -> None:
+        """Signals the attempt to end, gently. `attempt.stopped_at` is set. May be called again."""
+        ...
+
+    def force(self, attempt: Attempt) -> bool:
+        """Ends the attempt by force; `Ended` follows. False if that cannot be done: it may go on."""
+        ...
+
+    def close(self) -> None:
+        """The run is over: ends what can be ended, and lets go of what cannot, without waiting."""
+        ...
+
+
+async def awaited(awaitable: Any) -> Any:
+    """The value of any awaitable, as a coroutine."""
+    return await awaitable
+
+
+__all__ = [
+    "CURRENT",
+    "Asked",
+    "Attempt",
+    "Beat",
+    "Begun",
+    "CancelToken",
+    "Ended",
+    "Executor",
+    "Output",
+    "Progress",
+    "Report",
+    "Sink",
+    "Spent",
+    "awaited",
+]

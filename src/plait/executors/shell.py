@@ -1,0 +1,217 @@
+"""Commands, each in its own process group: TERM and KILL reach all of it, and nothing of it outlives its task.
+
+Output goes straight to unlinked files, so no pipe can fill, block or be held open by a grandchild.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from typing import IO
+
+from plait.calls.shell import ShellCommand, tail
+from plait.errors import CommandFailed
+from plait.executors.base import Attempt, Begun, Ended, Output, Sink
+
+
+class _Process:
+    """A started command with its output files."""
+
+    __slots__ = ("command", "ended", "err", "out", "pidfd", "popen")
+
+    def __init__(self, command: ShellCommand, popen: subprocess.Popen[bytes], out: IO[bytes], err: IO[bytes]) -> None:
+        self.command = command
+        self.popen = popen
+        self.out = out
+        self.err = err
+        self.pidfd = -1
+        self.ended = False
+
+
+class ShellExecutor:
+    """Runs `ShellCommand`s. `stop` sends TERM to the group, `force` KILL."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._running: dict[Attempt, _Process] = {}
+
+    def start(self, attempt: Attempt) -> None:
+        command: ShellCommand = attempt.body
+        try:
+            process = self._spawn(attempt, command.filled(*attempt.args, **(attempt.kwargs or {})))
+        except BaseException as error:
+            self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
+            return
+        self._running[attempt] = process
+        attempt.handle = process
+        self._sink.report(attempt, Begun(self._sink.clock()))
+        self._watch(attempt, process)
+
+    def stop(self, attempt: Attempt) -> None:
+        if attempt in self._running:
+            pid = attempt.handle.popen.pid
+            _signal_group(pid, signal.SIGTERM)
+            _signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM
+
+    def force(self, attempt: Attempt) -> bool:
+        if attempt in self._running:
+            _signal_group(attempt.handle.popen.pid, signal.SIGKILL)
+        return True
+
+    def close(self) -> None:
+        for attempt in list(self._running):
+            process = self._running.pop(attempt)
+            if process.pidfd >= 0:
+                self._sink.loop.remove_reader(process.pidfd)
+                os.close(process.pidfd)
+            _signal_group(process.popen.pid, signal.SIGKILL)
+            try:
+                process.popen.wait(1.0)
+            except subprocess.TimeoutExpired:
+                pass  # the kernel holds it: it was reported abandoned
+            process.out.close()
+            process.err.close()
+
+    def _spawn(self, attempt: Attempt, command: ShellCommand) -> _Process:
+        argv = command.full_argv
+        if not argv or not argv[0]:
+            raise CommandFailed("the command is empty", retryable=False)
+        environment = {**os.environ, **self._sink.environment(attempt), **(command.env or {})}
+        out = tempfile.TemporaryFile()
+        try:
+            err = tempfile.TemporaryFile()
+            try:
+                popen = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=environment,
+                    cwd=command.cwd,
+                    process_group=0,
+                )
+            except BaseException:
+                err.close()
+                raise
+        except BaseException:
+            out.close()
+            raise
+        return _Process(command, popen, out, err)
+
+    def _watch(self, attempt: Attempt, process: _Process) -> None:
+        """Has `_exited` called in the loop's thread once the leader of the group is dead, before it is reaped."""
+        loop = self._sink.loop
+        try:
+            process.pidfd = os.pidfd_open(process.popen.pid)
+            loop.add_reader(process.pidfd, self._exited, attempt, process)
+        except (AttributeError, NotImplementedError, OSError):  # no pidfd here, or no more descriptors
+            if process.pidfd >= 0:
+                os.close(process.pidfd)
+                process.pidfd = -1
+            threading.Thread(target=self._wait, args=(attempt, process), daemon=True, name="plait-wait").start()
+
+    def _wait(self, attempt: Attempt, process: _Process) -> None:
+        os.waitid(os.P_PID, process.popen.pid, os.WEXITED | os.WNOWAIT)
+        try:
+            self._sink.loop.call_soon_threadsafe(self._exited, attempt, process)
+        except RuntimeError:
+            pass  # the loop is closed, and `close` has seen to this process
+
+    def _exited(self, attempt: Attempt, process: _Process) -> None:
+        if self._running.pop(attempt, None) is None:
+            return
+        if process.pidfd >= 0:
+            self._sink.loop.remove_reader(process.pidfd)
+            os.close(process.pidfd)
+        # What the command left behind in its group ends with it. The leader is not reaped yet, so the group's number
+        # cannot have passed to somebody else.
+        _signal_group(process.popen.pid, signal.SIGKILL)
+        code = process.popen.wait()
+        out, out_left = _read(process.out, process.command.kept_bytes)
+        err, err_left = _read(process.err, process.command.kept_bytes)
+        self._report_end(attempt, process, code, out, out_left, err, err_left)
+        self._sink.more()
+
+    def _report_end(
+        self, attempt: Attempt, process: _Process, code: int, out: bytes, out_left: int, err: bytes, err_left: int
+    ) -> None:
+        for name, data, left in (("stdout", out, out_left), ("stderr", err, err_left)):
+            if data:
+                self._sink.report(attempt, Output(name, data, left))
+        stopped = attempt.stopped_at is not None
+        at = self._sink.clock()
+        if code != 0:
+            self._sink.report(attempt, Ended(at, error=_failure(code, out, err), stopped=stopped))
+            return
+        try:
+            value = process.command.value(out, out_left)
+        except Exception as error:
+            self._sink.report(attempt, Ended(at, error=error, stopped=stopped))
+        else:
+            self._sink.report(attempt, Ended(at, value=value, stopped=stopped))
+
+
+def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:
+    """The first `most` bytes of what was written, and how many more there are."""
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(0)
+        data = file.read(most)
+    return data, max(0, size - len(data))
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody is left; on macOS a group of zombies answers EPERM
+
+
+def _failure(code: int, out: bytes, err: bytes) -> CommandFailed:
+    """The error for a command that ended with `code`, negative for a signal."""
+    shown = tail(err) or tail(out)
+    last = f": {shown.splitlines()[-1]}" if shown else ""
+    if code < 0:
+        name = signal_name(-code)
+        return CommandFailed(f"killed by {name}{last}", signal=name, tail=shown)
+    if code == 127:
+        return CommandFailed(f"exit 127, command not found{last}", exit_code=127, tail=shown, retryable=False)
+    if code == 126:
+        return CommandFailed(f"exit 126, command cannot be executed{last}", exit_code=126, tail=shown, retryable=False)
+    if code > 128 and (name := signal_name(code - 128)).startswith("SIG"):
+        return CommandFailed(f"exit {code}, as after {name}{last}", exit_code=code, tail=shown)
+    return CommandFailed(f"exit {code}{last}", exit_code=code, tail=shown)
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; `signal 77` where there is no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _why_not_started(error: BaseException, command: ShellCommand) -> BaseException:
+    """A `CommandFailed` that names the cause, where the system refused to start the command."""
+    program = command.full_argv[0] if command.full_argv else ""
+    if isinstance(error, ValueError):
+        return CommandFailed(f"the command cannot be started: {error}", retryable=False)
+    if not isinstance(error, OSError):
+        return error
+    missing = error.filename is not None and os.fspath(error.filename) == command.cwd
+    if missing:
+        return CommandFailed(f"the folder {command.cwd!r} to run in does not exist", retryable=False)
+    if error.errno == errno.ENOENT:
+        return CommandFailed(f"exit 127, command not found: {program}", exit_code=127, retryable=False)
+    if error.errno in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):
+        return CommandFailed(f"exit 126, command cannot be executed: {program}: {error.strerror}", exit_code=126, retryable=False)
+    if error.errno == errno.E2BIG:
+        return CommandFailed("an argument or the environment is too long for the system (E2BIG): pass it in a file", retryable=False)
+    return CommandFailed(f"{program} cannot be started: {error}")
+
+
+__all__ = ["ShellExecutor", "signal_name"]

@@ -1,0 +1,253 @@
+"""Running graphs: `run`, `arun`, `start`, and `current` for the code inside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar, overload
+
+from plait._core.outcome import RunResult
+from plait._core.policy import OnFailure, Rules
+from plait._core.states import RunStatus
+from plait._engine.doors import background_loop, blocking, finish, refuse_inside, running_loop
+from plait._engine.driver import Driver
+from plait._engine.run import Run
+from plait.concurrency import DEFAULT, raise_for, slots
+from plait.errors import RunFailed, UsageError
+from plait.executors.base import CURRENT, Attempt, CancelToken, Progress
+from plait.observe.stream import Stream
+from plait.tasks import Graph, Node, Program, compile_graph, compile_nodes
+
+R = TypeVar("R")
+
+__all__ = ["Context", "arun", "current", "run", "start"]
+
+
+class Runnable(Protocol):
+    """What else can be run: a workflow file that was loaded."""
+
+    def program(self, inputs: dict[str, Any]) -> Program: ...
+    def rules(self) -> dict[str, Any]: ...
+
+
+def make_driver(target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], **driving: Any) -> Driver:
+    """A driver for whatever can be run; everything about it is checked here. `driving` goes to the driver.
+
+    Raises:
+        UsageError: for what cannot be run, or options that cannot be.
+    """
+    defaults: dict[str, Any] = {}
+    if isinstance(target, Graph):
+        program = compile_graph(target)
+    elif isinstance(target, Node):
+        program = compile_nodes([target])
+    elif isinstance(target, (list, tuple)) and all(isinstance(each, Node) for each in target):
+        program = compile_nodes(target)
+    elif hasattr(target, "program"):
+        program = target.program(inputs or {})
+        defaults = target.rules()
+    else:
+        hint = ": bind it first" if callable(target) else ""
+        raise UsageError(f"{target!r} cannot be run: give a node, a list of nodes, a Graph or a loaded file{hint}")
+    if inputs and not hasattr(target, "program"):
+        raise UsageError("inputs belong to workflow files: bind arguments instead")
+    if max_concurrency is DEFAULT and "max_concurrency" in defaults:
+        max_concurrency = defaults["max_concurrency"]
+    unknown = set(options) - {"on_failure", "deadline", "grace"}
+    if unknown:
+        raise UsageError(f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace")
+    chosen = {"on_failure": OnFailure.CONTINUE, **{name: value for name, value in defaults.items() if name != "max_concurrency"}, **options}
+    rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
+    return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
+
+
+@overload
+async def arun(target: Node[R], *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> R: ...
+@overload
+async def arun(target: Graph, *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> RunResult: ...
+@overload
+async def arun(target: Any, *, inputs: dict[str, Any] | None = ..., max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> Any: ...
+async def arun(
+    target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, raise_on_failure: bool = True, **options: Any
+) -> Any:
+    """Runs a node for its value (a list of nodes for a list), or a Graph or loaded file for its RunResult.
+
+    `max_concurrency` slots (None: no limit), `on_failure` (`continue`, `finish`, `fail_fast`), `deadline` in seconds for
+    the whole run. Cancelling the caller cancels the run.
+
+    Raises:
+        BaseException: for a node, the first cause's own exception, with notes.
+        RunFailed: for a Graph or file, from that exception, unless `raise_on_failure=False`.
+        UsageError, GraphError, LimitError: before anything starts.
+    """
+    driver = make_driver(target, inputs, max_concurrency, options)
+    result = await finish(driver)
+    whole = not isinstance(target, (Node, list, tuple))
+    if not raise_on_failure:
+        return result if whole else result.value
+    if whole:
+        _raise_for_run(result)
+        return result
+    raise_for(result)
+    return result.value
+
+
+def _raise_for_run(result: RunResult) -> None:
+    if result.status is not RunStatus.SUCCEEDED:
+        cause = result.first_cause
+        message = f"run {result.run_id} {'was cancelled' if result.status is RunStatus.CANCELLED else 'failed'}"
+        if result.status is RunStatus.FAILED:
+            message += f": {result.reason}"
+        raise RunFailed(message, result) from (cause.error if cause is not None else None)
+
+
+@overload
+def run(target: Node[R], *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> R: ...
+@overload
+def run(target: Graph, *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> RunResult: ...
+@overload
+def run(target: Any, *, inputs: dict[str, Any] | None = ..., max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> Any: ...
+def run(
+    target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, raise_on_failure: bool = True, **options: Any
+) -> Any:
+    """`arun`, blocking: from a script, a thread, or beside a running loop (Jupyter).
+
+    Raises:
+        UsageError: inside a coroutine that plait runs; and everything that `arun` raises.
+        KeyboardInterrupt: after Ctrl-C, once running tasks were stopped (a second one raises at once).
+    """
+    refuse_inside("plait.run", "plait.arun(...)")
+    return blocking(partial(arun, target, inputs=inputs, max_concurrency=max_concurrency, raise_on_failure=raise_on_failure, **options))
+
+
+def start(target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, **options: Any) -> Run:
+    """Starts a run and gives the handle on it at once: on this loop if one runs here, else in plait's background thread.
+
+    On a loop that ends before the run does, the run is cancelled.
+
+    Raises:
+        UsageError, GraphError, LimitError: before anything starts.
+    """
+    if running_loop() is not None:
+        return _begin(target, inputs, max_concurrency, options, kept=True)
+    made: list[Run] = []
+    failed: list[BaseException] = []
+    ready = threading.Event()
+    context = contextvars.copy_context()
+
+    def begin() -> None:
+        try:
+            made.append(context.run(_begin, target, inputs, max_concurrency, options, kept=False))
+        except BaseException as error:
+            failed.append(error)
+        ready.set()
+
+    background_loop().call_soon_threadsafe(begin)
+    ready.wait()
+    if failed:
+        raise failed[0]
+    return made[0]
+
+
+_keepers: set[asyncio.Task[Any]] = set()
+
+
+def _begin(target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], kept: bool) -> Run:
+    driver = make_driver(target, inputs, max_concurrency, options)
+    handle = Run(driver, Stream(driver))
+    driver.loop.call_soon(driver.start)  # so that events() can be read from the first one on
+    if kept:
+        keeper = driver.loop.create_task(_keep(driver))
+        _keepers.add(keeper)
+        keeper.add_done_callback(_keepers.discard)
+    return handle
+
+
+async def _keep(driver: Driver) -> None:
+    """Cancels the run when its loop is being shut down, and waits for its end."""
+    try:
+        await asyncio.shield(driver.done)
+    except asyncio.CancelledError:
+        driver.cancel()
+        await asyncio.shield(driver.done)
+
+
+class Context:
+    """What the code of a task may know of itself and tell of its progress: what `current()` gives."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._sink.id
+
+    @property
+    def key(self) -> str:
+        """The path of this task."""
+        return self._sink.table.key(self._attempt.task)
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._attempt.number
+
+    @property
+    def signal(self) -> CancelToken:
+        """Fires when this attempt is to stop."""
+        return self._attempt.signal
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """The logger `plait.task`, with `run`, `task` and `attempt` on every record."""
+        extra = {"run": self.run_id, "task": self.key, "attempt": self.attempt}
+        return logging.LoggerAdapter(logging.getLogger("plait.task"), extra)
+
+    def progress(self, share: float) -> None:
+        """Says how much of the work is done, from 0 to 1; shown by live displays.
+
+        Raises:
+            ValueError: outside that range.
+        """
+        if isinstance(share, bool) or not 0 <= share <= 1:
+            raise ValueError(f"progress must be from 0 to 1, not {share!r}")
+        self._tell(partial(self._sink.report, self._attempt, Progress(float(share))))
+
+    @property
+    def _sink(self) -> Driver:
+        sink = self._attempt.sink
+        assert isinstance(sink, Driver)
+        return sink
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        if running_loop() is self._sink.loop:
+            what()
+        else:
+            try:
+                self._sink.loop.call_soon_threadsafe(what)
+            except RuntimeError:
+                pass  # the run is over
+
+    def __repr__(self) -> str:
+        return f"<Context of task {self.key!r}, attempt {self.attempt}, run {self.run_id}>"
+
+
+def current() -> Context:
+    """The context of the task whose code calls this, on the loop or in a thread.
+
+    Raises:
+        UsageError: outside of any task.
+    """
+    attempt = CURRENT.get(None)
+    if attempt is None:
+        raise UsageError("plait.current() is for code inside a task, and none runs here")
+    return Context(attempt)
+
+

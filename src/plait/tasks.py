@@ -1,0 +1,618 @@
+"""Graphs in Python: `@task` functions bound into nodes, explicit `Graph`s, commands as nodes, and what they become."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, update_wrapper
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+
+from plait._core.graph import Batch, refuse_cycles, safe_key
+from plait._core.outcome import RunResult
+from plait._core.policy import PLAIN, Policy, nearest, policy
+from plait._core.table import Table
+from plait._engine.work import Call, Growth, Work
+from plait.calls.shell import OutputKind, ShellCommand, check_output
+from plait.concurrency import executor_for, name_of
+from plait.errors import GraphError, UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+__all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
+
+
+class _Definition(NamedTuple):
+    """What a node calls, and how: shared by all nodes of one function with the same options."""
+
+    name: str
+    body: Any
+    executor: str
+    policy: Policy
+    when: Any = None  # a Node, a bool or a function without arguments
+    each: bool = False  # a map: the last positional argument is the list
+
+
+class Node(Generic[R_co]):
+    """A call that a graph will make: what `.bind` gives. A task that is not yet in a run; it may be used in many."""
+
+    __slots__ = ("_args", "_definition", "_extra", "_key", "_kwargs", "_refs")
+
+    def __init__(
+        self, definition: _Definition, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, *, key: str | None = None, extra: tuple[Node[Any], ...] = ()
+    ) -> None:
+        self._definition = definition
+        self._args = args
+        self._kwargs = kwargs
+        self._key = key
+        self._extra = extra
+        # True where every argument is a node: the common case, filled without a walk.
+        if not kwargs and all([type(arg) is Node for arg in args]):
+            self._refs: bool | None = True if args else None
+        else:
+            self._refs = False if _holds_node(args) or (kwargs and _holds_node(kwargs)) else None
+
+    def named(self, key: str) -> Node[R_co]:
+        """The same call under the key `key`.
+
+        Raises:
+            GraphError: for a key that cannot name a task.
+        """
+        return self._with(key=safe_key(key))
+
+    def options(self, **options: Any) -> Node[R_co]:
+        """The same call with other task options."""
+        return self._with(definition=_with_options(self._definition, options))
+
+    def after(self, *nodes: Node[Any]) -> Node[R_co]:
+        """The same call, started after `nodes` too."""
+        return self._with(extra=(*self._extra, *_nodes("after", nodes)))
+
+    def _with(self, **changes: Any) -> Node[R_co]:
+        definition = changes.get("definition", self._definition)
+        key, extra = changes.get("key", self._key), changes.get("extra", self._extra)
+        return Node(definition, self._args, self._kwargs, key=key, extra=extra)
+
+    def _needed(self) -> Iterator[Node[Any]]:
+        """The nodes in the arguments, in order and as often as they stand there; then those needed beside."""
+        if self._refs:
+            yield from self._args
+        elif self._refs is False:
+            yield from _nodes_in(self._args)
+            if self._kwargs:
+                yield from _nodes_in(self._kwargs)
+        yield from self._extra
+        if type(self._definition.when) is Node:
+            yield self._definition.when
+
+    def __repr__(self) -> str:
+        return f"<Node {self._key or self._definition.name}>"
+
+    def __iter__(self) -> Iterator[Any]:
+        raise UsageError(f"{self!r} has no value yet: pass it to another task, or use .map for a list known at run time")
+
+    def __bool__(self) -> bool:
+        raise UsageError(f"{self!r} has no value yet: use `when=` for a condition known at run time")
+
+
+_CONTAINERS = (list, tuple, dict)
+DEEPEST = 100
+"""How deep nodes may stand in lists, tuples and dicts."""
+
+
+def _holds_node(value: Any) -> bool:
+    """Is there a node in `value`, directly or inside lists, tuples and dicts? One look at the types of a level."""
+    stack = [value]
+    seen: set[int] = set()  # data may hold itself
+    while stack:
+        value = stack.pop()
+        items = value.values() if isinstance(value, dict) else value
+        kinds = set(map(type, items))
+        if Node in kinds:
+            return True
+        if any(issubclass(kind, _CONTAINERS) for kind in kinds):
+            seen.add(id(value))
+            stack.extend(item for item in items if isinstance(item, _CONTAINERS) and id(item) not in seen)
+    return False
+
+
+def _nodes_in(value: Any) -> Iterator[Node[Any]]:
+    """Every node in `value`, in order, as often as it stands there."""
+    stack = [iter((value,))]
+    while stack:
+        if len(stack) > DEEPEST:
+            raise UsageError(f"nodes stand in data nested deeper than {DEEPEST}, or in data that holds itself")
+        for item in stack[-1]:
+            if type(item) is Node:
+                yield item
+            elif isinstance(item, dict):
+                stack.append(iter(item.values()))
+                break
+            elif isinstance(item, (list, tuple)):
+                stack.append(iter(item))
+                break
+        else:
+            stack.pop()
+
+
+def _replaced(value: Any, values: Iterator[Any]) -> Any:
+    """`value` with each node, in the order of `_nodes_in`, replaced by the next of `values`."""
+    if type(value) is Node:
+        return next(values)
+    if isinstance(value, dict):
+        return {key: _replaced(item, values) for key, item in value.items()}
+    if isinstance(value, tuple):
+        items = [_replaced(item, values) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if isinstance(value, list):
+        return [_replaced(item, values) for item in value]
+    return value
+
+
+def _nodes(option: str, nodes: Iterable[Any]) -> tuple[Node[Any], ...]:
+    found = tuple(nodes)
+    for node in found:
+        if type(node) is not Node:
+            raise UsageError(f"{option} must hold nodes, not {node!r}: bind the task first")
+    return found
+
+
+def _with_options(definition: _Definition, options: dict[str, Any]) -> _Definition:
+    when = options.pop("when", definition.when)
+    if not (when is None or isinstance(when, (bool, Node)) or callable(when)):
+        raise UsageError(f"when must be a node, true, false or a function without arguments, not {when!r}")
+    executor = options.pop("executor", definition.executor)
+    if executor != definition.executor:
+        if definition.executor == "shell":
+            raise UsageError("a command runs on executor 'shell'")
+        executor = executor_for(definition.body, executor)
+    return definition._replace(policy=policy(definition.policy, **options), when=when, executor=executor)
+
+
+class TaskFunction(Generic[P, R]):
+    """A decorated function: called, it is the function; `.bind`, `.map` and `.options` make nodes of it."""
+
+    def __init__(self, function: Callable[P, R], definition: _Definition) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._definition = definition
+        try:
+            self._signature: inspect.Signature | None = inspect.signature(function)
+        except (TypeError, ValueError):
+            self._signature = None  # some built-ins have none: their arity shows when they run
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._function(*args, **kwargs)
+
+    @overload
+    def bind(self: TaskFunction[P, Awaitable[Any]], *args: Any, **kwargs: Any) -> Node[Any]: ...
+    @overload
+    def bind(self, *args: Any, **kwargs: Any) -> Node[R]: ...
+    def bind(self, *args: Any, **kwargs: Any) -> Node[Any]:
+        """A node: this call, once the nodes in its arguments (also inside list, tuple and dict) have values.
+
+        Raises:
+            UsageError: for arguments that the function does not take.
+        """
+        if kwargs or not self._takes(len(args)):
+            self._check(args, kwargs)
+        return Node(self._definition, args, kwargs or None)
+
+    def map(self, *lists: Any, **options: Any) -> Node[list[Any]]:
+        """A node whose value is the list of `function(item)` for the items of a list, in order; one child task each.
+
+        With several lists, of one length, the function gets an item of each. The lists may be nodes, known at run time.
+        `options` (`max_concurrency`, `on_failure`, `key`, ...) belong to the whole; the function's own to each item.
+
+        Raises:
+            UsageError: without a list, or for options that do not exist.
+        """
+        if not lists:
+            raise UsageError(f"{self._definition.name}.map needs at least one list")
+        key = options.pop("key", None)
+        whole = _Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
+        if self._definition.when is not None:
+            options.setdefault("when", self._definition.when)
+        node: Node[list[Any]] = Node(_with_options(whole, options), lists, None)
+        return node if key is None else node.named(key)
+
+    def options(self, **options: Any) -> TaskFunction[P, R]:
+        """The same function with other task options.
+
+        Raises:
+            LimitError, UsageError: for options that cannot be.
+        """
+        return TaskFunction(self._function, _with_options(self._definition, options))
+
+    def _takes(self, number: int) -> bool:
+        """Quickly: do `number` positional arguments certainly fit? False means: look closely."""
+        try:
+            return number in self._fits
+        except AttributeError:
+            self._fits: set[int] = set()
+            if self._signature is not None:
+                for size in range(9):
+                    try:
+                        self._signature.bind(*range(size))
+                    except TypeError:
+                        continue
+                    self._fits.add(size)
+            return number in self._fits
+
+    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._signature is not None:
+            try:
+                self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise UsageError(f"{self._definition.name}.bind: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<task {self._definition.name}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        # On a method the decorated function is bound as any function is.
+        return self if instance is None else TaskFunction(self._function.__get__(instance, owner), self._definition)  # type: ignore[attr-defined]
+
+
+@overload
+def task(function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+@overload
+def task(**options: Any) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Makes a function a task: `@task` or `@task(retries=2, timeout=30)`. It stays an ordinary function when called.
+
+    Coroutine functions run on the loop, others in threads (`executor` says otherwise). A task may return nodes, also in
+    lists, tuples and dicts: they run as its children, and their values stand in their place in its value.
+
+    Raises:
+        LimitError, UsageError: for options that cannot be, or something that is not callable.
+    """
+    if function is None:
+        return partial(_make_task, options)
+    return _make_task(options, function)
+
+
+def _make_task(options: dict[str, Any], function: Any) -> TaskFunction[..., Any]:
+    if isinstance(function, TaskFunction):
+        return function.options(**options)
+    definition = _Definition(name_of(function), function, executor_for(function), PLAIN)
+    return TaskFunction(function, _with_options(definition, dict(options)))
+
+
+def shell(
+    command: str | Sequence[Any],
+    *,
+    env: Mapping[str, Any] | None = None,
+    cwd: str | None = None,
+    output: OutputKind = "text",
+    **options: Any,
+) -> Node[Any]:
+    """A node that runs a command: a list of words, without a shell, or a script for `/bin/sh -c`.
+
+    Words and values of `env` may be nodes; numbers are printed, lists and dicts become JSON. Its value is standard
+    output as `text`, `lines` or `json`; a status other than 0 is a `CommandFailed`. The command has a process group of
+    its own, which is ended as a whole; what it leaves behind in that group is killed when it ends.
+
+    Raises:
+        LimitError, UsageError: for an empty or impossible command, or options that cannot be.
+    """
+    if isinstance(command, str):
+        if not command.strip():
+            raise UsageError("the command is empty")
+        words: Any = command
+        name = "shell"
+    else:
+        words = tuple(command)
+        if not words or words[0] == "":
+            raise UsageError("the command is empty")
+        name = str(words[0]).rsplit("/", 1)[-1] if isinstance(words[0], str) else "shell"
+    body = ShellCommand("" if isinstance(words, str) else (), cwd=cwd, output=check_output(output))
+    definition = _with_options(_Definition(name or "shell", body, "shell", PLAIN), dict(options))
+    return Node(definition, (words,), {"env": dict(env)} if env else None)
+
+
+class Graph:
+    """Tasks by explicit keys. `pools` come with limits of their own later; a graph may be run many times.
+
+    `add` gives the node of a task, which other tasks may take as an argument.
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self._nodes: dict[str, Node[Any]] = {}
+        self._needs: dict[str, tuple[str, ...]] = {}
+        self._functions: dict[int, tuple[Any, TaskFunction[..., Any]]] = {}
+
+    def add(
+        self,
+        key: str,
+        call: Callable[..., Any] | Node[Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        needs: Iterable[str | Node[Any]] = (),
+        **options: Any,
+    ) -> Node[Any]:
+        """Adds the call of a function (or a node, such as `plait.shell` gives) under `key`; its node.
+
+        Nodes in `args` and `kwargs` are needs, and so are `needs`, by key (also of tasks added later) or node.
+
+        Raises:
+            GraphError: for a key that is taken or cannot name a task.
+            LimitError, UsageError: for options or a call that cannot be.
+        """
+        safe_key(key)
+        if key in self._nodes:
+            raise GraphError(f"key {key!r} is in the graph already")
+        if isinstance(needs, (str, bytes)):
+            raise UsageError(f"needs must be a list of keys, not the text {needs!r}")
+        listed = list(needs)
+        if isinstance(call, Node):
+            if args or kwargs:
+                raise UsageError(f"task {key!r}: a node has its arguments already")
+            node: Node[Any] = call.named(key)
+            if options:
+                node = node.options(**options)
+        else:
+            function = call if isinstance(call, TaskFunction) else self._task_of(call)
+            if options:
+                function = function.options(**options)
+            node = function.bind(*args, **(kwargs or {})).named(key)
+        for need in listed:
+            if not isinstance(need, (str, Node)):
+                raise UsageError(f"task {key!r}: needs must be keys or nodes, not {need!r}")
+        extra = [need for need in listed if isinstance(need, Node)]
+        if extra:
+            node = node.after(*extra)
+        self._nodes[key] = node
+        self._needs[key] = tuple(need for need in listed if isinstance(need, str))
+        return node
+
+    def _task_of(self, function: Callable[..., Any]) -> TaskFunction[..., Any]:
+        """The task of a plain function: looked into once, however often it is added."""
+        known = self._functions.get(id(function))
+        if known is None:
+            known = self._functions[id(function)] = (function, _make_task({}, function))
+        return known[1]
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._nodes
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self)} tasks>"
+
+
+class _Nodes(Work):
+    """The calls of a batch of nodes."""
+
+    checks = True
+
+    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
+        self._nodes = nodes
+        self._needs = needs
+
+    def call(self, place: int, table: Table, first: int) -> Call:
+        node = self._nodes[place]
+        definition = node._definition
+        args, kwargs = self._filled(node, place, table, first)
+        return definition.executor, definition.body, args, kwargs
+
+    def _filled(self, node: Node[Any], place: int, table: Table, first: int) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
+        """The arguments, each node in them replaced by its value."""
+        if node._refs is None:
+            return node._args, node._kwargs
+        values = table.values
+        if node._refs:
+            needs = self._needs[place]
+            if len(needs) == len(node._args):
+                return [values[first + need] for need in needs], None
+            return [values[first + need] for need in needs[: len(node._args)]], None
+        found = (values[first + need] for need in self._needs[place])
+        args = _replaced(node._args, found)
+        return args, (_replaced(node._kwargs, found) if node._kwargs else None)
+
+    def check(self, place: int, value: Any) -> Growth | None:
+        if type(value) is Node or (type(value) in _CONTAINERS and _holds_node(value)):
+            return _grown(value)
+        return None
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        when = self._nodes[place]._definition.when
+        if type(when) is Node:
+            return bool(table.values[first + self._needs[place][-1]])
+        return bool(when() if callable(when) else when)
+
+    def children(self, place: int, table: Table, first: int) -> Growth:
+        node = self._nodes[place]
+        lists, _ = self._filled(node, place, table, first)
+        columns = [list(column) for column in lists]
+        if len({len(column) for column in columns}) > 1:
+            sizes = ", ".join(str(len(column)) for column in columns)
+            raise UsageError(f"{node._definition.name}.map was given lists of different lengths: {sizes}")
+        definition: _Definition = node._definition.body
+        batch = Batch(
+            len(columns[0]),
+            calls=_Items(definition, columns),  # type: ignore[arg-type]
+            keys=_Indexes(len(columns[0])),
+            policy=definition.policy,
+        )
+        return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
+
+
+class _Items(Work):
+    """The calls of a map: one function, an item of each list."""
+
+    checks = True
+
+    def __init__(self, definition: _Definition, columns: list[list[Any]]) -> None:
+        self._definition = definition
+        self._columns = columns
+
+    def call(self, place: int, table: Table, first: int) -> Call:
+        definition = self._definition
+        return definition.executor, definition.body, [column[place] for column in self._columns], None
+
+    check = _Nodes.check
+
+
+class _Indexes(Sequence[str]):
+    """`[0]`, `[1]`, ...: what the children of a map add to its path."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, at: Any) -> Any:
+        return f"[{at}]"
+
+
+def _grown(value: Any) -> Growth:
+    """The nodes in what a task returned, as its children; their values take their place."""
+    program = compile_nodes(list(_nodes_in(value)))
+    places = program.targets
+
+    def join(table: Table, rows: range) -> Any:
+        return _replaced(value, iter([table.values[rows.start + place] for place in places]))
+
+    return Growth(program.batch, join)
+
+
+class Program(NamedTuple):
+    """A graph ready to enter a run: the batch, and the places of the targets in it."""
+
+    batch: Batch
+    targets: list[int]
+    name: str
+    value: Callable[[RunResult], Any]
+
+
+def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None = None) -> Program:
+    """The batch of `targets` and all that they need: a depth-first walk, needs before users, without recursion.
+
+    Raises:
+        GraphError: for two nodes of one key, or a cycle.
+    """
+    order: list[Node[Any]] = []
+    place: dict[int, int] = {}
+    needs: list[tuple[int, ...]] = []
+    for target in targets:
+        if id(target) in place:
+            continue
+        place[id(target)] = -1
+        stack: list[tuple[Node[Any], list[Node[Any]], Iterator[Node[Any]]]] = []
+        needed = list(target._needed())
+        stack.append((target, needed, iter(needed)))
+        while stack:
+            node, needed, rest = stack[-1]
+            for need in rest:
+                if id(need) not in place:
+                    place[id(need)] = -1
+                    inner = list(need._needed())
+                    stack.append((need, inner, iter(inner)))
+                    break
+            else:
+                stack.pop()
+                place[id(node)] = len(order)
+                order.append(node)
+                needs.append(tuple([place[id(need)] for need in needed]))
+    return _program(order, needs, [place[id(target)] for target in targets])
+
+
+def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
+    definitions = [node._definition for node in order]
+    policies = [definition.policy for definition in definitions]
+    one_policy = all(each is policies[0] for each in policies) if policies else True
+    batch = Batch(
+        len(order),
+        calls=_Nodes(order, needs),  # type: ignore[arg-type]
+        keys=_keys(order),
+        needs=needs if any(needs) else None,
+        policy=policies[0] if policies and one_policy else PLAIN,
+        policies=None if one_policy else policies,
+        controls=[at for at, definition in enumerate(definitions) if definition.each],
+        conditional=[at for at, definition in enumerate(definitions) if definition.when is not None],
+    )
+    only = targets[0] if len(targets) == 1 else None
+
+    def value(result: RunResult) -> Any:
+        if only is not None:
+            return result.table.values[only]
+        return [result.table.values[target] for target in targets]
+
+    return Program(batch, targets, name or (order[targets[-1]]._key or definitions[targets[-1]].name if targets else "empty"), value)
+
+
+def _keys(order: list[Node[Any]]) -> Sequence[str]:
+    """The keys of nodes: the one given, else the function's name, numbered from its second occurrence (`parse#2`).
+
+    Raises:
+        GraphError: for one key given to two different nodes.
+    """
+    keys: list[str] = []
+    given: dict[str, Node[Any]] = {}
+    for node in order:
+        if node._key is not None and given.setdefault(node._key, node) is not node:
+            raise GraphError(f"key {node._key!r} names two different tasks")
+    seen: dict[str, int] = {}
+    for node in order:
+        key = node._key
+        if key is None:
+            name = node._definition.name
+            while key is None or key in given:
+                number = seen[name] = seen.get(name, 0) + 1
+                key = name if number == 1 else f"{name}#{number}"
+        keys.append(key)
+    return keys
+
+
+def compile_graph(graph: Graph) -> Program:
+    """The batch of a whole graph, in the order in which its tasks were added.
+
+    Raises:
+        GraphError: for cycles (printed as a path), self-needs, unknown keys and nodes of other graphs' keys.
+    """
+    order = list(graph._nodes.values())
+    place = {id(node): at for at, node in enumerate(order)}
+    by_key = {key: at for at, key in enumerate(graph._nodes)}
+    needs: list[list[int]] = []
+    at = 0
+    while at < len(order):  # nodes bound into arguments without `add` come along behind
+        node = order[at]
+        row = []
+        for need in node._needed():
+            found = place.get(id(need))
+            if found is None and need._key is not None and need._key in by_key:
+                found = by_key[need._key]
+                if order[found]._definition.body is not need._definition.body:
+                    raise GraphError(f"key {need._key!r} names two different tasks")
+            if found is None:
+                found = place[id(need)] = len(order)
+                order.append(need)
+            row.append(found)
+        needs.append(row)
+        at += 1
+    keys = _keys(order)
+    for position, (key, names) in enumerate(graph._needs.items()):
+        # Behind the arguments' nodes and before the one of `when`, which stands last.
+        row = needs[position]
+        last = [row.pop()] if type(order[position]._definition.when) is Node else []
+        for name in names:
+            if name not in by_key:
+                raise GraphError(f"task {key!r} needs {name!r}, which is not in the graph{nearest(name, by_key)}")
+            row.append(by_key[name])
+        row.extend(last)
+    rows = [tuple(row) for row in needs]
+    refuse_cycles(keys, rows)
+    program = _program(order, rows, [], graph.name)
+    needed = {need for row in rows for need in row}
+    sinks = [at for at in range(len(order)) if at not in needed]
+
+    def value(result: RunResult) -> Any:
+        return {keys[at]: result.table.values[at] for at in sinks}
+
+    return program._replace(targets=sinks, value=value)

@@ -1,0 +1,79 @@
+"""Virtual time: an event loop that jumps to its next timer when nobody has anything to do."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from plait._engine import doors
+
+T = TypeVar("T")
+
+
+class VirtualClock:
+    """Within `with VirtualClock() as clock:` every run of a blocking door, and `clock.run(...)`, lives on virtual time.
+
+    `asyncio.sleep`, timeouts, deadlines and retry pauses pass at once, in order. Threads and commands take real time; the
+    clock stands still while one runs. `clock.now` is in seconds and starts at 0; the runs share it.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._before: Any = None
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """A loop on this clock, for runners that take a loop factory."""
+        return _VirtualLoop(self)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The value of `coroutine`, run on a loop of this clock."""
+        with asyncio.Runner(loop_factory=self.new_loop) as runner:
+            return runner.run(coroutine)
+
+    def __enter__(self) -> VirtualClock:
+        self._before = doors.loop_factory
+        doors.loop_factory = self.new_loop
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        doors.loop_factory = self._before
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._drivers: list[Any] = []
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        return self._clock.now
+
+    plait_clock = time
+
+    def plait_register(self, driver: Any) -> None:
+        """A run joins this loop: while it has work in threads or processes, time stands still."""
+        self._drivers = [each for each in self._drivers if not each.done.done()]
+        self._drivers.append(driver)
+
+    def jump(self, seconds: float) -> bool:
+        """Moves time ahead, unless somebody is at work outside of the loop."""
+        if any(driver.outside for driver in self._drivers):
+            return False
+        self._clock.now += seconds
+        return True
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never waits for time: real events come first, then the clock jumps."""
+
+    def __init__(self, loop: _VirtualLoop) -> None:
+        super().__init__()
+        self._virtual = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if found or timeout is None or timeout <= 0:
+            return found or (super().select(None) if timeout is None else [])
+        return [] if self._virtual.jump(timeout) else super().select(0.01)

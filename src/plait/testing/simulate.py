@@ -1,0 +1,497 @@
+"""The scheduler under a seeded order of events, virtual time and faults; every promise about order and limits is checked.
+
+No user code runs: a seed decides how long each attempt takes and how it ends. The checks here keep books of their own
+and know the scheduler's table only through its moves, so that a wrong scheduler cannot agree with itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any
+
+from plait._core.commands import Cancel, Force, Settle
+from plait._core.events import Event
+from plait._core.graph import Batch
+from plait._core.invariants import check
+from plait._core.outcome import Outcome, Outcomes
+from plait._core.policy import CONTROL, PLAIN, Join, OnFailure, Policy, Rules
+from plait._core.scheduler import Scheduler, Turn
+from plait._core.states import FINAL, READY, RUNNING, STATUSES, RunStatus, Status
+from plait._core.table import NONE, Move
+from plait.errors import PlaitError
+
+
+class SimulationError(PlaitError):
+    """A promise did not hold; the message names it, the seed and the last moves before it."""
+
+    code = "SIMULATION"
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely each thing is, from 0 to 1, and how long attempts take, in virtual seconds."""
+
+    fails: float = 0.2  # an attempt
+    deaf: float = 0.1  # an attempt ignores being stopped, for a while or for ever
+    grows: float = 0.0  # an attempt ends by growing children
+    asks: float = 0.0  # an attempt asks for input on its way
+    holds: float = 0.7  # a `when`
+    cancels: float = 0.0  # the whole run, at some moment
+    pauses: float = 0.0  # the whole run, for a while
+    shortest_s: float = 0.0
+    longest_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How likely each fault is, from 0 to 1: reports twice, late, of superseded attempts; jumps of the clock."""
+
+    duplicate: float = 0.0
+    late: float = 0.0
+    superseded: float = 0.0
+    clock_step: float = 0.0
+
+    @classmethod
+    def all(cls) -> Faults:
+        """Every fault, often."""
+        return cls(duplicate=0.2, late=0.2, superseded=0.2, clock_step=0.05)
+
+
+@dataclass
+class Simulation:
+    """What a simulated run came to: its status, the outcome of every task, and how it went."""
+
+    seed: int
+    status: RunStatus
+    outcomes: Sequence[Outcome]
+    moves: list[Move]
+    journal: list[Event]
+    peak: int
+    ended_at: float
+    scheduler: Scheduler
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """The final status of every task, by key."""
+        return {each.key: each.status for each in self.outcomes}
+
+
+def simulate(
+    target: Any,
+    seed: int,
+    *,
+    max_concurrency: int | None = 4,
+    on_failure: str = "continue",
+    deadline: float | None = None,
+    likelihood: Likelihood = Likelihood(),
+    faults: Faults = Faults(),
+    ends: Callable[[str, int], BaseException | None] | None = None,
+    make: Callable[..., Scheduler] = Scheduler,
+) -> Simulation:
+    """Runs a Graph, a node or a batch to its end without calling anything; equal seeds give equal runs, bit for bit.
+
+    `ends(key, attempt)` says how an attempt ends instead of chance: an error, or None for success. Values are keys.
+
+    Raises:
+        SimulationError: when a promise does not hold: a limit, the order, a need, one final status each, an end.
+    """
+    rules = Rules.of(max_concurrency=max_concurrency, on_failure=on_failure, deadline=deadline)
+    play = _Play(_batch_of(target), seed, rules, likelihood, faults, ends, make)
+    return play.run()
+
+
+def _batch_of(target: Any) -> Batch:
+    if isinstance(target, Batch):
+        return target
+    from plait.tasks import Graph, compile_graph, compile_nodes
+
+    return (compile_graph(target) if isinstance(target, Graph) else compile_nodes([target])).batch
+
+
+@dataclass
+class _Live:
+    """An attempt that is at work."""
+
+    task: int
+    number: int
+    began_at: float
+    stopping: bool = False
+    over: bool = False
+    deaf_until: float | None = None
+
+
+@dataclass
+class _Books:
+    """What the checks know: their own counts, from the moves and from what they themselves started."""
+
+    final: dict[int, int] = field(default_factory=dict)
+    alive: dict[int, _Live] = field(default_factory=dict)  # attempts whose code may still run, by task
+    unreported: dict[int, _Live] = field(default_factory=dict)  # attempts whose code ended, their report under way
+    peak: int = 0
+    ready: dict[int, int] = field(default_factory=dict)  # ready tasks, by when they got ready
+    ticket: int = 0
+
+
+class _Play:
+    def __init__(
+        self,
+        batch: Batch,
+        seed: int,
+        rules: Rules,
+        likelihood: Likelihood,
+        faults: Faults,
+        ends: Callable[[str, int], BaseException | None] | None,
+        make: Callable[..., Scheduler],
+    ) -> None:
+        self.seed = seed
+        self.dice = random.Random(seed)
+        self.rules = rules
+        self.likely = likelihood
+        self.faults = faults
+        self.ends = ends
+        self.now = 0.0
+        self.scheduler = make(rules, 0.0, record_moves=True, journal=[])
+        self.table = self.scheduler.table
+        self.books = _Books()
+        self.moves: list[Move] = []
+        self.due: list[tuple[float, float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.halted = False
+        self.paused = False
+        self.old: list[tuple[int, int]] = []
+        self.grown = 0
+        self.scheduler.added(batch, 0.0)
+
+    # -- the course of things
+
+    def run(self) -> Simulation:
+        if self.chance(self.likely.cancels):
+            mode = self.dice.choice([OnFailure.FAIL_FAST, OnFailure.FAIL_FAST, OnFailure.FINISH])
+            self.later(self.dice.uniform(0, 3 * self.likely.longest_s), lambda: self.halt(mode))
+        if self.chance(self.likely.pauses):
+            self.later(self.dice.uniform(0, self.likely.longest_s), self.pause)
+        self.after()
+        while not self.scheduler.finished:
+            self.next()
+            self.after()
+        self.finish()
+        outcomes = Outcomes(self.table, range(self.table.size), 0.0)
+        assert self.scheduler.journal is not None
+        return Simulation(
+            self.seed, self.scheduler.status(), outcomes, self.moves, self.scheduler.journal, self.books.peak, self.now, self.scheduler
+        )
+
+    def next(self) -> None:
+        """The next thing happens: a timer or a report, whichever is first; equal times in an order of chance."""
+        wake = self.scheduler.next_wake()
+        if not self.due and wake is None:
+            self.wrong("the run cannot move: nothing is under way and no timer is set (W13)")
+        if wake is not None and (not self.due or wake < self.due[0][0] or (wake == self.due[0][0] and self.chance(0.5))):
+            self.now = max(self.now, wake)
+            if self.chance(self.faults.clock_step):
+                self.now += self.dice.choice([0.001, 60.0, 3600.0])  # a laptop was closed
+            self.scheduler.ticked(self.now)
+            return
+        at, _, _, happen = heappop(self.due)
+        self.now = max(self.now, at)
+        if self.chance(self.faults.clock_step):
+            self.now += self.dice.uniform(0, 5)
+        happen()
+
+    def after(self) -> None:
+        """What follows a fact: commands are carried out, turns answered, everything startable started; then checks."""
+        scheduler = self.scheduler
+        while True:
+            self.see_moves()
+            if scheduler.commands:
+                commands, scheduler.commands = scheduler.commands, []
+                for command in commands:
+                    self.obey(command)
+            elif scheduler.turns:
+                self.answer(*scheduler.turns.popleft())
+            else:
+                task = scheduler.take(self.now)
+                if task == NONE:
+                    break
+                self.see_moves()
+                self.start(task)
+        if scheduler.commands or scheduler.turns:
+            self.after()
+            return
+        check(scheduler)
+        self.check_work_conserved()
+
+    def chance(self, likely: float) -> bool:
+        return likely > 0 and self.dice.random() < likely
+
+    def later(self, seconds: float, happen: Callable[[], None]) -> None:
+        self.count += 1
+        heappush(self.due, (self.now + seconds, self.dice.random(), self.count, happen))
+
+    # -- attempts
+
+    def start(self, task: int) -> None:
+        number = self.table.attempts(task)
+        books = self.books
+        self.check_start(task, number)
+        live = _Live(task, number, self.now)
+        books.alive[task] = live
+        books.peak = max(books.peak, len(books.alive))
+        self.scheduler.began(task, number, self.now)
+        if self.chance(self.likely.deaf):
+            live.deaf_until = self.now + self.dice.choice([1.0, 8.0, 100.0])
+        length = self.dice.uniform(self.likely.shortest_s, self.likely.longest_s)
+        if self.chance(self.likely.asks):
+            self.later(length / 2, lambda: self.ask(live))
+        self.later(length, lambda: self.end(live))
+
+    def end(self, live: _Live, stopped: bool = False) -> None:
+        """The code of an attempt ended now; its report may come late, twice, or beside one of an earlier attempt."""
+        if live.over:
+            return
+        if self.table.status[live.task] not in (RUNNING, *range(FINAL, FINAL + 7)):
+            self.later(1.0, lambda: self.end(live, stopped))  # it waits for input
+            return
+        live.over = True
+        del self.books.alive[live.task]
+        self.books.unreported[live.task] = live
+        at = self.now
+        stopped = stopped or live.stopping
+        key = self.table.key(live.task)
+        if self.ends is not None:
+            error = self.ends(key, live.number)
+        else:
+            error = ValueError(f"{key} failed") if self.chance(self.likely.fails) else None
+        if error is None and not stopped and self.chance(self.likely.grows) and self.grown < 40:
+            self.report(live, at, lambda: self.grow(live))
+            return
+
+        def tell() -> None:
+            self.reported(live)
+            self.old.append((live.task, live.number))
+            if error is None:
+                self.scheduler.returned(live.task, live.number, key, at, stopped)
+            else:
+                self.scheduler.raised(live.task, live.number, error, at, self.dice.random(), stopped)
+
+        self.report(live, at, tell)
+        if self.chance(self.faults.duplicate):
+            self.later(self.dice.uniform(0, 5), tell)
+        if self.old and self.chance(self.faults.superseded):
+            task, number = self.dice.choice(self.old)
+            if number < self.table.attempts(task):
+                self.later(self.dice.uniform(0, 5), lambda: self.scheduler.returned(task, number, "superseded", self.now))
+
+    def report(self, live: _Live, at: float, tell: Callable[[], None]) -> None:
+        if self.chance(self.faults.late):
+            self.later(self.dice.uniform(0, 3), tell)
+        else:
+            tell()
+
+    def reported(self, live: _Live) -> None:
+        if self.books.unreported.get(live.task) is live:
+            del self.books.unreported[live.task]
+
+    def ask(self, live: _Live) -> None:
+        if not live.over and not live.stopping and self.table.status[live.task] == RUNNING:
+            self.scheduler.asked(live.task, live.number, self.now)
+            if self.table.status[live.task] == RUNNING:
+                return
+            # While it waits its code does nothing: it counts against no limit.
+            del self.books.alive[live.task]
+            self.later(self.dice.uniform(0, 20), lambda: self.scheduler.answered(live.task, self.now))
+            live.over = True
+
+    def grow(self, live: _Live) -> None:
+        self.reported(live)
+        size = self.dice.choice([0, 1, 2, 3, 5])
+        self.grown += size
+        keys = [f"c{at}" for at in range(size)]
+        needs = [tuple(need for need in range(at) if self.chance(0.3)) for at in range(size)]
+        policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
+        batch = Batch(size, calls=keys, keys=keys, needs=needs if any(needs) else None, policies=policies)
+        self.scheduler.grew(live.task, batch, self.now)
+
+    # -- what the scheduler asks for
+
+    def obey(self, command: Cancel | Force | Settle) -> None:
+        if isinstance(command, Settle):
+            return
+        live = self.books.alive.get(command.task)
+        if live is None or live.number != command.attempt:
+            return  # its report is under way
+        if isinstance(command, Cancel):
+            live.stopping = True
+            wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
+            self.later(wait, lambda: self.end(live, stopped=True))
+        elif self.chance(0.5):
+            self.end(live, stopped=True)
+        else:
+            self.scheduler.abandoned(command.task, command.attempt, self.now)
+
+    def answer(self, turn: Turn, task: int) -> None:
+        match turn:
+            case Turn.DECIDE:
+                self.scheduler.decided(task, self.chance(self.likely.holds), self.now)
+            case Turn.GROW:
+                live = _Live(task, 1, self.now)
+                self.grow(live)
+            case Turn.JOIN:
+                self.scheduler.returned(task, self.table.attempts(task), self.table.key(task), self.now)
+
+    def halt(self, mode: OnFailure) -> None:
+        self.scheduler.halted(mode, self.now)
+        self.halted = True
+
+    def pause(self) -> None:
+        self.scheduler.paused(self.now)
+        self.paused = True
+        self.later(self.dice.uniform(0, 20), self.unpause)
+
+    def unpause(self) -> None:
+        self.scheduler.unpaused(self.now)
+        self.paused = False
+
+    # -- checks
+
+    def wrong(self, what: str) -> None:
+        story = "\n".join(
+            f"  {move.at:10.3f} {self.table.key(move.task)}: {STATUSES[move.old]} -> {STATUSES[move.new]} (attempt {move.attempt})"
+            for move in self.moves[-25:]
+        )
+        raise SimulationError(f"seed {self.seed}, at {self.now:.3f}: {what}\nlast moves:\n{story}")
+
+    def see_moves(self) -> None:
+        assert self.table.moves is not None
+        moves, self.table.moves = self.table.moves, []
+        books = self.books
+        for move in moves:
+            self.moves.append(move)
+            if move.task in books.final:
+                self.wrong(f"{self.table.key(move.task)} left its final status (W14)")
+            if move.new >= FINAL:
+                books.final[move.task] = move.new
+            books.ready.pop(move.task, None)
+            if move.new == READY and not self.table.odd[move.task] & CONTROL:
+                books.ticket += 1
+                books.ready[move.task] = books.ticket
+            if self.halted and move.new == RUNNING and not self.table.odd[move.task] & CONTROL:
+                self.wrong(f"{self.table.key(move.task)} started after the run was ended")
+
+    def check_start(self, task: int, number: int) -> None:
+        table, books = self.table, self.books
+        key = table.key(task)
+        if self.paused:
+            self.wrong(f"{key} started while the run was paused")
+        if task in books.alive or task in books.unreported:
+            self.wrong(f"attempt {number} of {key} started while an earlier one was alive")
+        slots = self.rules.max_concurrency
+        if slots is not None and len(books.alive) >= slots:
+            self.wrong(f"{key} started as number {len(books.alive) + 1} of {slots} (A3, W10)")
+        for parent in self.parents(task):
+            capacity = table.policies[parent].max_concurrency
+            if capacity is not None:
+                inside = sum(1 for other in books.alive if parent in self.parents(other))
+                if inside >= capacity:
+                    self.wrong(f"{key} started as number {inside + 1} of {capacity} in {table.key(parent)}")
+        if number > table.policies[task].retry.attempts:
+            self.wrong(f"{key} got attempt {number}")
+        self.check_needs(task)
+        self.check_order(task)
+
+    def parents(self, task: int) -> list[int]:
+        found = []
+        while (task := self.table.parent(task)) != NONE:
+            found.append(task)
+        return found
+
+    def needs_of(self, task: int) -> list[int]:
+        batch, place = self.table.batch_of(task)
+        return [] if batch.needs is None else [task - place + need for need in batch.needs[place]]
+
+    def check_needs(self, task: int) -> None:
+        needs = self.needs_of(task)
+        ended = [self.books.final.get(need) for need in needs]
+        fine = [
+            end is not None
+            and (STATUSES[end] is Status.SUCCEEDED or (STATUSES[end] in _FAILED and self.table.policies[need].allow_failure))
+            for need, end in zip(needs, ended, strict=True)
+        ]
+        match self.table.policies[task].join:
+            case Join.ALL_SUCCESS:
+                met = all(fine)
+            case Join.ALL_DONE:
+                met = None not in ended
+            case Join.NONE_FAILED:
+                met = all(good or (end is not None and STATUSES[end] is Status.SKIPPED) for good, end in zip(fine, ended, strict=True))
+            case Join.ONE_SUCCESS:
+                met = not needs or any(end is not None and STATUSES[end] is Status.SUCCEEDED for end in ended)
+            case Join.ONE_FAILED:
+                met = not needs or any(end is not None and STATUSES[end] not in (Status.SUCCEEDED, Status.SKIPPED) for end in ended)
+        if not met:
+            shown = {self.table.key(need): "not final" if end is None else str(STATUSES[end]) for need, end in zip(needs, ended, strict=True)}
+            self.wrong(f"{self.table.key(task)} started before its needs were done: {shown} (E1)")
+
+    def check_order(self, task: int) -> None:
+        """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
+        policies, books = self.table.policies, self.books
+        mine = (-policies[task].priority, self.ticket(task))
+        for other, ticket in books.ready.items():
+            if (-policies[other].priority, ticket) < mine and not self.blocked(other):
+                self.wrong(f"{self.table.key(task)} started before {self.table.key(other)} (B2)")
+
+    def ticket(self, task: int) -> int:
+        """When the task that was just taken got ready, as the books had it."""
+        last = [move for move in self.moves if move.task == task and move.new == READY][-1]
+        earlier = sum(1 for move in self.moves[: self.moves.index(last) + 1] if move.new == READY and not self.table.odd[move.task] & CONTROL)
+        return earlier
+
+    def blocked(self, task: int) -> bool:
+        for parent in self.parents(task):
+            capacity = self.table.policies[parent].max_concurrency
+            if capacity is not None and sum(1 for other in self.held() if parent in self.parents(other)) >= capacity:
+                return True
+        return False
+
+    def held(self) -> list[int]:
+        """Tasks whose slot cannot be known to be free."""
+        return [*self.books.alive, *self.books.unreported]
+
+    def check_work_conserved(self) -> None:
+        """W13: with a free slot, every ready task waits for a full limit of its groups."""
+        slots = self.rules.max_concurrency
+        held = len(self.books.alive) + len(self.books.unreported)
+        if self.paused or self.scheduler.halt_reason is not None or (slots is not None and held >= slots):
+            return
+        for task in self.books.ready:
+            if not self.blocked(task):
+                self.wrong(f"{self.table.key(task)} is ready, every limit of it is free, and it does not start (A4, W13)")
+
+    def finish(self) -> None:
+        for task in range(self.table.size):
+            if task not in self.books.final:
+                self.wrong(f"{self.table.key(task)} has no final status")
+        if self.rules.max_concurrency is not None and self.books.peak > self.rules.max_concurrency:
+            self.wrong(f"{self.books.peak} ran at once (A3)")
+        if self.rules.on_failure is OnFailure.CONTINUE and self.scheduler.halt_reason is None:
+            for task, state in self.books.final.items():
+                self.check_end(task, STATUSES[state])
+
+    def check_end(self, task: int, status: Status) -> None:
+        """In a run that nothing ended early, a task's needs explain whether it ran at all."""
+        needs = [STATUSES[self.books.final[need]] for need in self.needs_of(task)]
+        allowed = [self.table.policies[need].allow_failure for need in self.needs_of(task)]
+        bad = any(each not in (Status.SUCCEEDED, Status.SKIPPED) and not (each in _FAILED and may) for each, may in zip(needs, allowed, strict=True))
+        if self.parents(task) or self.table.policies[task].join is not Join.ALL_SUCCESS:
+            return
+        if bad != (status is Status.UPSTREAM_FAILED):
+            self.wrong(f"{self.table.key(task)} ended {status} with needs {[str(each) for each in needs]}")
+        if not bad and Status.SKIPPED in needs and status is not Status.SKIPPED:
+            self.wrong(f"{self.table.key(task)} ended {status} though a need was skipped")
+
+
+_FAILED = (Status.FAILED, Status.TIMED_OUT)
+_CHILD_POLICIES = (PLAIN, PLAIN, PLAIN, Policy(priority=3), Policy(allow_failure=True), Policy(max_concurrency=1), Policy(timeout=6.0))

@@ -1,0 +1,148 @@
+"""The scheduler alone, told fact by fact: what may run, what became of it, at which time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plait._core.commands import Cancel, Command, Force
+from plait._core.graph import Batch, refuse_cycles
+from plait._core.invariants import check
+from plait._core.policy import CONTROL, PLAIN, OnFailure, Policy, Rules, policy
+from plait._core.scheduler import Scheduler, Turn
+from plait._core.states import RUNNING, STATUSES, Status
+
+
+def graph(policies: Mapping[str, Mapping[str, Any]] | None = None, /, **needs: Sequence[str]) -> Batch:
+    """A batch from needs by key, `graph(a=[], b=["a"])`, with task options by key: `graph({"a": {"retries": 1}}, a=[])`."""
+    keys = list(needs)
+    place = {key: at for at, key in enumerate(keys)}
+    rows = [tuple(place[need] for need in needs[key]) for key in keys]
+    refuse_cycles(keys, rows)
+    given = policies or {}
+    made: list[Policy] = [policy(PLAIN, **given[key]) if key in given else PLAIN for key in keys]
+    return Batch(len(keys), calls=keys, keys=keys, needs=rows, policies=made)
+
+
+class World:
+    """A scheduler with everything startable started, after each fact; its books are checked each time."""
+
+    def __init__(self, batch: Batch, *, slots: int | None = None, on_failure: str = "continue", deadline: float | None = None) -> None:
+        self.now = 0.0
+        rules = Rules.of(max_concurrency=slots, on_failure=on_failure, deadline=deadline)
+        self.scheduler = Scheduler(rules, self.now, record_moves=True, journal=[])
+        self.table = self.scheduler.table
+        self.started: list[str] = []
+        """Keys in the order of starts, once for each attempt."""
+        self.commands: list[Command] = []
+        self.turns: list[tuple[Turn, str]] = []
+        self.scheduler.added(batch, self.now)
+        self._settle()
+
+    def _settle(self) -> None:
+        while (task := self.scheduler.take(self.now)) >= 0:
+            self.started.append(self.table.key(task))
+        self.commands += self.scheduler.commands
+        self.scheduler.commands.clear()
+        while self.scheduler.turns:
+            turn, task = self.scheduler.turns.popleft()
+            self.turns.append((turn, self.table.key(task)))
+        check(self.scheduler)
+
+    def task(self, key: str) -> int:
+        """The row of a key.
+
+        Raises:
+            KeyError: for a key that is not there.
+        """
+        row = self.table.find(key)
+        if row < 0:
+            raise KeyError(key)
+        return row
+
+    # -- facts
+
+    def returns(self, key: str, value: Any = None, *, stopped: bool = False, attempt: int | None = None) -> None:
+        """The latest attempt (or a given one) returned."""
+        task = self.task(key)
+        self.scheduler.returned(task, attempt or self.table.attempts(task), value, self.now, stopped)
+        self._settle()
+
+    def fails(self, key: str, error: BaseException | None = None, *, chance: float = 0.5, attempt: int | None = None) -> None:
+        """The latest attempt (or a given one) raised."""
+        task = self.task(key)
+        self.scheduler.raised(task, attempt or self.table.attempts(task), error or ValueError("boom"), self.now, chance)
+        self._settle()
+
+    def begins(self, key: str) -> None:
+        """The code of the latest attempt began."""
+        task = self.task(key)
+        self.scheduler.began(task, self.table.attempts(task), self.now)
+        self._settle()
+
+    def asks(self, key: str) -> None:
+        """The latest attempt waits for input."""
+        task = self.task(key)
+        self.scheduler.asked(task, self.table.attempts(task), self.now)
+        self._settle()
+
+    def answers(self, key: str) -> None:
+        """The input came."""
+        self.scheduler.answered(self.task(key), self.now)
+        self._settle()
+
+    def grows(self, key: str, batch: Batch) -> None:
+        """The task has children."""
+        self.scheduler.grew(self.task(key), batch, self.now)
+        self._settle()
+
+    def decides(self, key: str, choice: bool) -> None:
+        """The task's `when` was worked out."""
+        self.scheduler.decided(self.task(key), choice, self.now)
+        self._settle()
+
+    def abandons(self, key: str) -> None:
+        """A stopped attempt cannot be ended."""
+        task = self.task(key)
+        self.scheduler.abandoned(task, self.table.attempts(task), self.now)
+        self._settle()
+
+    def halts(self, mode: str = "fail_fast") -> None:
+        """The caller ends the run."""
+        self.scheduler.halted(OnFailure(mode), self.now)
+        self._settle()
+
+    def passes(self, seconds: float) -> None:
+        """Time passes; every timer on the way fires at its own time."""
+        until = self.now + seconds
+        while (at := self.scheduler.next_wake()) is not None and at <= until:
+            self.now = max(self.now, at)
+            self.scheduler.ticked(self.now)
+            self._settle()
+        self.now = until
+
+    # -- what is seen
+
+    @property
+    def running(self) -> set[str]:
+        """Keys of the tasks that hold a slot."""
+        return {self.table.key(task) for task in self.table.within(RUNNING) if not self.table.odd[task] & CONTROL}
+
+    def status(self, key: str) -> Status:
+        """Where a task stands."""
+        return STATUSES[self.table.status[self.task(key)]]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Where every task stands, by key."""
+        return {self.table.key(task): str(STATUSES[self.table.status[task]]) for task in range(self.table.size)}
+
+    @property
+    def stopped(self) -> list[str]:
+        """Keys of the attempts that were told to stop, in order."""
+        return [self.table.key(each.task) for each in self.commands if isinstance(each, Cancel)]
+
+    @property
+    def forced(self) -> list[str]:
+        """Keys of the attempts that were to be ended by force, in order."""
+        return [self.table.key(each.task) for each in self.commands if isinstance(each, Force)]
