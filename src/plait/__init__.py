@@ -1,14 +1,14 @@
 """plait runs many tasks in parallel and never loses track of them. This module re-exports the public names.
 
-    concurrency   run_with_concurrency, amap, map_, as_completed: a flat list of work
-    runner        ParallelRunner, get_independent_tasks: a phase of tasks
-    tasks         task, Graph, Node, shell: graphs in Python
-    runs          run, arun, start, current: running them
-    flow          load: workflow files
-    errors        the exception tree
-    testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
-    _core         the pure scheduler;  _engine  the only event loop;  executors  where code runs
-    observe       readers of events;   cli      the command line
+concurrency   run_with_concurrency, amap, map_, as_completed: a flat list of work
+runner        ParallelRunner, get_independent_tasks: a phase of tasks
+tasks         task, Graph, Node, shell: graphs in Python
+runs          run, arun, start, current: running them
+flow          load: workflow files
+errors        the exception tree
+testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
+_core         the pure scheduler;  _engine  the only event loop;  executors  where code runs
+observe       readers of events;   cli      the command line
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ def executor_for(function: Any, executor: str | None = None) -> str:
     while isinstance(bare, partial):
         bare = bare.func
     is_coroutine = inspect.iscoroutinefunction(bare) or (
-        not inspect.isfunction(bare) and not isinstance(bare, type) and inspect.iscoroutinefunction(getattr(bare, "__call__", None))  # noqa: B004
+        not inspect.isfunction(bare)
+        and not isinstance(bare, type)
+        and inspect.iscoroutinefunction(getattr(bare, "__call__", None))  # noqa: B004
     )
     if executor is None:
         return "async" if is_coroutine else "thread"
@@ -132,7 +134,11 @@ class ConcurrencyResult(Generic[T]):
     @property
     def results(self) -> list[T]:
         """The values of bodies that returned, also of those judged failed, in input order; may be shorter than the input."""
-        return [each.value for each in self.outcomes if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)]
+        return [
+            each.value
+            for each in self.outcomes
+            if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)
+        ]
 
     @property
     def first_failure_index(self) -> int | None:
@@ -195,7 +201,9 @@ async def run_with_concurrency(
         if signal is not None and listening:
             signal.unlisten(fired)
     first = driver.scheduler.first_cause
-    return ConcurrencyResult(Outcomes(result.table, range(len(bodies)), result.wall_offset), bool(aborted), None if first == NONE else first)
+    return ConcurrencyResult(
+        Outcomes(result.table, range(len(bodies)), result.wall_offset), bool(aborted), None if first == NONE else first
+    )
 
 
 def _never_started(driver: Driver) -> Sequence[Outcome]:
@@ -212,7 +220,11 @@ def _callable_or_none(name: str, value: object) -> None:
 
 
 def _flat_driver(
-    function: Callable[..., Any], items: Sequence[Any], executor: str | None, max_concurrency: Any, options: dict[str, Any]
+    function: Callable[..., Any],
+    items: Sequence[Any],
+    executor: str | None,
+    max_concurrency: Any,
+    options: dict[str, Any],
 ) -> Driver:
     work = _Flat(function, items, executor_for(function, executor))
     deadline = options.pop("deadline", None)
@@ -228,11 +240,30 @@ def _flat_driver(
 
 
 @overload
-async def amap(function: Callable[[T], Awaitable[R]], items: Iterable[T], *, max_concurrency: int | None = ..., executor: str | None = ..., **options: Any) -> list[R]: ...
-@overload
-async def amap(function: Callable[[T], R], items: Iterable[T], *, max_concurrency: int | None = ..., executor: str | None = ..., **options: Any) -> list[R]: ...
 async def amap(
-    function: Callable[[T], Any], items: Iterable[T], *, max_concurrency: int | None = DEFAULT, executor: str | None = None, **options: Any
+    function: Callable[[T], Awaitable[R]],
+    items: Iterable[T],
+    *,
+    max_concurrency: int | None = ...,
+    executor: str | None = ...,
+    **options: Any,
+) -> list[R]: ...
+@overload
+async def amap(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    max_concurrency: int | None = ...,
+    executor: str | None = ...,
+    **options: Any,
+) -> list[R]: ...
+async def amap(
+    function: Callable[[T], Any],
+    items: Iterable[T],
+    *,
+    max_concurrency: int | None = DEFAULT,
+    executor: str | None = None,
+    **options: Any,
 ) -> list[Any]:
     """The values of `function(item)` in the order of `items`, at most `max_concurrency` at once (None: no limit).
 
@@ -274,11 +305,30 @@ def values_of(table: Table, rows: range) -> list[Any]:
 
 
 @overload
-def map_(function: Callable[[T], Awaitable[R]], items: Iterable[T], *, max_concurrency: int | None = ..., executor: str | None = ..., **options: Any) -> list[R]: ...
-@overload
-def map_(function: Callable[[T], R], items: Iterable[T], *, max_concurrency: int | None = ..., executor: str | None = ..., **options: Any) -> list[R]: ...
 def map_(
-    function: Callable[[T], Any], items: Iterable[T], *, max_concurrency: int | None = DEFAULT, executor: str | None = None, **options: Any
+    function: Callable[[T], Awaitable[R]],
+    items: Iterable[T],
+    *,
+    max_concurrency: int | None = ...,
+    executor: str | None = ...,
+    **options: Any,
+) -> list[R]: ...
+@overload
+def map_(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    max_concurrency: int | None = ...,
+    executor: str | None = ...,
+    **options: Any,
+) -> list[R]: ...
+def map_(
+    function: Callable[[T], Any],
+    items: Iterable[T],
+    *,
+    max_concurrency: int | None = DEFAULT,
+    executor: str | None = None,
+    **options: Any,
 ) -> list[Any]:
     """`amap`, blocking: from a script, a thread, or beside a running loop (Jupyter).
 
@@ -329,7 +379,12 @@ class AsCompleted(Generic[R]):
     """Outcomes in the order in which tasks end. Leaving its `async with` block cancels the rest."""
 
     def __init__(
-        self, function: Callable[..., Any], items: Iterable[Any] | AsyncIterable[Any], max_concurrency: int | None, executor: str | None, options: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        max_concurrency: int | None,
+        executor: str | None,
+        options: dict[str, Any],
     ) -> None:
         self._slots = max_concurrency
         # Running, plus finished and not yet taken: nothing more is read from `items` meanwhile.
@@ -365,7 +420,7 @@ class AsCompleted(Generic[R]):
         source = Batch(1, calls=_Source(window), keys=[self._name], controls=(0,))  # type: ignore[arg-type]
         driver = self._driver = Driver(source, self._rules, name=self._name, on_settled=self._settled)
         driver.start()
-        self._first = driver.scheduler.children(0).start
+        self._first = driver.table.children(0).start
         driver.done.add_done_callback(self._end)
         if self._async_items is not None:
             self._feeder = asyncio.ensure_future(self._feed_async(self._async_items))
@@ -453,7 +508,9 @@ class AsCompleted(Generic[R]):
         self._start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -522,5 +579,3 @@ def as_completed(
     if not isinstance(items, (Iterable, AsyncIterable)):
         raise UsageError(f"items must be iterable, not {items!r}")
     return AsCompleted(function, items, slots(max_concurrency), executor, options)
-
-

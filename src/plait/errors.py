@@ -106,7 +106,13 @@ class CommandFailed(TaskError):
     code = "COMMAND"
 
     def __init__(
-        self, message: str, *, exit_code: int | None = None, signal: str | None = None, tail: str = "", retryable: bool = True
+        self,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        signal: str | None = None,
+        tail: str = "",
+        retryable: bool = True,
     ) -> None:
         super().__init__(message)
         self.exit_code = exit_code

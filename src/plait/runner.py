@@ -92,13 +92,17 @@ class ParallelRunner:
         LimitError: for limits and timeouts that cannot be.
     """
 
-    def __init__(self, concurrency: int | None = 4, timeout: float | str | None = 300, *, grace: float | str = 5.0) -> None:
+    def __init__(
+        self, concurrency: int | None = 4, timeout: float | str | None = 300, *, grace: float | str = 5.0
+    ) -> None:
         if concurrency is not None:
             count("concurrency", concurrency)
         self._concurrency = concurrency
         self._policy = policy(PLAIN, timeout=timeout, grace=grace)
 
-    async def run_phase(self, tasks: Iterable[Any], executor: Callable[[Any], Awaitable[Any] | Any]) -> list[PhaseResult[Any]]:
+    async def run_phase(
+        self, tasks: Iterable[Any], executor: Callable[[Any], Awaitable[Any] | Any]
+    ) -> list[PhaseResult[Any]]:
         """One result per task, in input order. A failure stops nothing else.
 
         `executor(task)` returns a value or an awaitable. A task whose `dependencies` name others of the phase starts
@@ -112,7 +116,9 @@ class ParallelRunner:
         sequential = len(get_independent_tasks(listed)) <= 1
         return await self._run(listed, executor, 1 if sequential else self._concurrency)
 
-    async def run_sequential(self, tasks: Iterable[Any], executor: Callable[[Any], Awaitable[Any] | Any]) -> list[PhaseResult[Any]]:
+    async def run_sequential(
+        self, tasks: Iterable[Any], executor: Callable[[Any], Awaitable[Any] | Any]
+    ) -> list[PhaseResult[Any]]:
         """The same, one after the other."""
         return await self._run(list(tasks), executor, 1)
 

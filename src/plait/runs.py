@@ -34,7 +34,9 @@ class Runnable(Protocol):
     def rules(self) -> dict[str, Any]: ...
 
 
-def make_driver(target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], **driving: Any) -> Driver:
+def make_driver(
+    target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], **driving: Any
+) -> Driver:
     """A driver for whatever can be run; everything about it is checked here. `driving` goes to the driver.
 
     Raises:
@@ -59,20 +61,42 @@ def make_driver(target: Any, inputs: dict[str, Any] | None, max_concurrency: Any
         max_concurrency = defaults["max_concurrency"]
     unknown = set(options) - {"on_failure", "deadline", "grace"}
     if unknown:
-        raise UsageError(f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace")
-    chosen = {"on_failure": OnFailure.CONTINUE, **{name: value for name, value in defaults.items() if name != "max_concurrency"}, **options}
+        raise UsageError(
+            f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace"
+        )
+    chosen = {
+        "on_failure": OnFailure.CONTINUE,
+        **{name: value for name, value in defaults.items() if name != "max_concurrency"},
+        **options,
+    }
     rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
     return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
 
 
 @overload
-async def arun(target: Node[R], *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> R: ...
-@overload
-async def arun(target: Graph, *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> RunResult: ...
-@overload
-async def arun(target: Any, *, inputs: dict[str, Any] | None = ..., max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> Any: ...
 async def arun(
-    target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, raise_on_failure: bool = True, **options: Any
+    target: Node[R], *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any
+) -> R: ...
+@overload
+async def arun(
+    target: Graph, *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any
+) -> RunResult: ...
+@overload
+async def arun(
+    target: Any,
+    *,
+    inputs: dict[str, Any] | None = ...,
+    max_concurrency: int | None = ...,
+    raise_on_failure: bool = ...,
+    **options: Any,
+) -> Any: ...
+async def arun(
+    target: Any,
+    *,
+    inputs: dict[str, Any] | None = None,
+    max_concurrency: int | None = DEFAULT,
+    raise_on_failure: bool = True,
+    **options: Any,
 ) -> Any:
     """Runs a node for its value (a list of nodes for a list), or a Graph or loaded file for its RunResult.
 
@@ -108,11 +132,25 @@ def _raise_for_run(result: RunResult) -> None:
 @overload
 def run(target: Node[R], *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> R: ...
 @overload
-def run(target: Graph, *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> RunResult: ...
-@overload
-def run(target: Any, *, inputs: dict[str, Any] | None = ..., max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any) -> Any: ...
 def run(
-    target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, raise_on_failure: bool = True, **options: Any
+    target: Graph, *, max_concurrency: int | None = ..., raise_on_failure: bool = ..., **options: Any
+) -> RunResult: ...
+@overload
+def run(
+    target: Any,
+    *,
+    inputs: dict[str, Any] | None = ...,
+    max_concurrency: int | None = ...,
+    raise_on_failure: bool = ...,
+    **options: Any,
+) -> Any: ...
+def run(
+    target: Any,
+    *,
+    inputs: dict[str, Any] | None = None,
+    max_concurrency: int | None = DEFAULT,
+    raise_on_failure: bool = True,
+    **options: Any,
 ) -> Any:
     """`arun`, blocking: from a script, a thread, or beside a running loop (Jupyter).
 
@@ -121,10 +159,16 @@ def run(
         KeyboardInterrupt: after Ctrl-C, once running tasks were stopped (a second one raises at once).
     """
     refuse_inside("plait.run", "plait.arun(...)")
-    return blocking(partial(arun, target, inputs=inputs, max_concurrency=max_concurrency, raise_on_failure=raise_on_failure, **options))
+    return blocking(
+        partial(
+            arun, target, inputs=inputs, max_concurrency=max_concurrency, raise_on_failure=raise_on_failure, **options
+        )
+    )
 
 
-def start(target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, **options: Any) -> Run:
+def start(
+    target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency: int | None = DEFAULT, **options: Any
+) -> Run:
     """Starts a run and gives the handle on it at once: on this loop if one runs here, else in plait's background thread.
 
     On a loop that ends before the run does, the run is cancelled.
@@ -156,7 +200,9 @@ def start(target: Any, *, inputs: dict[str, Any] | None = None, max_concurrency:
 _keepers: set[asyncio.Task[Any]] = set()
 
 
-def _begin(target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], kept: bool) -> Run:
+def _begin(
+    target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], kept: bool
+) -> Run:
     driver = make_driver(target, inputs, max_concurrency, options)
     handle = Run(driver, Stream(driver))
     driver.loop.call_soon(driver.start)  # so that events() can be read from the first one on
@@ -249,5 +295,3 @@ def current() -> Context:
     if attempt is None:
         raise UsageError("plait.current() is for code inside a task, and none runs here")
     return Context(attempt)
-
-

@@ -40,7 +40,13 @@ class Node(Generic[R_co]):
     __slots__ = ("_args", "_definition", "_extra", "_key", "_kwargs", "_refs")
 
     def __init__(
-        self, definition: _Definition, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, *, key: str | None = None, extra: tuple[Node[Any], ...] = ()
+        self,
+        definition: _Definition,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        *,
+        key: str | None = None,
+        extra: tuple[Node[Any], ...] = (),
     ) -> None:
         self._definition = definition
         self._args = args
@@ -90,7 +96,9 @@ class Node(Generic[R_co]):
         return f"<Node {self._key or self._definition.name}>"
 
     def __iter__(self) -> Iterator[Any]:
-        raise UsageError(f"{self!r} has no value yet: pass it to another task, or use .map for a list known at run time")
+        raise UsageError(
+            f"{self!r} has no value yet: pass it to another task, or use .map for a list known at run time"
+        )
 
     def __bool__(self) -> bool:
         raise UsageError(f"{self!r} has no value yet: use `when=` for a condition known at run time")
@@ -252,7 +260,7 @@ class TaskFunction(Generic[P, R]):
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         # On a method the decorated function is bound as any function is.
-        return self if instance is None else TaskFunction(self._function.__get__(instance, owner), self._definition)  # type: ignore[attr-defined]
+        return self if instance is None else TaskFunction(self._function.__get__(instance, owner), self._definition)
 
 
 @overload
@@ -400,7 +408,9 @@ class _Nodes(Work):
         args, kwargs = self._filled(node, place, table, first)
         return definition.executor, definition.body, args, kwargs
 
-    def _filled(self, node: Node[Any], place: int, table: Table, first: int) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
+    def _filled(
+        self, node: Node[Any], place: int, table: Table, first: int
+    ) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
         """The arguments, each node in them replaced by its value."""
         if node._refs is None:
             return node._args, node._kwargs
@@ -544,7 +554,12 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
             return result.table.values[only]
         return [result.table.values[target] for target in targets]
 
-    return Program(batch, targets, name or (order[targets[-1]]._key or definitions[targets[-1]].name if targets else "empty"), value)
+    return Program(
+        batch,
+        targets,
+        name or (order[targets[-1]]._key or definitions[targets[-1]].name if targets else "empty"),
+        value,
+    )
 
 
 def _keys(order: list[Node[Any]]) -> Sequence[str]:

@@ -225,4 +225,3 @@ def replay(scheduler: Scheduler, events: Iterable[Event]) -> Scheduler:
     for event in events:
         apply(scheduler, event)
     return scheduler
-

@@ -68,7 +68,10 @@ def _check_queue(scheduler: Scheduler) -> None:
     for bucket in queue._buckets.values():
         standing.update(bucket)
     standing.update(place.task for place, _ in queue._back)
-    _law(queue.size == sum(standing.values()), lambda: f"{queue.size} are counted queued, {sum(standing.values())} stand there")
+    _law(
+        queue.size == sum(standing.values()),
+        lambda: f"{queue.size} are counted queued, {sum(standing.values())} stand there",
+    )
     for limit in {id(limit): limit for family in scheduler._families.values() for limit in family.limits}.values():
         standing.update(place.task for place in limit.parked)
     for task in range(table.size):
@@ -84,6 +87,14 @@ def _check_needs(scheduler: Scheduler) -> None:
     for task in range(table.size):
         if table.status[task] == VACANT:
             continue
-        _law(table.left[task] == left[task] or table.status[task] != PENDING, lambda: f"{left[task]} needs are not final: {table.story(task)}")
-        if table.status[task] == PENDING and not left[task] and table.parent(task) == NONE and not table.odd[task] & CHILD:
+        _law(
+            table.left[task] == left[task] or table.status[task] != PENDING,
+            lambda: f"{left[task]} needs are not final: {table.story(task)}",
+        )
+        if (
+            table.status[task] == PENDING
+            and not left[task]
+            and table.parent(task) == NONE
+            and not table.odd[task] & CHILD
+        ):
             _law(task in scheduler._deciding, lambda: f"pending without needs: {table.story(task)}")

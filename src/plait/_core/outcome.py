@@ -137,7 +137,9 @@ def _ended_how(table: Table, task: int) -> str:
     state = table.status[task]
     if state == FAILED:
         return f"failed: {describe(table.errors.get(task))}"
-    return {TIMED_OUT: "timed out", CANCELLED: "was cancelled", UPSTREAM_FAILED: "did not run either"}.get(state, "did not start")
+    return {TIMED_OUT: "timed out", CANCELLED: "was cancelled", UPSTREAM_FAILED: "did not run either"}.get(
+        state, "did not start"
+    )
 
 
 class Outcomes(Sequence[Outcome]):
@@ -247,6 +249,10 @@ class RunResult(Mapping[str, Outcome]):
         for task in range(table.size):
             if table.status[task] in (FAILED, TIMED_OUT) and task != self._first_cause and task not in parents:
                 yield self.row(task)
+
+    def allowed(self, key: str) -> bool:
+        """May the task `key` fail without failing its run?"""
+        return self.table.policies[self._index()[key]].allow_failure
 
     def children(self, key: str) -> Outcomes:
         """The outcomes of what the task `key` grew, in order."""

@@ -21,7 +21,6 @@ from plait._core.ready import ReadyQueue
 from plait._core.states import (
     CANCELLED,
     FAILED,
-    FINAL,
     PENDING,
     READY,
     RETRYING,
@@ -76,7 +75,9 @@ class Family:
 class Scheduler:
     """One run's decisions. Every method named like an event of `_core.events` tells it that fact."""
 
-    def __init__(self, rules: Rules, now: float, *, record_moves: bool = False, journal: list[Event] | None = None) -> None:
+    def __init__(
+        self, rules: Rules, now: float, *, record_moves: bool = False, journal: list[Event] | None = None
+    ) -> None:
         self.table = Table()
         if record_moves:
             self.table.moves = []
@@ -124,10 +125,6 @@ class Scheduler:
     def idle(self) -> int:
         """Slots that nothing holds."""
         return self._slots - self.used
-
-    def children(self, parent: int) -> range:
-        """The rows of the first batch that `parent` grew."""
-        return self._families[parent].rows[0]
 
     def next_wake(self) -> float | None:
         """When time alone changes something: call `ticked` then. None: never."""
@@ -219,7 +216,14 @@ class Scheduler:
                 self._drain(now)
 
     def raised(
-        self, task: int, attempt: int, error: BaseException, now: float, chance: float = 0.0, stopped: bool = False, value: Any = None
+        self,
+        task: int,
+        attempt: int,
+        error: BaseException,
+        now: float,
+        chance: float = 0.0,
+        stopped: bool = False,
+        value: Any = None,
     ) -> None:
         """An attempt ended with an error; `chance` in [0, 1) is the jitter of a pause, `value` is kept beside it."""
         if self.journal is not None:
@@ -620,13 +624,20 @@ class Scheduler:
             return
         if state == TIMED_OUT:
             error = self._timeout_error(task, late)
-        if state != CANCELLED and not odd & CONTROL and not late and self._try_again(task, attempt, state, error, now, chance):
+        if (
+            state != CANCELLED
+            and not odd & CONTROL
+            and not late
+            and self._try_again(task, attempt, state, error, now, chance)
+        ):
             return
         if error is not None:
             table.errors[task] = error
         self._close(task, state, now)
 
-    def _verdict(self, task: int, error: BaseException | None, now: float, stopped: bool, why: Stop | None) -> tuple[int, bool]:
+    def _verdict(
+        self, task: int, error: BaseException | None, now: float, stopped: bool, why: Stop | None
+    ) -> tuple[int, bool]:
         """The state in which an attempt ended, and whether its task's deadline had passed.
 
         Cancel beats timeout beats failure; a completion before the stop reached it is kept, unless its time was up.
@@ -635,7 +646,9 @@ class Scheduler:
             return CANCELLED, False
         policy = self.table.policies[task]
         over = stopped or error is not None
-        if policy.deadline is not None and (now > self.table.ready_at[task] + policy.deadline or (why is Stop.DEADLINE and over)):
+        if policy.deadline is not None and (
+            now > self.table.ready_at[task] + policy.deadline or (why is Stop.DEADLINE and over)
+        ):
             return TIMED_OUT, True
         if policy.timeout is not None and (now > self._due(task) or (why is Stop.TIMEOUT and over)):
             return TIMED_OUT, False
@@ -646,11 +659,19 @@ class Scheduler:
         kind, length = ("deadline", policy.deadline) if deadline else ("timeout", policy.timeout)
         return TaskTimedOut(f"task {self.table.key(task)!r} passed its {kind} of {length:g} s")
 
-    def _try_again(self, task: int, attempt: int, state: int, error: BaseException | None, now: float, chance: float) -> bool:
+    def _try_again(
+        self, task: int, attempt: int, state: int, error: BaseException | None, now: float, chance: float
+    ) -> bool:
         """Puts a failed attempt's task between two attempts, if its policy wants another one and its run goes on."""
         table = self.table
         retry = table.policies[task].retry
-        if retry is NO_RETRY or error is None or not retry.wanted(attempt, error) or self._mode is not None or self._ending(task):
+        if (
+            retry is NO_RETRY
+            or error is None
+            or not retry.wanted(attempt, error)
+            or self._mode is not None
+            or self._ending(task)
+        ):
             return False
         table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
         table.values[task] = None
@@ -791,7 +812,12 @@ class Scheduler:
             family.open = False
             for rows in family.rows:
                 self._swept(rows, now)
-            inner = [self._families[task] for rows in family.rows for task in table.within(RUNNING, rows) if task in self._families]
+            inner = [
+                self._families[task]
+                for rows in family.rows
+                for task in table.within(RUNNING, rows)
+                if task in self._families
+            ]
             self._stop_all(family.rows, mode, now)
             stack.extend(inner)
             self._check_family(family, now)

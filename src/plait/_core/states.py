@@ -50,7 +50,20 @@ STATUSES: tuple[Status, ...] = tuple(Status)
 CODE: dict[Status, State] = {status: State(number) for number, status in enumerate(STATUSES)}
 
 # Plain module integers: an IntEnum member costs an attribute look-up and compares slowly on the hot path.
-PENDING, READY, RUNNING, RETRYING, WAITING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, SKIPPED, UPSTREAM_FAILED, NOT_STARTED = range(12)
+(
+    PENDING,
+    READY,
+    RUNNING,
+    RETRYING,
+    WAITING,
+    SUCCEEDED,
+    FAILED,
+    TIMED_OUT,
+    CANCELLED,
+    SKIPPED,
+    UPSTREAM_FAILED,
+    NOT_STARTED,
+) = range(12)
 
 FINAL = SUCCEEDED
 """A state is final if its number is at least this."""

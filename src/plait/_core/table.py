@@ -78,6 +78,7 @@ class Table:
         self.history: dict[int, list[Try]] = {}  # the tries before the last
         self.unenforced: set[int] = set()  # final, though the attempt may still run
         self.parents: dict[int, int] = {}  # by first row of a batch
+        self._children: dict[int, range] = {}  # the first batch that a task grew
         self.moves: list[Move] | None = None
         """A list if somebody reads it; every move is appended."""
         self._firsts: list[int] = []
@@ -96,6 +97,7 @@ class Table:
         self._batches.append(batch)
         if parent >= 0:
             self.parents[first] = parent
+            self._children.setdefault(parent, range(first, first + size))
             extra |= CHILD
         self.status.extend(bytes(size))
         policies = batch.policies
@@ -252,6 +254,10 @@ class Table:
         """What is to be done: opaque here."""
         batch, place = self.batch_of(task)
         return batch.calls[place]
+
+    def children(self, task: int) -> range:
+        """The rows of the first batch that `task` grew; empty if it grew none."""
+        return self._children.get(task, range(0))
 
     def first_row(self, task: int) -> int:
         """The row of the first task of the batch that `task` came in."""

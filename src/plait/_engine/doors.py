@@ -44,7 +44,9 @@ def refuse_inside(door: str, instead: str) -> None:
     """
     attempt = CURRENT.get(None)
     if attempt is not None and running_loop() is attempt.sink.loop:
-        raise UsageError(f"{door} blocks, and was called inside a coroutine that plait runs: use `await {instead}` there")
+        raise UsageError(
+            f"{door} blocks, and was called inside a coroutine that plait runs: use `await {instead}` there"
+        )
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -106,6 +106,11 @@ class Driver:
             self._follow()
             self.more()
 
+    def kill(self) -> None:
+        """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
+        for executor in self._executors.values():
+            executor.close()
+
     def pause(self) -> None:
         """Nothing new starts until `resume`; running tasks finish."""
         if not self.done.done():
@@ -134,7 +139,10 @@ class Driver:
         """Is something at work in a thread or a process, which a virtual clock cannot hurry?"""
         if self._factories:
             return False
-        return any(attempt.executor != "async" and attempt.task not in self.table.unenforced for attempt in self._attempts.values())
+        return any(
+            attempt.executor != "async" and attempt.task not in self.table.unenforced
+            for attempt in self._attempts.values()
+        )
 
     def result(self) -> RunResult:
         """The outcomes as they stand."""
@@ -284,7 +292,9 @@ class Driver:
         else:
             self._raised(task, number, error, ended.at, ended.stopped, value)
 
-    def _raised(self, task: int, number: int, error: BaseException, at: float, stopped: bool = False, value: Any = None) -> None:
+    def _raised(
+        self, task: int, number: int, error: BaseException, at: float, stopped: bool = False, value: Any = None
+    ) -> None:
         attempts = self.table.policies[task].retry.attempts
         tried = f"attempt {number} of {attempts}, " if attempts > 1 else ""
         _explain(error, f"task {self.table.key(task)!r}, {tried}run {self.id}")
@@ -307,7 +317,7 @@ class Driver:
                         self._joins[task] = growth.join
                         scheduler.grew(task, growth.batch, now, growth.vacant)
                     case Turn.JOIN:
-                        value = self._joins.pop(task)(table, scheduler.children(task))
+                        value = self._joins.pop(task)(table, table.children(task))
                         scheduler.returned(task, table.attempts(task), value, now)
                     case _:
                         assert_never(turn)

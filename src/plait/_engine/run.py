@@ -124,7 +124,9 @@ class Events:
 
     def __iter__(self) -> Iterator[RunEvent]:
         if running_loop() is self._run._driver.loop:
-            raise UsageError("a plain `for` over run.events() would block the loop that drives the run: use `async for`")
+            raise UsageError(
+                "a plain `for` over run.events() would block the loop that drives the run: use `async for`"
+            )
         while (event := self._queue.get()) is not None:
             yield event
 
@@ -147,4 +149,3 @@ class Events:
                     return
                 yield event
             await bell.wait()
-

@@ -38,7 +38,9 @@ class ShellCommand:
     def filled(self, argv: Sequence[Any] | str, env: Mapping[str, Any] | None = None) -> ShellCommand:
         """The same command with these words and variables, as text."""
         words = argv if isinstance(argv, str) else tuple(map(word, argv))
-        return replace(self, argv=words, env=None if env is None else {name: word(value) for name, value in env.items()})
+        return replace(
+            self, argv=words, env=None if env is None else {name: word(value) for name, value in env.items()}
+        )
 
     def value(self, data: bytes, left_out_bytes: int) -> Any:
         """What standard output is taken for.

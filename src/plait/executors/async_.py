@@ -67,7 +67,11 @@ class AsyncExecutor:
             CURRENT.set(attempt)
             run = copy_context().run
             try:
-                made = run(attempt.body, *attempt.args, **attempt.kwargs) if attempt.kwargs else run(attempt.body, *attempt.args)
+                made = (
+                    run(attempt.body, *attempt.args, **attempt.kwargs)
+                    if attempt.kwargs
+                    else run(attempt.body, *attempt.args)
+                )
             except BaseException as error:
                 sink.report(attempt, Ended(clock(), error=error))
                 attempt = sink.pull()

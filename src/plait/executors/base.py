@@ -77,7 +77,21 @@ Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = ("args", "begun", "body", "executor", "handle", "kwargs", "number", "sink", "stopped_at", "task", "timed", "token", "work")
+    __slots__ = (
+        "args",
+        "begun",
+        "body",
+        "executor",
+        "handle",
+        "kwargs",
+        "number",
+        "sink",
+        "stopped_at",
+        "task",
+        "timed",
+        "token",
+        "work",
+    )
 
     def __init__(
         self,

@@ -208,9 +208,13 @@ def _why_not_started(error: BaseException, command: ShellCommand) -> BaseExcepti
     if error.errno == errno.ENOENT:
         return CommandFailed(f"exit 127, command not found: {program}", exit_code=127, retryable=False)
     if error.errno in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):
-        return CommandFailed(f"exit 126, command cannot be executed: {program}: {error.strerror}", exit_code=126, retryable=False)
+        return CommandFailed(
+            f"exit 126, command cannot be executed: {program}: {error.strerror}", exit_code=126, retryable=False
+        )
     if error.errno == errno.E2BIG:
-        return CommandFailed("an argument or the environment is too long for the system (E2BIG): pass it in a file", retryable=False)
+        return CommandFailed(
+            "an argument or the environment is too long for the system (E2BIG): pass it in a file", retryable=False
+        )
     return CommandFailed(f"{program} cannot be started: {error}")
 
 

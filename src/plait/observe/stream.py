@@ -76,11 +76,20 @@ class Stream:
         if started:
             self._emit("run_started", self._source.started_at, detail={"name": self._source.name})
 
-    def _emit(self, event: str, at: float, move: Move | None = None, slot: int | None = None, detail: Mapping[str, Any] | None = None) -> None:
+    def _emit(
+        self,
+        event: str,
+        at: float,
+        move: Move | None = None,
+        slot: int | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
         self._seq += 1
         key = None if move is None else self._source.table.key(move.task)
         attempt = None if move is None else move.attempt
-        made = RunEvent(self._source.id, self._seq, at + self._source.wall_offset, event, key, attempt, slot, detail or {})
+        made = RunEvent(
+            self._source.id, self._seq, at + self._source.wall_offset, event, key, attempt, slot, detail or {}
+        )
         for subscriber in self._subscribers:
             subscriber(made)
 

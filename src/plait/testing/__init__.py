@@ -1,10 +1,10 @@
 """For the tests of users' own flows: hours of backoff in milliseconds, the same order for the same seed.
 
-    VirtualClock       an event loop whose time jumps ahead when everybody waits
-    ScriptedExecutor   attempts that take as long, and end, as a script says
-    simulate           the scheduler alone, under a seeded order of events, with faults
-    World              the scheduler alone, told fact by fact
-    conformance        the checks that every executor passes (imported by its own name)
+VirtualClock       an event loop whose time jumps ahead when everybody waits
+ScriptedExecutor   attempts that take as long, and end, as a script says
+simulate           the scheduler alone, under a seeded order of events, with faults
+World              the scheduler alone, told fact by fact
+conformance        the checks that every executor passes (imported by its own name)
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 from plait._core.outcome import RunResult
 from plait._engine.doors import finish
 from plait._engine.driver import Driver
+from plait.concurrency import DEFAULT
 from plait.executors.base import Attempt, Begun, Ended
-from plait.runs import DEFAULT, make_driver
+from plait.runs import make_driver
 from plait.testing.clock import VirtualClock
 
 
@@ -47,11 +48,15 @@ class ScriptedExecutor:
         self._sink = sink
         return self
 
-    def play(self, target: Any, *, clock: VirtualClock | None = None, max_concurrency: int | None = DEFAULT, **options: Any) -> RunResult:
+    def play(
+        self, target: Any, *, clock: VirtualClock | None = None, max_concurrency: int | None = DEFAULT, **options: Any
+    ) -> RunResult:
         """Runs a node, Graph or loaded file with this script; its RunResult, whatever the outcome."""
 
         async def scripted() -> RunResult:
-            driver = make_driver(target, None, max_concurrency, options, executors=dict.fromkeys(("async", "thread", "shell"), self))
+            driver = make_driver(
+                target, None, max_concurrency, options, executors=dict.fromkeys(("async", "thread", "shell"), self)
+            )
             return await finish(driver)
 
         return (clock or VirtualClock()).run(scripted())

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Cancel, Force, Settle
+from plait._core.commands import Cancel, Force, Settle, Stop
 from plait._core.events import Event
 from plait._core.graph import Batch
 from plait._core.invariants import check
 from plait._core.outcome import Outcome, Outcomes
 from plait._core.policy import CONTROL, PLAIN, Join, OnFailure, Policy, Rules
 from plait._core.scheduler import Scheduler, Turn
-from plait._core.states import FINAL, READY, RUNNING, STATUSES, RunStatus, Status
+from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
 from plait.errors import PlaitError
 
@@ -133,6 +133,8 @@ class _Books:
     peak: int = 0
     ready: dict[int, int] = field(default_factory=dict)  # ready tasks, by when they got ready
     ticket: int = 0
+    ran_s: dict[int, float] = field(default_factory=dict)  # seconds of code in the latest attempt
+    numbers: dict[int, int] = field(default_factory=dict)
 
 
 class _Play:
@@ -181,7 +183,14 @@ class _Play:
         outcomes = Outcomes(self.table, range(self.table.size), 0.0)
         assert self.scheduler.journal is not None
         return Simulation(
-            self.seed, self.scheduler.status(), outcomes, self.moves, self.scheduler.journal, self.books.peak, self.now, self.scheduler
+            self.seed,
+            self.scheduler.status(),
+            outcomes,
+            self.moves,
+            self.scheduler.journal,
+            self.books.peak,
+            self.now,
+            self.scheduler,
         )
 
     def next(self) -> None:
@@ -189,7 +198,9 @@ class _Play:
         wake = self.scheduler.next_wake()
         if not self.due and wake is None:
             self.wrong("the run cannot move: nothing is under way and no timer is set (W13)")
-        if wake is not None and (not self.due or wake < self.due[0][0] or (wake == self.due[0][0] and self.chance(0.5))):
+        if wake is not None and (
+            not self.due or wake < self.due[0][0] or (wake == self.due[0][0] and self.chance(0.5))
+        ):
             self.now = max(self.now, wake)
             if self.chance(self.faults.clock_step):
                 self.now += self.dice.choice([0.001, 60.0, 3600.0])  # a laptop was closed
@@ -240,6 +251,9 @@ class _Play:
         live = _Live(task, number, self.now)
         books.alive[task] = live
         books.peak = max(books.peak, len(books.alive))
+        if books.numbers.get(task) != number:
+            books.numbers[task] = number
+            books.ran_s[task] = 0.0
         self.scheduler.began(task, number, self.now)
         if self.chance(self.likely.deaf):
             live.deaf_until = self.now + self.dice.choice([1.0, 8.0, 100.0])
@@ -258,6 +272,7 @@ class _Play:
         live.over = True
         del self.books.alive[live.task]
         self.books.unreported[live.task] = live
+        self.books.ran_s[live.task] += self.now - live.began_at
         at = self.now
         stopped = stopped or live.stopping
         key = self.table.key(live.task)
@@ -283,7 +298,9 @@ class _Play:
         if self.old and self.chance(self.faults.superseded):
             task, number = self.dice.choice(self.old)
             if number < self.table.attempts(task):
-                self.later(self.dice.uniform(0, 5), lambda: self.scheduler.returned(task, number, "superseded", self.now))
+                self.later(
+                    self.dice.uniform(0, 5), lambda: self.scheduler.returned(task, number, "superseded", self.now)
+                )
 
     def report(self, live: _Live, at: float, tell: Callable[[], None]) -> None:
         if self.chance(self.faults.late):
@@ -302,6 +319,7 @@ class _Play:
                 return
             # While it waits its code does nothing: it counts against no limit.
             del self.books.alive[live.task]
+            self.books.ran_s[live.task] += self.now - live.began_at
             self.later(self.dice.uniform(0, 20), lambda: self.scheduler.answered(live.task, self.now))
             live.over = True
 
@@ -324,6 +342,7 @@ class _Play:
         if live is None or live.number != command.attempt:
             return  # its report is under way
         if isinstance(command, Cancel):
+            self.check_stop(command, live)
             live.stopping = True
             wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
             self.later(wait, lambda: self.end(live, stopped=True))
@@ -374,6 +393,17 @@ class _Play:
                 self.wrong(f"{self.table.key(move.task)} left its final status (W14)")
             if move.new >= FINAL:
                 books.final[move.task] = move.new
+                timeout = self.table.policies[move.task].timeout
+                ran = books.ran_s.get(move.task, 0.0)
+                if (
+                    move.new == SUCCEEDED
+                    and timeout is not None
+                    and ran > timeout + 1e-6
+                    and not self.table.odd[move.task] & CONTROL
+                ):
+                    self.wrong(
+                        f"{self.table.key(move.task)} succeeded after {ran} s with a timeout of {timeout} s (C9)"
+                    )
             books.ready.pop(move.task, None)
             if move.new == READY and not self.table.odd[move.task] & CONTROL:
                 books.ticket += 1
@@ -402,6 +432,13 @@ class _Play:
         self.check_needs(task)
         self.check_order(task)
 
+    def check_stop(self, command: Cancel, live: _Live) -> None:
+        """No clock runs out before its time."""
+        policy = self.table.policies[command.task]
+        ran = self.books.ran_s[command.task] + self.now - live.began_at
+        if command.why is Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
+            self.wrong(f"{self.table.key(command.task)} timed out after {ran} s of {policy.timeout}")
+
     def parents(self, task: int) -> list[int]:
         found = []
         while (task := self.table.parent(task)) != NONE:
@@ -413,11 +450,24 @@ class _Play:
         return [] if batch.needs is None else [task - place + need for need in batch.needs[place]]
 
     def check_needs(self, task: int) -> None:
+        met, ended = self.join_holds(task)
+        if not met:
+            shown = {
+                self.table.key(need): "not final" if end is None else str(STATUSES[end])
+                for need, end in zip(self.needs_of(task), ended, strict=True)
+            }
+            self.wrong(f"{self.table.key(task)} started before its needs were done: {shown} (E1)")
+
+    def join_holds(self, task: int) -> tuple[bool, list[int | None]]:
+        """May `task` start, as its needs stand? And how they stand."""
         needs = self.needs_of(task)
         ended = [self.books.final.get(need) for need in needs]
         fine = [
             end is not None
-            and (STATUSES[end] is Status.SUCCEEDED or (STATUSES[end] in _FAILED and self.table.policies[need].allow_failure))
+            and (
+                STATUSES[end] is Status.SUCCEEDED
+                or (STATUSES[end] in _FAILED and self.table.policies[need].allow_failure)
+            )
             for need, end in zip(needs, ended, strict=True)
         ]
         match self.table.policies[task].join:
@@ -426,14 +476,17 @@ class _Play:
             case Join.ALL_DONE:
                 met = None not in ended
             case Join.NONE_FAILED:
-                met = all(good or (end is not None and STATUSES[end] is Status.SKIPPED) for good, end in zip(fine, ended, strict=True))
+                met = all(
+                    good or (end is not None and STATUSES[end] is Status.SKIPPED)
+                    for good, end in zip(fine, ended, strict=True)
+                )
             case Join.ONE_SUCCESS:
                 met = not needs or any(end is not None and STATUSES[end] is Status.SUCCEEDED for end in ended)
             case Join.ONE_FAILED:
-                met = not needs or any(end is not None and STATUSES[end] not in (Status.SUCCEEDED, Status.SKIPPED) for end in ended)
-        if not met:
-            shown = {self.table.key(need): "not final" if end is None else str(STATUSES[end]) for need, end in zip(needs, ended, strict=True)}
-            self.wrong(f"{self.table.key(task)} started before its needs were done: {shown} (E1)")
+                met = not needs or any(
+                    end is not None and STATUSES[end] not in (Status.SUCCEEDED, Status.SKIPPED) for end in ended
+                )
+        return met, ended
 
     def check_order(self, task: int) -> None:
         """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
@@ -446,8 +499,11 @@ class _Play:
     def ticket(self, task: int) -> int:
         """When the task that was just taken got ready, as the books had it."""
         last = [move for move in self.moves if move.task == task and move.new == READY][-1]
-        earlier = sum(1 for move in self.moves[: self.moves.index(last) + 1] if move.new == READY and not self.table.odd[move.task] & CONTROL)
-        return earlier
+        return sum(
+            1
+            for move in self.moves[: self.moves.index(last) + 1]
+            if move.new == READY and not self.table.odd[move.task] & CONTROL
+        )
 
     def blocked(self, task: int) -> bool:
         for parent in self.parents(task):
@@ -462,13 +518,19 @@ class _Play:
 
     def check_work_conserved(self) -> None:
         """W13: with a free slot, every ready task waits for a full limit of its groups."""
+        if self.scheduler.halt_reason is None:
+            for task in self.table.within(PENDING):
+                if self.join_holds(task)[0]:
+                    self.wrong(f"{self.table.key(task)} is pending, though its needs are done (E1, E2)")
         slots = self.rules.max_concurrency
         held = len(self.books.alive) + len(self.books.unreported)
         if self.paused or self.scheduler.halt_reason is not None or (slots is not None and held >= slots):
             return
         for task in self.books.ready:
             if not self.blocked(task):
-                self.wrong(f"{self.table.key(task)} is ready, every limit of it is free, and it does not start (A4, W13)")
+                self.wrong(
+                    f"{self.table.key(task)} is ready, every limit of it is free, and it does not start (A4, W13)"
+                )
 
     def finish(self) -> None:
         for task in range(self.table.size):
@@ -484,7 +546,10 @@ class _Play:
         """In a run that nothing ended early, a task's needs explain whether it ran at all."""
         needs = [STATUSES[self.books.final[need]] for need in self.needs_of(task)]
         allowed = [self.table.policies[need].allow_failure for need in self.needs_of(task)]
-        bad = any(each not in (Status.SUCCEEDED, Status.SKIPPED) and not (each in _FAILED and may) for each, may in zip(needs, allowed, strict=True))
+        bad = any(
+            each not in (Status.SUCCEEDED, Status.SKIPPED) and not (each in _FAILED and may)
+            for each, may in zip(needs, allowed, strict=True)
+        )
         if self.parents(task) or self.table.policies[task].join is not Join.ALL_SUCCESS:
             return
         if bad != (status is Status.UPSTREAM_FAILED):
@@ -494,4 +559,12 @@ class _Play:
 
 
 _FAILED = (Status.FAILED, Status.TIMED_OUT)
-_CHILD_POLICIES = (PLAIN, PLAIN, PLAIN, Policy(priority=3), Policy(allow_failure=True), Policy(max_concurrency=1), Policy(timeout=6.0))
+_CHILD_POLICIES = (
+    PLAIN,
+    PLAIN,
+    PLAIN,
+    Policy(priority=3),
+    Policy(allow_failure=True),
+    Policy(max_concurrency=1),
+    Policy(timeout=6.0),
+)

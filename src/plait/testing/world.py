@@ -27,7 +27,9 @@ def graph(policies: Mapping[str, Mapping[str, Any]] | None = None, /, **needs: S
 class World:
     """A scheduler with everything startable started, after each fact; its books are checked each time."""
 
-    def __init__(self, batch: Batch, *, slots: int | None = None, on_failure: str = "continue", deadline: float | None = None) -> None:
+    def __init__(
+        self, batch: Batch, *, slots: int | None = None, on_failure: str = "continue", deadline: float | None = None
+    ) -> None:
         self.now = 0.0
         rules = Rules.of(max_concurrency=slots, on_failure=on_failure, deadline=deadline)
         self.scheduler = Scheduler(rules, self.now, record_moves=True, journal=[])
@@ -68,7 +70,9 @@ class World:
         self.scheduler.returned(task, attempt or self.table.attempts(task), value, self.now, stopped)
         self._settle()
 
-    def fails(self, key: str, error: BaseException | None = None, *, chance: float = 0.5, attempt: int | None = None) -> None:
+    def fails(
+        self, key: str, error: BaseException | None = None, *, chance: float = 0.5, attempt: int | None = None
+    ) -> None:
         """The latest attempt (or a given one) raised."""
         task = self.task(key)
         self.scheduler.raised(task, attempt or self.table.attempts(task), error or ValueError("boom"), self.now, chance)

@@ -1,0 +1,245 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from plait._version import __version__
+from plait.cli.session import Display, Settings, run_target
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", message="plait %(version)s")
+def cli() -> None:
+    """Run many tasks in parallel and never lose track of them."""
+
+
+def _slots(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    if value == "auto":
+        return os.cpu_count() or 1
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is not a whole number of at least 1, or auto")
+    return int(value)
+
+
+def run_options(command: F) -> F:
+    """What `run` and `map` share."""
+    options = [
+        click.option("-j", "--jobs", callback=_slots, metavar="N|auto", help="At most N tasks at once."),
+        click.option(
+            "-k",
+            "--keep-going",
+            "on_failure",
+            flag_value="continue",
+            help="After a failure go on with all that does not need it.",
+        ),
+        click.option("--fail-fast", "on_failure", flag_value="fail_fast", help="After a failure cancel the rest."),
+        click.option(
+            "--finish",
+            "on_failure",
+            flag_value="finish",
+            help="After a failure start nothing new, let running tasks end.",
+        ),
+        click.option("-C", "folder", metavar="DIR", help="Work in DIR."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON document at the end."),
+        click.option(
+            "--jsonl", "as_jsonl", is_flag=True, help="One JSON event per line, and nothing else on standard output."
+        ),
+        click.option("-q", "--quiet", count=True, help="Say failures only."),
+        click.option("-v", "--verbose", count=True, help="Say starts, and show what commands print."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _settings(
+    jobs: int | None, on_failure: str | None, as_json: bool, as_jsonl: bool, quiet: int, verbose: int
+) -> Settings:
+    if as_json and as_jsonl:
+        raise click.UsageError("--json and --jsonl exclude each other")
+    display = Display.JSON if as_json else Display.JSONL if as_jsonl else Display.PEOPLE
+    return Settings(jobs=jobs, on_failure=on_failure, display=display, level=verbose - quiet)
+
+
+def _enter(folder: str | None) -> None:
+    if folder is not None:
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise click.UsageError(f"cannot work in {folder!r}: {error.strerror}") from None
+
+
+def _inputs(given: tuple[str, ...]) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    for each in given:
+        if each.lstrip().startswith("{"):
+            try:
+                values = json.loads(each)
+            except ValueError as error:
+                raise click.UsageError(f"-i {each[:40]!r} is not JSON: {error}") from None
+            inputs.update(values)
+            continue
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"-i takes key=value or a JSON object, not {each[:60]!r}")
+        inputs[name] = value
+    return inputs
+
+
+@cli.command()
+@click.argument("file")
+@click.option("-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE|JSON", help="An input of the file.")
+@click.option("--only", multiple=True, metavar="KEY", help="This task and what it needs, nothing else.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would run; run nothing.")
+@run_options
+def run(
+    file: str,
+    inputs: tuple[str, ...],
+    only: tuple[str, ...],
+    dry_run: bool,
+    folder: str | None,
+    on_failure: str | None,
+    **shared: Any,
+) -> int:
+    """Run FILE: a YAML workflow, or module:graph."""
+    _enter(folder)
+    settings = _settings(on_failure=on_failure, **shared)
+    target = _target(file)
+    given = _inputs(inputs)
+    if only:
+        if not hasattr(target, "only"):
+            raise click.UsageError("--only is for workflow files")
+        target = target.only(only)
+    if dry_run:
+        return _dry_run(target, given)
+    return run_target(target, given, settings)
+
+
+def _target(file: str) -> Any:
+    """What FILE names."""
+    from plait.flow import load
+
+    if file.endswith((".yaml", ".yml")) or os.path.exists(file) or ":" not in file:
+        if not file.endswith((".yaml", ".yml")) and os.path.isfile(file):
+            raise click.UsageError(f"{file} is no workflow file: its name must end in .yaml or .yml")
+        return load(file)
+    from importlib import import_module
+
+    module_name, _, name = file.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        target = getattr(import_module(module_name), name)
+    except Exception as error:
+        raise click.UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}") from None
+    from plait.tasks import Graph, Node
+
+    if callable(target) and not isinstance(target, (Graph, Node)):
+        target = target()
+    if not isinstance(target, (Graph, Node)):
+        raise click.UsageError(
+            f"{file} is {type(target).__name__}: a Graph, a node, or a function that gives one is needed"
+        )
+    return target
+
+
+def _dry_run(target: Any, inputs: dict[str, Any]) -> int:
+    from plait.cli.pictures import plan
+
+    if hasattr(target, "program"):
+        target.program(inputs)  # imports and inputs are checked as a run would
+    for line in plan(target):
+        click.echo(line)
+    return 0
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="The problems as one JSON document.")
+def validate(files: tuple[str, ...], as_json: bool) -> int:
+    """Check workflow files; nothing is imported or run."""
+    from plait.errors import FlowError
+    from plait.flow import load
+
+    problems: list[Any] = []
+    for file in files:
+        try:
+            load(file)
+        except FlowError as error:
+            problems += error.problems
+        else:
+            if not as_json:
+                click.echo(f"{file}: ok")
+    if as_json:
+        names = ("file", "line", "column", "code", "message")
+        click.echo(json.dumps([{name: getattr(each, name) for name in names} for each in problems], indent=2))
+    else:
+        for each in problems:
+            click.echo(str(each), err=True)
+    return 2 if problems else 0
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--format", "form", type=click.Choice(["text", "mermaid", "dot", "json"]), default="text")
+def graph(file: str, form: str) -> int:
+    """Show the graph of FILE; nothing of a workflow file is imported or run."""
+    from plait.cli.pictures import FORMS
+
+    for line in FORMS[form](_target(file)):
+        click.echo(line)
+    return 0
+
+
+@cli.command("map")
+@click.argument("command")
+@click.argument("items", nargs=-1)
+@click.option("--timeout", metavar="TIME", help="For each item: seconds, or 30s, 5m.")
+@click.option("--retries", type=int, help="More tries for an item that fails.")
+@run_options
+def map_command(
+    command: str,
+    items: tuple[str, ...],
+    timeout: str | None,
+    retries: int | None,
+    folder: str | None,
+    on_failure: str | None,
+    **shared: Any,
+) -> int:
+    """Run COMMAND once for each ITEM (of standard input, a line each, if there are none), `{}` standing for it.
+
+    What commands print comes in the order of the items. An item is put in as one quoted word.
+    """
+    from plait.cli.mapping import Mapped, map_graph
+
+    _enter(folder)
+    settings = _settings(on_failure=on_failure, **shared)
+    listed = list(items) if items else [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    options: dict[str, Any] = {}
+    if timeout is not None:
+        options["timeout"] = float(timeout) if timeout.replace(".", "", 1).isdigit() else timeout
+    if retries is not None:
+        options["retries"] = retries
+    graph = map_graph(command, listed, options)
+    return run_target(graph, {}, settings, printed=Mapped(len(listed)) if settings.display is Display.PEOPLE else None)
+
+
+@cli.command()
+def doctor() -> int:
+    """Say what plait finds on this machine."""
+    from plait.cli.health import findings
+
+    for name, value in findings():
+        click.echo(f"{name:<22} {value}")
+    return 0

@@ -1,0 +1,66 @@
+"""`plait map`: one command for each item, output in the order of the items."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from plait._core.states import FINAL
+from plait._core.table import Move
+from plait._engine.driver import Driver
+from plait.errors import UsageError
+from plait.executors.base import Output
+from plait.flow.lookups import Lookup
+from plait.flow.templates import Hole, Part, Template, TemplateError, check_script
+from plait.tasks import Graph, shell
+
+
+def map_graph(command: str, items: list[str], options: dict[str, Any]) -> Graph:
+    """A graph with a command for each item, keys `[0]`, `[1]`, ...
+
+    Raises:
+        UsageError: where `{}` stands in quotes or elsewhere where quoting an item does not protect.
+    """
+    import shlex
+
+    pieces = (command if "{}" in command else command + " {}").split("{}")
+    parts: list[Part] = []
+    for number, piece in enumerate(pieces):
+        if number:
+            parts.append(Hole(Lookup("item", ()), 0))
+        if piece:
+            parts.append(piece)
+    try:
+        check_script(Template(tuple(parts)))
+    except TemplateError as error:
+        raise UsageError(f"`{{}}`: {error}".replace("a value", "an item", 1)) from None
+    graph = Graph("map")
+    for number, item in enumerate(items):
+        graph.add(f"[{number}]", shell(shlex.quote(item).join(pieces), **options))
+    return graph
+
+
+class Mapped:
+    """Writes what commands print, each whole, in the order of the items."""
+
+    def __init__(self, size: int) -> None:
+        self._held: dict[int, bytes] = {}
+        self._over = bytearray(size)
+        self._next = 0
+
+    def output(self, driver: Driver, task: int, report: Output) -> None:
+        stream = sys.stdout if report.stream == "stdout" else sys.stderr
+        if report.stream == "stdout":
+            self._held[task] = report.data  # of the last attempt: that of a failed one is not a result
+        else:
+            stream.buffer.write(report.data)
+            stream.flush()
+
+    def moved(self, driver: Driver, move: Move | None) -> None:
+        if move is None or move.new < FINAL:
+            return
+        self._over[move.task] = 1
+        while self._next < len(self._over) and self._over[self._next]:
+            sys.stdout.buffer.write(self._held.pop(self._next, b""))
+            self._next += 1
+        sys.stdout.flush()

@@ -1,0 +1,152 @@
+"""Graphs as text, Mermaid, Graphviz and JSON, and the plan of a dry run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from plait.flow.model import Argv, FlowTask, Group, PythonCall, Script
+from plait.flow.templates import Template
+from plait.observe.text import clean
+from plait.tasks import Graph, compile_graph, compile_nodes
+
+
+class Box(NamedTuple):
+    """A task as it is drawn."""
+
+    key: str
+    kind: str
+    needs: list[str]
+    inner: list[Box]
+    what: str
+
+
+def boxes(target: Any) -> list[Box]:
+    """The tasks of a target, in order."""
+    if hasattr(target, "file"):
+        return _of_file(target.tasks)
+    program = compile_graph(target) if isinstance(target, Graph) else compile_nodes([target])
+    batch = program.batch
+    needs = batch.needs or [()] * batch.size
+    return [
+        Box(batch.keys[at], "task", list(dict.fromkeys(batch.keys[need] for need in needs[at])), [], "")
+        for at in range(batch.size)
+    ]
+
+
+def _of_file(tasks: dict[str, FlowTask]) -> list[Box]:
+    found = []
+    for key, task in tasks.items():
+        body = task.body
+        inner = _of_file(dict(body.tasks)) if isinstance(body, Group) else []
+        kind = {Script: "run", Argv: "run", PythonCall: "call", Group: "group"}[type(body)]
+        if task.foreach is not None:
+            kind = f"foreach {kind}"
+        found.append(Box(key, kind, [need for need in task.needs if need in tasks], inner, _what(task)))
+    return found
+
+
+def _what(task: FlowTask) -> str:
+    match task.body:
+        case Script(script):
+            return _shown(script)
+        case Argv(words):
+            return " ".join(map(_shown, words))
+        case PythonCall(module, name):
+            return f"{module}:{name}"
+        case Group(tasks):
+            return f"{len(tasks)} tasks"
+
+
+def _shown(template: Template) -> str:
+    text = "".join(
+        part
+        if isinstance(part, str)
+        else "{{ " + part.lookup.root + "".join(f".{step}" for step in part.lookup.steps) + " }}"
+        for part in template.parts
+    )
+    return " ".join(text.split())
+
+
+def text(target: Any) -> Iterator[str]:
+    """One line a task, what it needs behind it."""
+    yield from _text(boxes(target), "")
+
+
+def _text(tasks: list[Box], indent: str) -> Iterator[str]:
+    for box in tasks:
+        behind = f"  <- {', '.join(map(clean, box.needs))}" if box.needs else ""
+        yield f"{indent}{clean(box.key)}{f' ({box.kind})' if box.kind != 'task' else ''}{behind}"
+        yield from _text(box.inner, indent + "    ")
+
+
+def mermaid(target: Any) -> Iterator[str]:
+    """For Markdown pages."""
+    yield "flowchart LR"
+    numbers: dict[str, str] = {}
+    yield from _mermaid(boxes(target), "", "    ", numbers)
+
+
+def _label(text: str) -> str:
+    return clean(text).replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+
+
+def _mermaid(tasks: list[Box], path: str, indent: str, numbers: dict[str, str]) -> Iterator[str]:
+    for box in tasks:
+        name = numbers.setdefault(path + box.key, f"t{len(numbers)}")
+        if box.inner:
+            yield f'{indent}subgraph {name}["{_label(box.key)}"]'
+            yield from _mermaid(box.inner, f"{path}{box.key}/", indent + "    ", numbers)
+            yield f"{indent}end"
+        else:
+            yield f'{indent}{name}["{_label(box.key)}"]'
+    for box in tasks:
+        for need in box.needs:
+            yield f"{indent}{numbers[path + need]} --> {numbers[path + box.key]}"
+
+
+def dot(target: Any) -> Iterator[str]:
+    """For Graphviz."""
+    yield "digraph plait {"
+    yield "    rankdir=LR; node [shape=box];"
+    yield from _dot(boxes(target), "")
+    yield "}"
+
+
+def _dot(tasks: list[Box], path: str) -> Iterator[str]:
+    for box in tasks:
+        yield f"    {json.dumps(path + box.key)};"
+        yield from _dot(box.inner, f"{path}{box.key}/")
+        for need in box.needs:
+            yield f"    {json.dumps(path + need)} -> {json.dumps(path + box.key)};"
+
+
+def as_json(target: Any) -> Iterator[str]:
+    """For programs."""
+    yield json.dumps([_plain(box) for box in boxes(target)], indent=2)
+
+
+def _plain(box: Box) -> dict[str, Any]:
+    shown: dict[str, Any] = {"key": box.key, "kind": box.kind, "needs": box.needs}
+    if box.inner:
+        shown["tasks"] = [_plain(each) for each in box.inner]
+    return shown
+
+
+def plan(target: Any) -> Iterator[str]:
+    """What would run, in an order in which it could, with what each task does."""
+    tasks = boxes(target)
+    done: set[str] = set()
+    left = list(tasks)
+    yield f"would run {len(tasks)} tasks:"
+    while left:
+        ready = [box for box in left if done.issuperset(box.needs)]
+        for box in ready:
+            after = f" after {', '.join(map(clean, box.needs))}" if box.needs else ""
+            yield f"  {clean(box.key)}{after}{f': {clean(box.what)}' if box.what else ''}"
+            done.add(box.key)
+        left = [box for box in left if box.key not in done]
+
+
+FORMS: dict[str, Callable[[Any], Iterator[str]]] = {"text": text, "mermaid": mermaid, "dot": dot, "json": as_json}

@@ -1,0 +1,430 @@
+"""From a checked file to a graph that can run: groups and foreach are control tasks that grow, nothing else is new."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from plait._core.graph import Batch
+from plait._core.outcome import RunResult
+from plait._core.states import STATUSES, SUCCEEDED
+from plait._core.table import Table
+from plait._engine.work import Call, Growth, Work
+from plait.calls.shell import ShellCommand
+from plait.concurrency import executor_for
+from plait.errors import UsageError
+from plait.flow.lookups import follow
+from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall, Script
+from plait.flow.problems import Problems
+from plait.flow.reader import fits, read_flow
+from plait.flow.templates import Template
+from plait.tasks import Program
+
+MOST_ITEMS = 100_000
+"""Items of one foreach."""
+
+
+def load(path: str | Path) -> Flow:
+    """The workflow in a YAML file, checked; `plait.run(flow, inputs={...})` runs it. Nothing is imported or run here.
+
+    Raises:
+        FlowError: with every problem of the file, as `FILE:LINE:COL: error[CODE]: message`.
+    """
+    return Flow(read_flow(Path(path)))
+
+
+class Flow:
+    """A loaded workflow file."""
+
+    def __init__(self, file: FlowFile) -> None:
+        self.file = file
+        self.name = file.name
+        self._only: frozenset[str] | None = None
+
+    def only(self, keys: Sequence[str]) -> Flow:
+        """The same flow with these top-level tasks and all that they need, and nothing else.
+
+        Raises:
+            UsageError: for a key that is not there.
+        """
+        from plait._core.policy import nearest
+
+        tasks = self.file.tasks
+        wanted: set[str] = set()
+        stack = list(keys)
+        for key in keys:
+            if key not in tasks:
+                raise UsageError(f"there is no task {key!r} in {self.file.path}{nearest(key, tasks)}")
+        while stack:
+            key = stack.pop()
+            if key not in wanted:
+                wanted.add(key)
+                stack.extend(tasks[key].needs)
+        flow = Flow(self.file)
+        flow._only = frozenset(wanted)
+        return flow
+
+    @property
+    def tasks(self) -> dict[str, FlowTask]:
+        """The tasks that a run has, in the order of the file."""
+        return {key: task for key, task in self.file.tasks.items() if self._only is None or key in self._only}
+
+    def rules(self) -> dict[str, Any]:
+        """What the file says of its run."""
+        return dict(self.file.rules)
+
+    def inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of all inputs: the given ones, converted from text where needed, and the defaults.
+
+        Raises:
+            UsageError: for an unknown, missing or impossible input.
+        """
+        from plait._core.policy import nearest
+
+        declared = self.file.inputs
+        for name in given:
+            if name not in declared:
+                raise UsageError(f"{self.file.path} has no input {name!r}{nearest(name, declared)}")
+        values: dict[str, Any] = {}
+        for name, each in declared.items():
+            if name in given:
+                values[name] = _converted(name, each, given[name])
+            elif each.required:
+                raise UsageError(f"{self.file.path} needs the input {name!r} ({each.type}): give it as -i {name}=...")
+            else:
+                values[name] = each.default
+        return values
+
+    def program(self, inputs: Mapping[str, Any]) -> Program:
+        """The graph of a run with these inputs; every `call:` is imported here, before anything runs.
+
+        Raises:
+            FlowError: for a function that cannot be imported or does not take its arguments, with the place.
+            UsageError: for inputs that cannot be.
+        """
+        functions = _import_calls(self.file, self.tasks)
+        values = self.inputs(inputs)
+        file_env = {name: template.text(_Inputs(values)) for name, template in self.file.env.items()}
+        run = _Scope(values, file_env, functions)
+        work = _Tasks(self.tasks, run)
+        outputs = self.file.outputs
+
+        def value(result: RunResult) -> Any:
+            scope = run.inside(result.table, 0, work.place)
+            return {name: template.value(scope) for name, template in outputs.items()}
+
+        return Program(work.batch(), [], self.name, value)
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.name!r}: {len(self.tasks)} tasks>"
+
+
+def _converted(name: str, declared: Input, value: Any) -> Any:
+    """A given input as its declared type; text from a command line is read as what is wanted.
+
+    Raises:
+        UsageError: where that cannot be.
+    """
+    if isinstance(value, str) and declared.type != "string":
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise UsageError(f"input {name!r} must be of type {declared.type}, not the text {value!r}") from None
+    if not fits(value, declared.type):
+        raise UsageError(f"input {name!r} must be of type {declared.type}, not {value!r}")
+    return value
+
+
+# -- functions
+
+
+def _import_calls(file: FlowFile, tasks: Mapping[str, FlowTask]) -> dict[tuple[str, str], Callable[..., Any]]:
+    problems = Problems(str(file.path))
+    found: dict[tuple[str, str], Callable[..., Any]] = {}
+    stack = list(tasks.values())[::-1]
+    while stack:
+        task = stack.pop()
+        if isinstance(task.body, Group):
+            stack.extend(list(task.body.tasks.values())[::-1])
+        elif isinstance(task.body, PythonCall):
+            call = task.body
+            try:
+                function = found.get((call.module, call.name)) or _import(file.path, call)
+                found[call.module, call.name] = function
+                _check_arguments(function, call)
+            except UsageError as error:
+                problems.add(call.at, "call", str(error))
+    if problems.found:
+        raise problems.error()
+    return found
+
+
+def _import(path: Path, call: PythonCall) -> Callable[..., Any]:
+    folder = path.resolve().parent
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    top = call.module.split(".")[0]
+    beside = folder / f"{top}.py"
+    loaded = sys.modules.get(top)
+    if beside.exists() and loaded is not None and getattr(loaded, "__file__", None) != str(beside):
+        sys.path.remove(str(folder))
+        sys.path.insert(0, str(folder))
+        del sys.modules[top]  # of another file's folder
+    try:
+        module = import_module(call.module)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise UsageError(f"module {call.module!r} cannot be imported: {type(error).__name__}: {error}") from None
+    function = getattr(module, call.name, None)
+    if function is None:
+        from plait._core.policy import nearest
+
+        raise UsageError(f"module {call.module!r} has no function {call.name!r}{nearest(call.name, vars(module))}")
+    if not callable(function):
+        raise UsageError(f"{call.module}:{call.name} is not callable")
+    return function  # type: ignore[no-any-return]
+
+
+def _check_arguments(function: Callable[..., Any], call: PythonCall) -> None:
+    try:
+        inspect.signature(function).bind(**call.arguments)
+    except TypeError as error:
+        raise UsageError(f"{call.module}:{call.name}: {error}") from None
+    except ValueError:
+        pass  # a built-in without a signature
+
+
+# -- what names stand for
+
+
+class _Inputs:
+    """The scope of the file's own `env`: nothing has run yet."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self._inputs = inputs
+
+    def root(self, name: str) -> Any:
+        return self._inputs
+
+    def task(self, path: tuple[str | int, ...]) -> Any:
+        return None
+
+
+class _Scope:
+    """What names stand for at one place of a running flow. A group's tasks see their own scope, then those around."""
+
+    __slots__ = ("_env", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "functions")
+
+    def __init__(
+        self, inputs: Mapping[str, Any], env: Mapping[str, str], functions: Mapping[tuple[str, str], Callable[..., Any]]
+    ) -> None:
+        self._inputs = inputs
+        self._env = env
+        self.functions = functions
+        self._table: Table | None = None
+        self._first = 0
+        self._place: Mapping[str, int] = {}
+        self._item: Any = None
+        self._index: int | None = None
+        self._outer: _Scope | None = None
+
+    def inside(self, table: Table, first: int, place: Mapping[str, int]) -> _Scope:
+        """The scope of tasks whose batch starts at row `first`, with the places of their keys."""
+        scope = _Scope(self._inputs, self._env, self.functions)
+        scope._table, scope._first, scope._place = table, first, place
+        scope._item, scope._index, scope._outer = self._item, self._index, self
+        return scope
+
+    def at_item(self, item: Any, index: int) -> _Scope:
+        """The same scope, for one item of a foreach."""
+        scope = _Scope(self._inputs, self._env, self.functions)
+        scope._table, scope._first, scope._place, scope._outer = self._table, self._first, self._place, self._outer
+        scope._item, scope._index = item, index
+        return scope
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self._env
+
+    def root(self, name: str) -> Any:
+        return {"inputs": self._inputs, "env": self._env, "item": self._item, "index": self._index}[name]
+
+    def task(self, path: tuple[str | int, ...]) -> Any:
+        name = str(path[0])
+        scope: _Scope | None = self
+        while scope is not None and name not in scope._place:
+            scope = scope._outer
+        if scope is None or scope._table is None:
+            return None
+        row = scope._first + scope._place[name]
+        return _of_task(scope._table, row, path[1:])
+
+
+def _of_task(table: Table, row: int, steps: tuple[str | int, ...]) -> Any:
+    """`output`, `status`, or a task of a group, behind the name of a task."""
+    if not steps:
+        return None
+    match steps[0]:
+        case "output":
+            value = table.values[row] if table.status[row] == SUCCEEDED else None
+            return follow(value, steps[1:])
+        case "status":
+            return str(STATUSES[table.status[row]])
+    inner = next((child for child in table.children(row) if table.key(child).rsplit("/", 1)[-1] == steps[0]), None)
+    return None if inner is None else _of_task(table, inner, steps[1:])
+
+
+def _filled(data: Any, scope: _Scope) -> Any:
+    """Data with its templates replaced by their values."""
+    if isinstance(data, Template):
+        return data.value(scope)
+    if isinstance(data, list):
+        return [_filled(each, scope) for each in data]
+    if isinstance(data, dict):
+        return {key: _filled(each, scope) for key, each in data.items()}
+    return data
+
+
+# -- work
+
+
+class _Tasks(Work):
+    """The tasks of a file or of a group."""
+
+    def __init__(self, tasks: Mapping[str, FlowTask], around: _Scope) -> None:
+        self._tasks = list(tasks.values())
+        self._around = around
+        self.place = {key: at for at, key in enumerate(tasks)}
+
+    def batch(self) -> Batch:
+        """The tasks as they enter a run."""
+        needs = [tuple(self.place[need] for need in task.needs if need in self.place) for task in self._tasks]
+        return Batch(
+            len(self._tasks),
+            calls=self,  # type: ignore[arg-type]
+            keys=list(self.place),
+            needs=needs if any(needs) else None,
+            policies=[task.whole if task.whole is not None else task.policy for task in self._tasks],
+            controls=[at for at, task in enumerate(self._tasks) if task.is_control],
+            conditional=[at for at, task in enumerate(self._tasks) if task.when is not None],
+        )
+
+    def _scope(self, table: Table, first: int) -> _Scope:
+        return self._around.inside(table, first, self.place)
+
+    def call(self, place: int, table: Table, first: int) -> Call:
+        return _call(self._tasks[place], self._scope(table, first))
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        when = self._tasks[place].when
+        value = when.value(self._scope(table, first)) if isinstance(when, Template) else when
+        return truth(value)
+
+    def children(self, place: int, table: Table, first: int) -> Growth:
+        task = self._tasks[place]
+        scope = self._scope(table, first)
+        if task.foreach is None:
+            return _grow_group(task, scope)
+        items = _filled(task.foreach, scope)
+        if not isinstance(items, (list, tuple)):
+            raise UsageError(f"foreach of task {task.key!r} needs a list, and was given {_shown(items)}")
+        if len(items) > MOST_ITEMS:
+            raise UsageError(
+                f"foreach of task {task.key!r} was given {len(items):,} items; at most {MOST_ITEMS:,} are allowed"
+            )
+        return _Items(task, list(items), scope).growth()
+
+
+class _Items(Work):
+    """The items of a foreach: the same task, once for each."""
+
+    def __init__(self, task: FlowTask, items: list[Any], scope: _Scope) -> None:
+        self._task = task
+        self._items = items
+        self._scope = scope
+
+    def growth(self) -> Growth:
+        size = len(self._items)
+        keys: Sequence[str] = [f"[{key}]" for key in self._keys()]
+        batch = Batch(
+            size,
+            calls=self,  # type: ignore[arg-type]
+            keys=keys,
+            policy=self._task.policy,
+            controls=range(size) if isinstance(self._task.body, Group) else (),
+        )
+        return Growth(
+            batch, lambda table, rows: [table.values[row] if table.status[row] == SUCCEEDED else None for row in rows]
+        )
+
+    def _keys(self) -> list[str]:
+        template = self._task.item_key
+        if template is None:
+            return list(map(str, range(len(self._items))))
+        keys = [template.text(self._scope.at_item(item, index)) for index, item in enumerate(self._items)]
+        seen: set[str] = set()
+        for key in keys:
+            if not key or len(key) > 200 or not key.isprintable():
+                raise UsageError(
+                    f"foreach of task {self._task.key!r} gives the key {key[:60]!r}, which cannot name a task"
+                )
+            if key in seen:
+                raise UsageError(
+                    f"foreach of task {self._task.key!r} gives the key {key!r} twice: leave `key` out to number the items"
+                )
+            seen.add(key)
+        return keys
+
+    def call(self, place: int, table: Table, first: int) -> Call:
+        return _call(self._task, self._scope.at_item(self._items[place], place))
+
+    def children(self, place: int, table: Table, first: int) -> Growth:
+        return _grow_group(self._task, self._scope.at_item(self._items[place], place))
+
+
+def _grow_group(task: FlowTask, scope: _Scope) -> Growth:
+    assert isinstance(task.body, Group)
+    work = _Tasks(task.body.tasks, scope)
+
+    def join(table: Table, rows: range) -> dict[str, Any]:
+        return {
+            key: table.values[rows.start + at] if table.status[rows.start + at] == SUCCEEDED else None
+            for key, at in work.place.items()
+        }
+
+    return Growth(work.batch(), join)
+
+
+def _call(task: FlowTask, scope: _Scope) -> Call:
+    body = task.body
+    if isinstance(body, PythonCall):
+        function = scope.functions[body.module, body.name]
+        return executor_for(function), function, (), _filled(dict(body.arguments), scope)
+    assert isinstance(body, (Script, Argv))
+    env = {**scope.env, **{name: template.text(scope) for name, template in body.env.items()}}
+    cwd = body.cwd.text(scope) if body.cwd is not None else None
+    words: Any = (
+        body.script.script(scope) if isinstance(body, Script) else tuple(word.text(scope) for word in body.words)
+    )
+    return "shell", ShellCommand(words, env or None, cwd, body.output), (words, env or None), None
+
+
+def truth(value: Any) -> bool:
+    """Is a value true? As in the expression language: not false, null, 0, NaN and the empty text."""
+    if isinstance(value, (list, dict)):
+        return True
+    return bool(value) and value == value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+__all__ = ["Flow", "load", "truth"]

@@ -1,0 +1,96 @@
+"""A workflow file as checked values: what the loader makes and the compiler takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from plait._core.policy import Policy
+from plait.calls.shell import OutputKind
+from plait.flow.problems import Place
+from plait.flow.templates import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """`run:` with text: a script for `/bin/sh -c`."""
+
+    script: Template
+    output: OutputKind
+    env: Mapping[str, Template]
+    cwd: Template | None
+
+
+@dataclass(frozen=True, slots=True)
+class Argv:
+    """`run:` with a list: words, without a shell."""
+
+    words: tuple[Template, ...]
+    output: OutputKind
+    env: Mapping[str, Template]
+    cwd: Template | None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCall:
+    """`call:`: a function, by module and name, with arguments."""
+
+    module: str
+    name: str
+    arguments: Mapping[str, Any]  # plain data with Templates in it
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`tasks:`: tasks that are one task to the outside."""
+
+    tasks: Mapping[str, FlowTask]
+
+
+Body: TypeAlias = Script | Argv | PythonCall | Group
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTask:
+    """One task of a file. With `foreach` the policy is each item's, and `whole` that of all of them."""
+
+    key: str
+    at: Place
+    body: Body
+    needs: tuple[str, ...]  # declared and found in templates, in the order of the file
+    policy: Policy
+    whole: Policy | None = None
+    foreach: Template | list[Any] | None = None
+    item_key: Template | None = None
+    when: Template | bool | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Does it grow others instead of running something itself?"""
+        return self.foreach is not None or isinstance(self.body, Group)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A declared input: its type by name, and its default (`required` if there is none)."""
+
+    type: str
+    default: Any = None
+    required: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFile:
+    """A checked workflow file."""
+
+    path: Path
+    name: str
+    inputs: Mapping[str, Input]
+    env: Mapping[str, Template]
+    tasks: Mapping[str, FlowTask]
+    outputs: Mapping[str, Template]
+    rules: Mapping[str, Any] = field(default_factory=dict)  # max_concurrency, on_failure, deadline

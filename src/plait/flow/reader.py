@@ -1,0 +1,536 @@
+"""From the tree of a file to checked values; every problem of the file is found in one reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plait._core.graph import refuse_cycles, safe_key
+from plait._core.policy import PLAIN, Policy, Rules, nearest, option_names, policy
+from plait.calls.shell import OUTPUTS, OutputKind
+from plait.errors import GraphError, LimitError, UsageError
+from plait.flow.lookups import ROOTS
+from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script
+from plait.flow.problems import START, Place, Problems
+from plait.flow.templates import Template, TemplateError, check_script, parse_template
+from plait.flow.tree import Mapping as Map
+from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
+
+DEEPEST_GROUPS = 100
+
+TOP = ("name", "inputs", "env", "max_concurrency", "on_failure", "deadline", "defaults", "tasks", "outputs")
+BODIES = ("run", "call", "tasks")
+POLICIES = tuple(sorted(option_names() - {"max_concurrency", "on_failure"}))
+WHOLE = ("join", "on_failure", "max_concurrency")
+COMMON = ("needs", "foreach", "key", "when", *POLICIES, "on_failure", "max_concurrency")
+BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
+LATER = {
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "pool", "pools", "concurrency_key", "rate_limit",
+    "cost", "cache", "workspace", "reads", "writes", "lock", "min_success", "max_failures", "reduce", "budget", "idle_timeout",
+    "on_interrupt", "on_error", "finally", "secrets",
+}  # fmt: skip
+"""Words of the language that this version does not run: refused, never ignored."""
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "list": (list,),
+    "object": (dict,),
+}
+
+
+def read_flow(path: Path) -> FlowFile:
+    """The checked contents of a YAML workflow file. Nothing is imported or run.
+
+    Raises:
+        FlowError: with every problem of the file, each with its place.
+    """
+    problems = Problems(str(path))
+    tree, _ = read(path, problems)
+    flow = _Reader(path, problems).flow(tree)
+    if problems.found or flow is None:
+        raise problems.error()
+    return flow
+
+
+class _Around:
+    """What a task may refer to: the tasks beside it, and those around its group."""
+
+    def __init__(self, tasks: Map, outer: _Around | None = None, item: bool = False) -> None:
+        self.tasks = tasks
+        self.outer = outer
+        self.item = item  # within a foreach
+        self.lifted: list[str] = []  # tasks of outer groups that something here refers to
+
+
+class _Reader:
+    def __init__(self, path: Path, problems: Problems) -> None:
+        self._path = path
+        self._problems = problems
+        self._inputs: dict[str, Input] = {}
+        self._env: dict[str, Template] = {}
+        self._defaults: dict[str, Tree] = {}
+        self._default_keys: dict[str, Place] = {}
+
+    def bad(self, at: Place, code: str, message: str) -> None:
+        self._problems.add(at, code, message)
+
+    # -- the file
+
+    def flow(self, tree: Tree) -> FlowFile | None:
+        if not isinstance(tree, Map):
+            self.bad(tree.at, "type", f"a workflow file is a mapping with `tasks:`, not {kind(tree)}")
+            return None
+        self.unknown(tree, TOP, "a workflow file")
+        items = tree.items
+        name = self.text(items["name"], "name") if "name" in items else self._path.stem
+        if "inputs" in items:
+            self._inputs = self.inputs(items["inputs"])
+        nowhere = _Around(Map({}, {}, START))
+        if "env" in items:
+            self._env = self.templates(items["env"], "env", nowhere, roots=("inputs",))
+        if "defaults" in items:
+            self.defaults(items["defaults"])
+        rules = self.rules(tree)
+        if "tasks" not in items:
+            self.bad(tree.at, "missing", "the file has no `tasks:`")
+            return None
+        tasks = self.tasks(items["tasks"], None, 1)
+        known = items["tasks"] if isinstance(items["tasks"], Map) else Map({}, {}, START)
+        outputs = self.templates(items["outputs"], "outputs", _Around(known)) if "outputs" in items else {}
+        return FlowFile(self._path, name or self._path.stem, self._inputs, self._env, tasks, outputs, rules)
+
+    def rules(self, tree: Map) -> dict[str, Any]:
+        rules: dict[str, Any] = {}
+        for name in ("max_concurrency", "on_failure", "deadline"):
+            if name in tree.items:
+                given = plain(tree.items[name])
+                try:
+                    Rules.of(**{name: given})
+                except (LimitError, UsageError) as error:
+                    self.bad(tree.items[name].at, "value", str(error))
+                else:
+                    rules[name] = given
+        return rules
+
+    def inputs(self, tree: Tree) -> dict[str, Input]:
+        found: dict[str, Input] = {}
+        for name, each in self.entries(tree, "inputs"):
+            if not isinstance(each, Map):
+                self.bad(
+                    each.at,
+                    "type",
+                    f"input {name!r} is a mapping such as {{type: string, default: x}}, not {kind(each)}",
+                )
+                continue
+            self.unknown(each, ("type", "default", "required", "description"), f"input {name!r}")
+            given = {key: plain(value) for key, value in each.items.items()}
+            type_name = given.get("type", "string")
+            if not isinstance(type_name, str) or type_name not in TYPES:
+                self.bad(each.items["type"].at, "value", f"type must be one of {', '.join(TYPES)}, not {type_name!r}")
+                continue
+            default = given.get("default")
+            if "default" in given and default is not None and not fits(default, type_name):
+                self.bad(each.items["default"].at, "value", f"the default of input {name!r} is not {_a(type_name)}")
+                continue
+            required = given.get("required", "default" not in given)
+            if not isinstance(required, bool):
+                self.bad(each.items["required"].at, "type", "required must be true or false")
+                continue
+            found[name] = Input(type_name, default, required, str(given.get("description") or ""))
+        return found
+
+    def defaults(self, tree: Tree) -> None:
+        for name, each in self.entries(tree, "defaults"):
+            if name not in POLICIES:
+                self.refuse_key(name, self.key_place(tree, name), POLICIES, "defaults")
+            elif self.option(name, each) is not None:
+                self._defaults[name] = each
+
+    # -- tasks
+
+    def tasks(self, tree: Tree, outer: _Around | None, depth: int, item: bool = False) -> dict[str, FlowTask]:
+        found: dict[str, FlowTask] = {}
+        if not isinstance(tree, Map):
+            self.bad(tree.at, "type", f"tasks must be a mapping from keys to tasks, not {kind(tree)}")
+            return found
+        if not tree.items:
+            self.bad(tree.at, "empty", "there are no tasks: give at least one")
+        if depth > DEEPEST_GROUPS:
+            self.bad(tree.at, "too-deep", f"groups are nested deeper than {DEEPEST_GROUPS} levels")
+            return found
+        around = _Around(tree, outer, item or (outer is not None and outer.item))
+        for key, each in tree.items.items():
+            try:
+                safe_key(key)
+                if "[" in key or "#" in key:
+                    raise GraphError(f"key {key!r} holds `[` or `#`, which stand for the tasks that plait numbers")
+            except GraphError as error:
+                self.bad(tree.keys[key], "key", str(error))
+                continue
+            task = self.task(key, each, tree.keys[key], around, depth)
+            if task is not None:
+                found[key] = task
+        self.cycles(found, tree)
+        return found
+
+    def cycles(self, tasks: Mapping[str, FlowTask], tree: Map) -> None:
+        keys = list(tasks)
+        place = {key: at for at, key in enumerate(keys)}
+        try:
+            refuse_cycles(keys, [[place[need] for need in tasks[key].needs if need in place] for key in keys])
+        except GraphError as error:
+            first = re.search(r"'?([^' ]+)'?( ->| needs itself)", str(error))
+            at = tree.keys.get(first[1], tree.at) if first else tree.at
+            self.bad(at, "cycle", str(error))
+
+    def task(self, key: str, tree: Tree, at: Place, around: _Around, depth: int) -> FlowTask | None:
+        if not isinstance(tree, Map):
+            hint = (
+                ": write `run:` in front of the command"
+                if isinstance(tree, Scalar) and isinstance(tree.value, str)
+                else ""
+            )
+            self.bad(tree.at, "type", f"task {key!r} must be a mapping, not {kind(tree)}{hint}")
+            return None
+        bodies = [name for name in BODIES if name in tree.items]
+        if len(bodies) != 1:
+            later = [name for name in tree.items if name in LATER]
+            if not later:
+                what = "has no body" if not bodies else f"has {' and '.join(bodies)}"
+                self.bad(at, "body", f"task {key!r} {what}: give exactly one of {', '.join(BODIES)}")
+            for name in tree.items:
+                if name in LATER:
+                    self.refuse_key(name, tree.keys[name], COMMON, f"task {key!r}")
+            return None
+        body_name = bodies[0]
+        self.unknown(tree, (*BODIES, *COMMON, *BODY_KEYS[body_name]), f"task {key!r}")
+        needs: list[str] = []
+        items = tree.items
+        if "needs" in items:
+            needs += self.needs(items["needs"], key, around)
+        looped = "foreach" in items
+        foreach = self.foreach(items["foreach"], around, needs) if looped else None
+        if "key" in items and not looped:
+            self.bad(tree.keys["key"], "key", "`key` names the tasks of a foreach, and there is none here")
+        inner = _Around(around.tasks, around.outer, around.item or looped)
+        item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
+        when = self.when(items["when"], around, needs) if "when" in items else None
+        body = self.body(body_name, tree, inner, needs, depth)
+        own, whole = self.policies(tree, body_name, looped)
+        if body is None:
+            return None
+        unique = tuple(dict.fromkeys(needs))
+        return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when)
+
+    def needs(self, tree: Tree, key: str, around: _Around) -> list[str]:
+        listed = tree.items if isinstance(tree, Sequence) else [tree]
+        found = []
+        for each in listed:
+            name = each.value if isinstance(each, Scalar) else None
+            if not isinstance(name, str):
+                self.bad(each.at, "type", f"needs must be keys of tasks, not {kind(each)}")
+            elif name == key:
+                self.bad(each.at, "cycle", f"task {key!r} needs itself. Drop that need.")
+            elif name not in around.tasks.items:
+                self.bad(
+                    each.at,
+                    "unknown-task",
+                    f"task {key!r} needs {name!r}, which is not beside it{nearest(name, around.tasks.items)}",
+                )
+            else:
+                found.append(name)
+        return found
+
+    def foreach(self, tree: Tree, around: _Around, needs: list[str]) -> Template | list[Any] | None:
+        if isinstance(tree, Sequence):
+            return [self.data(each, around, needs) for each in tree.items]
+        if isinstance(tree, Scalar) and isinstance(tree.value, str):
+            template = self.template(tree, around, needs)
+            if template is not None and len(template.parts) == 1 and not isinstance(template.parts[0], str):
+                return template
+            if template is not None:
+                self.bad(
+                    tree.at,
+                    "type",
+                    'foreach needs a list, or one template that gives a list: "{{ tasks.list.output }}"',
+                )
+            return None
+        self.bad(tree.at, "type", f"foreach needs a list or a template, not {kind(tree)}")
+        return None
+
+    def when(self, tree: Tree, around: _Around, needs: list[str]) -> Template | bool | None:
+        if isinstance(tree, Scalar) and isinstance(tree.value, bool):
+            return tree.value
+        if isinstance(tree, Scalar) and isinstance(tree.value, str):
+            return self.template(tree, around, needs)
+        self.bad(tree.at, "type", f"when must be true, false or a template, not {kind(tree)}")
+        return None
+
+    def body(self, name: str, tree: Map, around: _Around, needs: list[str], depth: int) -> Body | None:
+        each = tree.items[name]
+        if name == "tasks":
+            inner_needs = _Around(around.tasks, around.outer, around.item)
+            tasks = self.tasks(each, inner_needs, depth + 1, around.item)
+            needs += inner_needs.lifted
+            return Group(tasks)
+        if name == "call":
+            return self.call(tree, around, needs)
+        output = self.output(tree)
+        env = self.templates(tree.items["env"], "env", around, needs) if "env" in tree.items else {}
+        cwd = self.template(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
+        if isinstance(each, Sequence):
+            if not each.items:
+                self.bad(each.at, "empty", "the command is empty")
+                return None
+            words = [self.word(word, around, needs) for word in each.items]
+            return None if None in words else Argv(tuple(word for word in words if word is not None), output, env, cwd)
+        if not isinstance(each, Scalar) or not isinstance(each.value, str):
+            self.bad(each.at, "type", f"run must be a script or a list of words, not {kind(each)}")
+            return None
+        if not each.value.strip():
+            self.bad(each.at, "empty", "the command is empty")
+            return None
+        script = self.template(each, around, needs)
+        if script is None:
+            return None
+        try:
+            check_script(script)
+        except TemplateError as error:
+            self.bad(self.within(each, error.offset), error.code, str(error))
+        return Script(script, output, env, cwd)
+
+    def word(self, tree: Tree, around: _Around, needs: list[str]) -> Template | None:
+        if not isinstance(tree, Scalar) or tree.value is None:
+            self.bad(tree.at, "type", f"a word of a command must be text or a number, not {kind(tree)}")
+            return None
+        if isinstance(tree.value, str):
+            return self.template(tree, around, needs)
+        return Template((str(plain(tree)).lower() if isinstance(tree.value, bool) else str(tree.value),))
+
+    def output(self, tree: Map) -> OutputKind:
+        given = plain(tree.items["output"]) if "output" in tree.items else "text"
+        for known in OUTPUTS:
+            if given == known:
+                return known
+        self.bad(tree.items["output"].at, "value", f"output must be one of {', '.join(OUTPUTS)}, not {given!r}")
+        return "text"
+
+    def call(self, tree: Map, around: _Around, needs: list[str]) -> PythonCall | None:
+        each = tree.items["call"]
+        target = each.value if isinstance(each, Scalar) else None
+        if not isinstance(target, str) or not _TARGET.fullmatch(target):
+            self.bad(each.at, "value", f"call must name a function as module:name, not {plain(each)!r}"[:200])
+            return None
+        arguments: dict[str, Any] = {}
+        if "with" in tree.items:
+            for name, value in self.entries(tree.items["with"], "with"):
+                arguments[name] = self.data(value, around, needs)
+        if "executor" in tree.items and plain(tree.items["executor"]) not in ("thread", "async"):
+            self.bad(
+                tree.items["executor"].at,
+                "value",
+                f"executor must be thread or async in this version, not {plain(tree.items['executor'])!r}",
+            )
+        module, name = target.split(":")
+        return PythonCall(module, name, arguments, each.at)
+
+    # -- policies
+
+    def policies(self, tree: Map, body: str, looped: bool) -> tuple[Policy, Policy | None]:
+        """The policy of each item (or of the task), and of the whole where there are items."""
+        own: dict[str, Any] = {}
+        whole: dict[str, Any] = {}
+        if body != "tasks":
+            for name, each in self._defaults.items():
+                if not {name, "retry" if name == "retries" else "retries"} & tree.items.keys():
+                    own[name] = plain(each)
+        for name in (*POLICIES, "on_failure", "max_concurrency"):
+            if name not in tree.items:
+                continue
+            if name in ("on_failure", "max_concurrency") and not looped and body != "tasks":
+                self.bad(
+                    tree.keys[name], "misplaced", f"{name} belongs to a run, a group or a foreach, not to a single task"
+                )
+                continue
+            if self.option(name, tree.items[name]) is not None:
+                (whole if looped and name in WHOLE else own)[name] = plain(tree.items[name])
+        try:
+            return policy(PLAIN, **own), (policy(PLAIN, **whole) if looped else None)
+        except UsageError as error:
+            self.bad(tree.at, "value", str(error))
+            return PLAIN, None
+
+    def option(self, name: str, tree: Tree) -> Policy | None:
+        """The policy with this one option; None, and a problem, where it cannot be."""
+        if name == "retry" and isinstance(tree, Map):
+            for word in ("on", "not_on"):
+                if word in tree.items:
+                    self.bad(tree.keys[word], "not-built", f"`retry.{word}` is not in this version for files")
+                    return None
+        try:
+            return policy(PLAIN, **{name: plain(tree)})
+        except UsageError as error:
+            self.bad(tree.at, "value", str(error))
+            return None
+
+    # -- templates
+
+    def template(
+        self, tree: Tree, around: _Around, needs: list[str] | None = None, roots: tuple[str, ...] = ROOTS
+    ) -> Template | None:
+        if not isinstance(tree, Scalar) or isinstance(tree.value, (bool, type(None))):
+            self.bad(tree.at, "type", f"text is needed here, not {kind(tree)}")
+            return None
+        if not isinstance(tree.value, str):
+            return Template((str(tree.value),))
+        try:
+            template = parse_template(tree.value)
+        except TemplateError as error:
+            self.bad(self.within(tree, error.offset), error.code, str(error))
+            return None
+        for hole in template.holes:
+            for root, steps in hole.lookup.names():
+                problem = self.look(root, steps, around, needs, roots)
+                if problem:
+                    self.bad(self.within(tree, hole.offset), *problem)
+        return template
+
+    def within(self, tree: Scalar, offset: int) -> Place:
+        """The place of an offset in a text: exact in a plain one-line text, else the text's own place."""
+        if isinstance(tree.value, str) and "\n" not in tree.value:
+            return Place(tree.at.line, tree.at.column + offset)
+        return tree.at
+
+    def look(
+        self, root: str, steps: tuple[str | int, ...], around: _Around, needs: list[str] | None, roots: tuple[str, ...]
+    ) -> tuple[str, str] | None:
+        """What is wrong with a look-up; else None, and its task noted as a need."""
+        if root not in ROOTS:
+            return "unknown-name", f"unknown name {root!r}; there are {', '.join(roots)}{nearest(root, roots)}"
+        if root not in roots:
+            return "unknown-name", f"{root!r} is not known here; there are {', '.join(roots)}"
+        if root == "inputs" and (not steps or steps[0] not in self._inputs):
+            shown = str(steps[0]) if steps else ""
+            return "unknown-input", f"input {shown!r} is not declared under `inputs:`{nearest(shown, self._inputs)}"
+        if root == "env" and (not steps or steps[0] not in self._env):
+            shown = str(steps[0]) if steps else ""
+            return "unknown-name", f"{shown!r} is not declared under `env:`{nearest(shown, self._env)}"
+        if root in ("item", "index") and not around.item:
+            return "unknown-name", f"{root!r} is known inside a foreach only"
+        return self.look_task(steps, around, needs) if root == "tasks" else None
+
+    def look_task(
+        self, steps: tuple[str | int, ...], around: _Around, needs: list[str] | None
+    ) -> tuple[str, str] | None:
+        name = steps[0] if steps else ""
+        scope: _Around | None = around
+        level = 0
+        while scope is not None and name not in scope.tasks.items:
+            scope = scope.outer
+            level += 1
+        if scope is None:
+            known = [*around.tasks.items]
+            return (
+                "unknown-task",
+                f"task {str(name)!r} is not in the file, or not to be seen from here{nearest(str(name), known)}",
+            )
+        assert isinstance(name, str)
+        if level == 0:
+            if needs is not None:
+                needs.append(name)
+        else:
+            # Seen from inside a group: what the group as a whole waits for.
+            at: _Around = around
+            for _ in range(level):
+                assert at.outer is not None
+                at = at.outer
+                at.lifted.append(name)
+        return self.look_into(scope.tasks.items[name], str(name), steps[1:])
+
+    def look_into(self, tree: Tree, name: str, steps: tuple[str | int, ...]) -> tuple[str, str] | None:
+        """Are the steps behind a task's name ones that it has?"""
+        step = steps[0] if steps else None
+        if step in ("output", "status"):
+            return None
+        inner = tree.items.get("tasks") if isinstance(tree, Map) and "foreach" not in tree.items else None
+        if isinstance(inner, Map) and isinstance(step, str):
+            if step in inner.items:
+                return self.look_into(inner.items[step], f"{name}.{step}", steps[1:])
+            return "unknown-task", f"group {name!r} has no task {step!r}{nearest(step, inner.items)}"
+        return "unknown-name", f"of task {name!r} there are `output` and `status`, not {str(step or '')!r}"
+
+    def templates(
+        self, tree: Tree, where: str, around: _Around, needs: list[str] | None = None, roots: tuple[str, ...] = ROOTS
+    ) -> dict[str, Template]:
+        found: dict[str, Template] = {}
+        for name, each in self.entries(tree, where):
+            if isinstance(each, Scalar) and isinstance(each.value, (bool, type(None))) and where == "outputs":
+                self.bad(each.at, "type", f"output {name!r} must be a template, not {kind(each)}")
+                continue
+            template = self.template(each, around, needs, roots)
+            if template is not None:
+                found[name] = template
+        return found
+
+    def data(self, tree: Tree, around: _Around, needs: list[str]) -> Any:
+        """Plain data with templates where there are texts with `{{`."""
+        match tree:
+            case Scalar(str() as text):
+                if "{{" not in text:
+                    return text
+                return self.template(tree, around, needs)
+            case Scalar(value):
+                return value
+            case Sequence(items):
+                return [self.data(each, around, needs) for each in items]
+            case Map(items):
+                return {key: self.data(each, around, needs) for key, each in items.items()}
+
+    # -- small things
+
+    def text(self, tree: Tree, what: str) -> str:
+        if isinstance(tree, Scalar) and isinstance(tree.value, str) and tree.value.strip():
+            return tree.value
+        self.bad(tree.at, "type", f"{what} must be text, not {kind(tree)}")
+        return ""
+
+    def entries(self, tree: Tree, what: str) -> list[tuple[str, Tree]]:
+        if isinstance(tree, Map):
+            return list(tree.items.items())
+        self.bad(tree.at, "type", f"{what} must be a mapping, not {kind(tree)}")
+        return []
+
+    def key_place(self, tree: Tree, name: str) -> Place:
+        return tree.keys[name] if isinstance(tree, Map) else tree.at
+
+    def unknown(self, tree: Map, known: tuple[str, ...], where: str) -> None:
+        for name in tree.items:
+            if name not in known:
+                self.refuse_key(name, tree.keys[name], known, where)
+
+    def refuse_key(self, name: str, at: Place, known: tuple[str, ...], where: str) -> None:
+        if name in LATER:
+            self.bad(at, "not-built", f"`{name}` is not in this version")
+        elif name in (*COMMON, *TOP, "output", "env", "cwd", "with", "executor"):
+            self.bad(at, "misplaced", f"`{name}` does not belong in {where}")
+        else:
+            self.bad(at, "unknown-key", f"unknown key {name!r} in {where}{nearest(name, known)}")
+
+
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def fits(value: Any, type_name: str) -> bool:
+    """Is `value` of that type? true and false are no numbers."""
+    if isinstance(value, bool):
+        return type_name == "boolean"
+    return isinstance(value, TYPES[type_name])
+
+
+def _a(type_name: str) -> str:
+    return f"{'an' if type_name[0] in 'aeio' else 'a'} {type_name}"

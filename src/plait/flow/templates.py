@@ -1,0 +1,310 @@
+"""Text with `{{ ... }}` in it: parsed once, checked for where it stands in a shell script, filled while a flow runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from plait.calls.shell import word
+from plait.flow.lookups import Lookup, LookupError_, Scope, parse
+
+
+class TemplateError(ValueError):
+    """A template that cannot be read; `offset` is where in its text."""
+
+    def __init__(self, offset: int, message: str, code: str = "template") -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """One `{{ ... }}`; `offset` is where it starts in the text."""
+
+    lookup: Lookup
+    offset: int
+
+
+Part: TypeAlias = str | Hole
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The parts of a text, in order."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def holes(self) -> Iterator[Hole]:
+        """Every `{{ ... }}`."""
+        return (part for part in self.parts if isinstance(part, Hole))
+
+    def value(self, scope: Scope) -> Any:
+        """A text that is exactly one `{{ ... }}` keeps the value's type; otherwise values become text in it."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Hole):
+            return self.parts[0].lookup.value(scope)
+        return self.text(scope)
+
+    def text(self, scope: Scope) -> str:
+        """As text: null is empty, lists and objects are compact JSON, integral numbers have no `.0`."""
+        return "".join(part if isinstance(part, str) else word(part.lookup.value(scope)) for part in self.parts)
+
+    def script(self, scope: Scope) -> str:
+        """As a shell script: each value is quoted as one word, unless it is `raw(...)`."""
+        return "".join(part if isinstance(part, str) else _quoted(part.lookup, scope) for part in self.parts)
+
+
+def _quoted(lookup: Lookup, scope: Scope) -> str:
+    text = word(lookup.value(scope))
+    return text if lookup.raw else shlex.quote(text)
+
+
+def parse_template(text: str) -> Template:
+    r"""The template in `text`; `\{{` is a literal `{{`.
+
+    The closing `}}` is the first one outside strings and outside brackets opened in the expression.
+
+    Raises:
+        TemplateError: for an unclosed `{{`, or an expression that cannot be read, with the offset.
+    """
+    parts: list[Part] = []
+    literal: list[str] = []
+    at = 0
+    while True:
+        start = text.find("{{", at)
+        if start < 0:
+            literal.append(text[at:])
+            break
+        if start > at and text[start - 1] == "\\":
+            literal.append(text[at : start - 1] + "{{")
+            at = start + 2
+            continue
+        literal.append(text[at:start])
+        end = _closing(text, start + 2)
+        if end < 0:
+            raise TemplateError(
+                start, "`{{` is not closed: write `}}` behind it, or `\\{{` for the characters themselves"
+            )
+        try:
+            lookup = parse(text[start + 2 : end])
+        except LookupError_ as error:
+            raise TemplateError(start + 2 + error.offset, str(error)) from None
+        if joined := "".join(literal):
+            parts.append(joined)
+        literal = []
+        parts.append(Hole(lookup, start))
+        at = end + 2
+    if joined := "".join(literal):
+        parts.append(joined)
+    return Template(tuple(parts))
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the `}}` of a `{{` stands; -1 if nowhere."""
+    depth = 0
+    quote = ""
+    while at < len(text):
+        each = text[at]
+        if quote:
+            if each == "\\":
+                at += 1
+            elif each == quote:
+                quote = ""
+        elif each in "\"'":
+            quote = each
+        elif each == "}" and depth == 0:
+            return at if text.startswith("}}", at) else -1
+        elif each in "{[(":
+            depth += 1
+        elif each in "}])":
+            depth -= 1
+        at += 1
+    return -1
+
+
+def check_script(template: Template) -> None:
+    """Nothing, if every value stands where one quoted word may stand in a shell script.
+
+    Raises:
+        TemplateError: for one inside quotes, backticks, `$(`, `${`, `((`, a comment or a here-document, where quoting
+            does not protect; `raw(...)` is let through.
+    """
+    scanner = _Scanner()
+    for part in template.parts:
+        if isinstance(part, str):
+            scanner.read(part)
+            continue
+        if not part.lookup.raw:
+            where = scanner.unsafe()
+            if where:
+                raise TemplateError(
+                    part.offset,
+                    f'a value inside {where} is not safe there: {scanner.advice()}, use `env:` and "$NAME", or raw(...) if you trust it',
+                    "shell-unsafe",
+                )
+        scanner.value()
+
+
+class _Scanner:
+    """Follows a script far enough to know what surrounds a place in it."""
+
+    def __init__(self) -> None:
+        self._stack: list[str] = []  # ' " ` $( ${ (( and comment, heredoc
+        self._before = "\n"  # the character before
+        self._escaped = False
+        self._heredocs: list[tuple[str, bool]] = []
+        self._delimiter: str | None = None  # of a here-document, while it is being read
+        self._line = ""  # of a here-document's body
+        self._dollar_quote = False
+
+    def unsafe(self) -> str:
+        """What makes a value unsafe here; empty where it is safe."""
+        if self._escaped:
+            return "a backslash escape"
+        if self._delimiter is not None:
+            return "the name of a here-document"
+        if self._dollar_quote:
+            return "a script with $'...'"
+        if self._before == "$":
+            return "`$` and a word"
+        if not self._stack:
+            return ""
+        names = {
+            "'": "single quotes",
+            '"': "double quotes",
+            "`": "backticks",
+            "$(": "`$(...)`",
+            "${": "`${...}`",
+            "((": "`((...))`",
+            "#": "a comment",
+            "<<": "a here-document",
+        }
+        return names[self._stack[-1]]
+
+    def advice(self) -> str:
+        return "drop the quotes" if self._stack and self._stack[-1] in "'\"" else "move it out"
+
+    def value(self) -> None:
+        """A value stood here: a word goes on."""
+        self._before = "x"
+        self._escaped = False
+
+    def read(self, text: str) -> None:
+        at = 0
+        while at < len(text):
+            at += self._step(text, at)
+
+    def _step(self, text: str, at: int) -> int:
+        """Reads what stands at `at`; how many characters that were."""
+        each = text[at]
+        top = self._stack[-1] if self._stack else ""
+        if self._escaped:
+            self._escaped = False
+            self._before = "x"
+            return 1
+        if top == "<<":
+            self._in_heredoc(each)
+            return 1
+        if top == "#":
+            if each == "\n":
+                self._stack.pop()
+                return 0  # the end of the line is read again, outside
+            return 1
+        if top == "'":
+            if each == "'":
+                self._stack.pop()
+                self._before = "x"
+            return 1
+        if self._delimiter is not None and (each.isspace() or each in ";&|<>()"):
+            self._end_delimiter()
+        if each == "\\":
+            self._escaped = True
+            return 1
+        if self._delimiter is not None:
+            if each not in "\"'":
+                self._delimiter += each
+            return 1
+        return self._plain(text, at, top)
+
+    def _plain(self, text: str, at: int, top: str) -> int:
+        each = text[at]
+        if (top == "`" and each == "`") or (top == '"' and each == '"'):
+            self._close()
+        elif top == "((" and text.startswith("))", at):
+            self._close()
+            return 2
+        elif (top == "$(" and each == ")") or (top == "${" and each == "}"):
+            self._close()
+        elif text.startswith("$((", at):
+            self._stack.append("((")
+            return 3
+        elif text.startswith("$(", at) or text.startswith("${", at):
+            self._stack.append(text[at : at + 2])
+            self._before = "("
+            return 2
+        elif text.startswith("$'", at) and top != '"':
+            self._dollar_quote = True
+            self._stack.append("'")
+            return 2
+        elif each == "`":
+            self._stack.append("`")
+        elif each == '"':
+            self._stack.append('"')
+        elif top == '"':
+            self._before = each
+        elif each == "'":
+            self._stack.append("'")
+        elif text.startswith("((", at) and top != "((":
+            self._stack.append("((")
+            return 2
+        elif each == "(" and top in ("$(", "(("):
+            self._stack.append("$(")  # a subshell: its `)` is its own
+        elif each == "#" and self._before in " \t\n;&|()":
+            self._stack.append("#")
+        elif text.startswith("<<", at) and not text.startswith("<<<", at) and top != "((":
+            return self._start_heredoc(text, at)
+        elif each == "\n" and self._heredocs:
+            self._stack.append("<<")
+            self._line = ""
+            self._before = "\n"
+        else:
+            if text.startswith("<<<", at):
+                self._before = "<"
+                return 3
+            self._before = each
+        return 1
+
+    def _close(self) -> None:
+        self._stack.pop()
+        self._before = "x"
+
+    def _start_heredoc(self, text: str, at: int) -> int:
+        rest = at + 2
+        strip = text.startswith("-", rest)
+        rest += strip
+        while rest < len(text) and text[rest] in " \t":
+            rest += 1
+        self._delimiter = ""
+        self._strip = strip
+        return rest - at
+
+    def _end_delimiter(self) -> None:
+        assert self._delimiter is not None
+        self._heredocs.append((self._delimiter, self._strip))
+        self._delimiter = None
+
+    def _in_heredoc(self, each: str) -> None:
+        if each != "\n":
+            self._line += each
+            return
+        name, strip = self._heredocs[0]
+        line = self._line.lstrip("\t") if strip else self._line
+        self._line = ""
+        if line == name:
+            self._heredocs.pop(0)
+            if not self._heredocs:
+                self._stack.pop()
+                self._before = "\n"

@@ -1,0 +1,255 @@
+"""Reads YAML into a tree with places, strictly: no tags, no duplicate keys, bounded depth and size, YAML 1.2 scalars."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from plait.flow.problems import START, Place, Problems
+
+LARGEST_BYTES = 5_000_000
+DEEPEST = 450
+MOST_NODES = 200_000
+"""Nodes of a file, each alias counted with all that it stands for."""
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Text, a number, true, false or null."""
+
+    value: str | int | float | bool | None
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    items: list[Tree]
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping from text; `keys` holds the place of each key."""
+
+    items: dict[str, Tree]
+    keys: dict[str, Place]
+    at: Place
+
+
+Tree: TypeAlias = Scalar | Sequence | Mapping
+
+
+def read(path: Path, problems: Problems) -> tuple[Tree, str]:
+    """The tree of a file, and its text.
+
+    Raises:
+        FlowError: for a file that cannot be read or is not YAML, with the place.
+    """
+    text = _text(path, problems)
+    _measure(text, problems)
+    try:
+        node = yaml.compose(text, Loader)
+    except yaml.YAMLError as error:
+        raise _syntax(error, text, problems) from None
+    if node is None:
+        raise problems.stop(START, "empty", "the file is empty: it needs `tasks:`")
+    return _Walker(text, problems).tree(node), text
+
+
+def _text(path: Path, problems: Problems) -> str:
+    try:
+        if path.is_dir():
+            raise problems.stop(START, "file", "this is a folder, not a workflow file")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise problems.stop(START, "file", f"the file cannot be read: {error.strerror or error}") from None
+    if len(data) > LARGEST_BYTES:
+        raise problems.stop(START, "too-large", f"the file has more than {LARGEST_BYTES:,} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise problems.stop(_place(data[: error.start]), "not-text", "the file is not UTF-8 text") from None
+    strange = _NOT_YAML.search(text)
+    if strange is not None:
+        at = _place(text[: strange.start()].encode())
+        raise problems.stop(
+            at, "not-text", f"the file holds the character U+{ord(strange[0]):04X}, which YAML does not allow"
+        )
+    return text
+
+
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _place(before: bytes) -> Place:
+    return Place(before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1)
+
+
+def _measure(text: str, problems: Problems) -> None:
+    """Refuses what would take the composer too deep or too long, tags, and a second document, before anything is composed."""
+    depth = documents = nodes = 0
+    try:
+        for event in yaml.parse(text, Loader):
+            nodes += 1
+            at = _mark(event.start_mark)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > DEEPEST:
+                    raise problems.stop(at, "too-deep", f"nested deeper than {DEEPEST} levels")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise problems.stop(
+                        at, "second-document", "a workflow file holds one document; this is a second one"
+                    )
+            tag = getattr(event, "tag", None)
+            if tag is not None and not (tag == "!" and isinstance(event, yaml.ScalarEvent)):
+                raise problems.stop(at, "tag", f"the tag {tag} is not allowed: a workflow file is plain data")
+            if nodes > MOST_NODES:
+                raise problems.stop(at, "too-large", f"the file has more than {MOST_NODES:,} nodes")
+    except yaml.YAMLError as error:
+        raise _syntax(error, text, problems) from None
+
+
+def _mark(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def _syntax(error: yaml.YAMLError, text: str, problems: Problems) -> Exception:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    at = START if mark is None else _mark(mark)
+    lines = text.splitlines()
+    line = lines[at.line - 1] if at.line <= len(lines) else ""
+    if _BARE_TEMPLATE.search(line):
+        column = line.index("{{") + 1
+        return problems.stop(Place(at.line, column), "unquoted-template", UNQUOTED)
+    what = getattr(error, "problem", None) or str(error)
+    return problems.stop(at, "yaml", f"not YAML: {what}")
+
+
+_BARE_TEMPLATE = re.compile(r"(:|-|,|\[)\s+\{\{")
+UNQUOTED = 'quote a value that starts with a template: "{{ ... }}" (YAML reads a bare `{` as the start of a mapping)'
+
+
+class _Walker:
+    def __init__(self, text: str, problems: Problems) -> None:
+        self._lines = text.splitlines()
+        self._problems = problems
+        self._open: set[int] = set()
+        self._count = 0
+
+    def tree(self, node: Any) -> Tree:
+        at = _mark(node.start_mark)
+        self._count += 1
+        if self._count > MOST_NODES:
+            raise self._problems.stop(at, "too-large", f"with its aliases the file has more than {MOST_NODES:,} nodes")
+        if isinstance(node, yaml.ScalarNode):
+            return Scalar(_scalar(node), at)
+        if id(node) in self._open:
+            raise self._problems.stop(at, "alias-loop", "an alias stands inside what it names")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                items = []
+                for item in node.value:
+                    items.append(self.tree(item))
+                return Sequence(items, at)
+            found = Mapping({}, {}, at)
+            for key, value in node.value:
+                self._pair(found, key, value)
+            return found
+        finally:
+            self._open.discard(id(node))
+
+    def _pair(self, found: Mapping, key: Any, value: Any) -> None:
+        at = _mark(key.start_mark)
+        if not isinstance(key, yaml.ScalarNode):
+            line = self._lines[found.at.line - 1] if found.at.line <= len(self._lines) else ""
+            bare = line[found.at.column - 1 : found.at.column + 1] == "{{"
+            self._problems.add(
+                found.at if bare else at,
+                "unquoted-template" if bare else "key",
+                UNQUOTED if bare else "a key must be text",
+            )
+            return
+        name = _scalar(key)
+        if key.value == "<<" and not key.style:
+            self._problems.add(at, "merge", "merge keys (`<<`) are not supported: write the entries out")
+            return
+        if not isinstance(name, str):
+            self._problems.add(at, "key", f'a key must be text: quote it, "{key.value}"')
+            name = key.value
+        if name in found.items:
+            first = found.keys[name]
+            self._problems.add(at, "duplicate-key", f"key {name!r} stands here twice; first in line {first.line}")
+            return
+        found.keys[name] = at
+        found.items[name] = self.tree(value)
+
+
+_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def _scalar(node: Any) -> str | int | float | bool | None:
+    """What a scalar stands for by YAML 1.2's core schema: `on`, `yes` and `12:30` are text."""
+    text: str = node.value
+    if node.style or node.tag == "!":
+        return text
+    if text in _NULLS:
+        return None
+    if text in _BOOLS:
+        return _BOOLS[text]
+    if _INT.fullmatch(text):
+        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+    if _FLOAT.fullmatch(text):
+        return float(
+            text.replace(".inf", "inf")
+            .replace(".Inf", "inf")
+            .replace(".INF", "inf")
+            .replace(".nan", "nan")
+            .replace(".NaN", "nan")
+            .replace(".NAN", "nan")
+        )
+    return text
+
+
+def plain(tree: Tree) -> Any:
+    """The data of a tree, without places."""
+    match tree:
+        case Scalar(value):
+            return value
+        case Sequence(items):
+            return [plain(item) for item in items]
+        case Mapping(items):
+            return {key: plain(item) for key, item in items.items()}
+
+
+def kind(tree: Tree) -> str:
+    """What a person would call it."""
+    match tree:
+        case Scalar(None):
+            return "nothing"
+        case Scalar(bool()):
+            return "true or false"
+        case Scalar(str()):
+            return "text"
+        case Scalar():
+            return "a number"
+        case Sequence():
+            return "a list"
+        case Mapping():
+            return "a mapping"

@@ -1,0 +1,92 @@
+"""A live picture of a run on a terminal: a bar, the running tasks, failures as they come."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table as Grid
+from rich.text import Text
+
+from plait.observe.stream import RunEvent
+from plait.observe.text import clean, duration
+
+SHOWN = 8
+"""Running tasks that are listed; the others are counted."""
+_FINAL = ("succeeded", "failed", "timed_out", "cancelled", "skipped", "upstream_failed", "not_started")
+
+
+class LiveView:
+    """Drawn by a thread of its own, ten times a second, so that a busy loop does not stop it."""
+
+    def __init__(self, console: Console, name: str, total: Any) -> None:
+        self._console = console
+        self._name = name
+        self._total = total
+        self._began = time.monotonic()
+        self._running: dict[str, float] = {}
+        self._done: dict[str, int] = {}
+        self._shares: dict[str, float] = {}
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=True)
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def __call__(self, event: RunEvent | None) -> None:
+        if event is None or event.task is None:
+            return
+        state = event.event.removeprefix("task_")
+        if state == "started":
+            self._running[event.task] = time.monotonic()
+        else:
+            self._running.pop(event.task, None)
+            self._shares.pop(event.task, None)
+        if state in _FINAL:
+            self._done[state] = self._done.get(state, 0) + 1
+        if state in ("failed", "timed_out"):
+            self._console.print(
+                Text(
+                    f"{clean(event.task)}: {state.replace('_', ' ')}: {clean(str(event.detail.get('error', '')))}",
+                    style="red",
+                )
+            )
+
+    def progress(self, key: str, share: float) -> None:
+        """A task said how far it is."""
+        self._shares[key] = share
+
+    def _draw(self) -> Group:
+        total, done = max(1, self._total()), sum(self._done.values())
+        grid = Grid.grid(padding=(0, 1))
+        head = Text(clean(self._name), style="bold")
+        counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in self._done.items())
+        grid.add_row(
+            head,
+            ProgressBar(total=total, completed=done, width=30),
+            Text(f"{done}/{total}"),
+            Text(duration(time.monotonic() - self._began)),
+            Text(counts),
+        )
+        now = time.monotonic()
+        running = list(self._running.items())
+        lines = []
+        for key, since in running[:SHOWN]:
+            share = self._shares.get(key)
+            lines.append(
+                Text(
+                    f"  {clean(key)}  {duration(now - since)}{f'  {share:.0%}' if share is not None else ''}",
+                    style="cyan",
+                    no_wrap=True,
+                    overflow="ellipsis",
+                )
+            )
+        if len(running) > SHOWN:
+            lines.append(Text(f"  and {len(running) - SHOWN} more", style="dim"))
+        return Group(grid, *lines)

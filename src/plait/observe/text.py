@@ -1,0 +1,49 @@
+"""How things are shown to people: nothing that comes from a task can move the cursor or start a new line."""
+
+from __future__ import annotations
+
+from plait._core.outcome import Outcome, RunResult
+from plait._core.scheduler import describe
+from plait.errors import CommandFailed
+
+
+def clean(text: str) -> str:
+    """`text` as one printable line: control characters and escapes become `?`, line ends spaces."""
+    return "".join(each if each.isprintable() else " " if each in "\n\r\t" else "?" for each in text)
+
+
+def clean_lines(text: str) -> list[str]:
+    """The lines of `text`, each printable."""
+    return [clean(line) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+
+
+def duration(seconds: float | None) -> str:
+    """`0.25 s`, `12 s`, `3m 05s`, `2h 03m`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def counted(counts: dict[str, int]) -> str:
+    """`3 succeeded, 1 failed`."""
+    return ", ".join(f"{number} {name}" for name, number in counts.items()) or "no tasks"
+
+
+def failure_lines(outcome: Outcome, *, first: bool, allowed: bool) -> list[str]:
+    """What the summary says of one failure: its key, its error and, unless it was allowed, the end of its output."""
+    tried = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    unstopped = "" if outcome.enforced else " (its code may still run)"
+    head = f"{'first cause: ' if first else ''}{clean(outcome.key)} {outcome.status}{' (allowed)' if allowed else ''}{tried}{unstopped}: {clean(describe(outcome.error))}"
+    tail = outcome.error.tail if isinstance(outcome.error, CommandFailed) and not allowed else ""
+    return [head, *(f"    | {line}" for line in clean_lines(tail)[-10:] if tail)]
+
+
+def summary_line(result: RunResult) -> str:
+    """The last line of a run."""
+    flag = " (degraded: allowed failures)" if result.degraded else ""
+    return f"run {result.run_id} {result.status}{flag} in {duration(result.wall_s)}: {counted(result.counts)}"

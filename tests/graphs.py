@@ -1,0 +1,69 @@
+"""Random graphs for simulations and properties: every policy that the scheduler knows, in every mixture."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+from plait._core.graph import Batch
+from plait._core.policy import NO_RETRY, PLAIN, Policy, Retry, policy
+from plait.testing import Faults, Likelihood, Simulation, simulate
+
+
+def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Batch:
+    """`size` tasks with random needs and policies, some of them controls, some with a `when`."""
+    keys = [f"t{at}" for at in range(size)]
+    needs = [tuple(dice.sample(range(at), min(at, dice.choice([0, 0, 1, 1, 2, 3])))) for at in range(size)]
+    policies = [random_policy(dice, retry) for _ in keys]
+    controls = [at for at in range(size) if dice.random() < 0.1]
+    conditional = [at for at in range(size) if dice.random() < 0.1]
+    return Batch(
+        size, calls=keys, keys=keys, needs=needs, policies=policies, controls=controls, conditional=conditional
+    )
+
+
+def random_policy(dice: random.Random, retry: Any = Retry) -> Policy:
+    """A policy with something of everything; `retry` makes its retries."""
+    again = retry(attempts=dice.randint(1, 3), delay=dice.choice([0, 1, 5])) if dice.random() < 0.4 else NO_RETRY
+    return replace(policy(PLAIN, **random_options(dice)), retry=again)
+
+
+def random_options(dice: random.Random) -> dict[str, Any]:
+    """Options of one task, in the public vocabulary."""
+    options = {
+        "priority": dice.choice([1, 2, 2, 2, 3]),
+        "timeout": dice.choice([None, None, None, 4.0, 8.0]),
+        "deadline": dice.choice([None] * 6 + [15.0]),
+        "grace": dice.choice([1.0, 5.0]),
+        "join": dice.choice(["all_success"] * 8 + ["all_done", "one_success", "one_failed", "none_failed"]),
+        "uninterruptible": dice.random() < 0.1,
+        "critical": dice.random() < 0.03,
+        "allow_failure": dice.random() < 0.15,
+        "on_failure": dice.choice([None, None, None, "fail_fast", "finish", "continue"]),
+        "max_concurrency": dice.choice([None, None, 1, 2, 3]),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def random_run(seed: int, **options: Any) -> Simulation:
+    """One simulated run in which everything is drawn from `seed`, faults included."""
+    dice = random.Random(seed)
+    batch = random_batch(dice, **({"retry": options.pop("retry")} if "retry" in options else {}))
+    return simulate(
+        batch,
+        seed,
+        max_concurrency=dice.choice([1, 2, 3, 4, 8, None]),
+        on_failure=dice.choice(["continue", "continue", "fail_fast", "finish"]),
+        deadline=dice.choice([None] * 5 + [60.0]),
+        likelihood=Likelihood(
+            fails=dice.choice([0, 0.1, 0.3]),
+            deaf=dice.choice([0, 0.2]),
+            grows=dice.choice([0, 0.2]),
+            asks=dice.choice([0, 0.2]),
+            cancels=dice.choice([0, 0, 0.5]),
+            pauses=dice.choice([0, 0.3]),
+        ),
+        faults=Faults.all() if dice.random() < 0.8 else Faults(),
+        **options,
+    )

@@ -1,0 +1,144 @@
+"""Schedulers with one planted bug each: the source with one line changed, compiled beside the real one."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from plait._core import limits, policy, ready, scheduler, table, timers
+
+
+class Bug(NamedTuple):
+    """One change to the source of one module of the core."""
+
+    name: str
+    module: types.ModuleType
+    old: str
+    new: str
+
+
+BUGS = [
+    Bug(
+        "the run limit is off by one",
+        scheduler,
+        "if not self._open or self.used >= self._slots:",
+        "if not self._open or self.used > self._slots:",
+    ),
+    Bug("a failed need counts as done", scheduler, "bad = failed and not allowed", "bad = False"),
+    Bug(
+        "a retry keeps its slot",
+        scheduler,
+        "        if not odd & CONTROL:\n            self._release(task)\n        if odd & (TIMED",
+        "        if not odd & CONTROL and error is None:\n            self._release(task)\n        if odd & (TIMED",
+    ),
+    Bug("one attempt too many", policy, "if attempt >= self.attempts or", "if attempt > self.attempts or"),
+    Bug(
+        "levels upside down",
+        scheduler,
+        "self._queue.push(task, -policy.priority)",
+        "self._queue.push(task, policy.priority)",
+    ),
+    Bug(
+        "last come, first served",
+        ready,
+        "return self._first.popleft()\n\n    def _pop_slowly",
+        "return self._first.pop()\n\n    def _pop_slowly",
+    ),
+    Bug(
+        "a report of an earlier attempt ends the latest",
+        scheduler,
+        "        if attempt != table.attempts(task):\n            return  # of an earlier attempt\n",
+        "",
+    ),
+    Bug(
+        "a group's room is not given back",
+        scheduler,
+        "                limit.used -= 1\n                self._wake(limit)",
+        "                self._wake(limit)",
+    ),
+    Bug(
+        "nobody is woken for a group's room",
+        scheduler,
+        "                limit.used -= 1\n                self._wake(limit)",
+        "                limit.used -= 1",
+    ),
+    Bug(
+        "what grows in a run that was ended starts all the same",
+        scheduler,
+        "if self._mode is not None or (parent != NONE and self._ending(parent)):",
+        "if parent != NONE and self._ending(parent) and not self._mode:",
+    ),
+    Bug(
+        "an abandoned attempt frees its slot",
+        scheduler,
+        "        self._abandoned.add(task)\n",
+        "        self._abandoned.add(task)\n        self._release(task)\n",
+    ),
+    Bug("a parent ends with its first child", scheduler, "if family.left or family.open or", "if family.open or"),
+    Bug(
+        "a timeout counts from ready",
+        scheduler,
+        "return self.table.started_at[task] + timeout - self._ran.get(task, 0.0)",
+        "return self.table.ready_at[task] + timeout - self._ran.get(task, 0.0)",
+    ),
+    Bug(
+        "a timeout runs on while its task waits for a person",
+        scheduler,
+        "self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]",
+        "self._ran[task] = 0.0",
+    ),
+    Bug(
+        "what ends after its timeout counts as success",
+        scheduler,
+        "if policy.timeout is not None and (now > self._due(task) or",
+        "if policy.timeout is not None and (",
+    ),
+    Bug("a skipped need counts as success", scheduler, "            seen |= _SKIP\n", "            seen |= _GOOD\n"),
+    Bug(
+        "a pause starts nothing, except at once",
+        scheduler,
+        "        self._paused = True\n        self._open = False\n",
+        "        self._paused = True\n",
+    ),
+    Bug(
+        "a waiting task keeps its slot",
+        scheduler,
+        "        self._release(task)\n        table.move(task, WAITING, now)",
+        "        table.move(task, WAITING, now)",
+    ),
+    Bug(
+        "one_success waits for all",
+        scheduler,
+        "met, none = state == SUCCEEDED, met and not seen & _GOOD",
+        "met, none = met and bool(seen & _GOOD), met and not seen & _GOOD",
+    ),
+]
+
+
+def plant(bug: Bug) -> Callable[..., Any]:
+    """The Scheduler class of a core with that bug; for one in the policies, the Retry class."""
+    source = inspect.getsource(bug.module)
+    assert source.count(bug.old) == 1, f"{bug.name}: the line to change occurs {source.count(bug.old)} times"
+    changed = _run(bug.module, source.replace(bug.old, bug.new))
+    if bug.module is policy:
+        return changed["Retry"]  # type: ignore[no-any-return]
+    if bug.module is scheduler:
+        changed["Turn"] = scheduler.Turn  # compared by identity outside
+        return changed["Scheduler"]  # type: ignore[no-any-return]
+    core = _run(scheduler, inspect.getsource(scheduler))
+    core["Turn"] = scheduler.Turn
+    for name in ("ReadyQueue", "Limit", "Table", "Timers"):
+        if name in changed and changed[name].__module__ == bug.module.__name__:
+            core[name] = changed[name]
+    return core["Scheduler"]  # type: ignore[no-any-return]
+
+
+def _run(module: types.ModuleType, source: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": module.__name__, "__file__": module.__file__}
+    exec(compile(source, module.__file__ or module.__name__, "exec"), namespace)
+    return namespace
+
+
+__all__ = ["BUGS", "Bug", "limits", "plant", "table", "timers"]
