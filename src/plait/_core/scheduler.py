@@ -337,6 +337,8 @@ class Scheduler:
             family = self._families[parent] = Family(parent, self._limits_within(parent))
         rows = table.add(batch, parent, LIMITED if family.limits else 0)
         family.rows.append(rows)
+        if self._mode is not None or self._ending(parent):
+            family.halted = self._mode or OnFailure.FAIL_FAST
         if family.limits and rows:
             self._limits[rows.start] = family.limits
         if vacant:

@@ -538,6 +538,10 @@ class _Play:
                 self.wrong(f"{self.table.key(task)} has no final status")
         if self.rules.max_concurrency is not None and self.books.peak > self.rules.max_concurrency:
             self.wrong(f"{self.books.peak} ran at once (A3)")
+        for parent in set(self.table.parents.values()):
+            ends = {STATUSES[self.books.final[child]] for child in self.table.children(parent)}
+            if STATUSES[self.books.final[parent]] is Status.SUCCEEDED and ends & {Status.NOT_STARTED, Status.CANCELLED}:
+                self.wrong(f"{self.table.key(parent)} succeeded, though not all of its children ran (E6)")
         if self.rules.on_failure is OnFailure.CONTINUE and self.scheduler.halt_reason is None:
             for task, state in self.books.final.items():
                 self.check_end(task, STATUSES[state])
