@@ -42,7 +42,8 @@ class ShellExecutor:
     def start(self, attempt: Attempt) -> None:
         command: ShellCommand = attempt.body
         try:
-            process = self._spawn(attempt, command.filled(*attempt.args, **(attempt.kwargs or {})))
+            command = command.filled(*attempt.args, **(attempt.kwargs or {}))
+            process = self._spawn(attempt, command)
         except BaseException as error:
             self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
             return

@@ -1,0 +1,187 @@
+"""Commands really end, with all that they started; output of any kind and size is kept or counted."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import plait
+from plait.errors import CommandFailed
+
+pytestmark = pytest.mark.realtime
+
+
+def outcome(command: Any, **options: Any) -> plait.Outcome:
+    graph = plait.Graph("shell")
+    graph.add("command", plait.shell(command, **options))
+    return plait.run(graph, raise_on_failure=False, grace=0.3)["command"]
+
+
+def gone(marker: str) -> bool:
+    """Is no process left whose environment or words hold `marker`?"""
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and marker in " ".join(process.cmdline()):
+                return False
+        except psutil.Error:
+            continue
+    return True
+
+
+def test_a_list_runs_without_a_shell_and_text_runs_in_one() -> None:
+    assert outcome(["printf", "%s", "$HOME; echo x"]).value == "$HOME; echo x"
+    assert outcome("printf %s 'a b' | tr a-z A-Z").value == "A B"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["/no/such/program"], "exit 127, command not found: /no/such/program"),
+        ("no_such_program_here", "exit 127, command not found"),
+        (["/etc/passwd"], "exit 126, command cannot be executed: /etc/passwd"),
+        ("kill -KILL $$", "killed by SIGKILL"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("echo why >&2; exit 3", "exit 3: why"),
+        ("exit 141", "exit 141, as after SIGPIPE"),
+        (["a\0b"], "cannot be started: embedded null byte"),
+    ],
+)
+def test_each_way_to_fail_has_its_reason(command: Any, message: str) -> None:
+    """F59 F60."""
+    end = outcome(command)
+    assert end.status == "failed"
+    assert isinstance(end.error, CommandFailed)
+    assert message in str(end.error)
+
+
+def test_an_argument_too_long_names_its_cause() -> None:
+    """F59."""
+    assert "E2BIG" in str(outcome(["echo", "x" * 3_000_000]).error)
+
+
+def test_a_missing_folder_is_named() -> None:
+    assert "'/no/such/folder' to run in does not exist" in str(outcome("true", cwd="/no/such/folder").error)
+
+
+def test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term() -> None:
+    """C9 X2 N: a timeout that only stops waiting."""
+    marker = f"plait-tree-{os.getpid()}"
+    script = f"trap '' TERM; (trap '' TERM; exec -a {marker} sleep 600) & exec -a {marker} sleep 600"
+    end = outcome(["bash", "-c", f"trap '' TERM; {script}"], timeout=0.3, grace=0.3)
+    assert end.status == "timed_out"
+    assert end.enforced
+    assert gone(marker)
+
+
+def test_what_a_command_leaves_in_its_group_ends_with_it() -> None:
+    """W9."""
+    marker = f"plait-left-{os.getpid()}"
+    assert outcome(["bash", "-c", f"(exec -a {marker} sleep 600) & echo started"]).value == "started"
+    deadline = time.monotonic() + 5
+    while not gone(marker) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert gone(marker)
+
+
+def test_a_stopped_command_is_killed_all_the_same() -> None:
+    """F61."""
+    assert outcome("kill -STOP $$", timeout=0.3, grace=0.3).status == "timed_out"
+
+
+def test_a_grandchild_that_holds_the_output_does_not_hold_the_result() -> None:
+    """F53."""
+    began = time.monotonic()
+    assert outcome("setsid sleep 5 & echo done").value == "done"
+    assert time.monotonic() - began < 4
+
+
+def test_much_output_is_kept_to_its_cap_and_the_rest_counted() -> None:
+    """F54 F55: memory does not grow with the output."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    end = outcome("head -c 300000000 /dev/zero | tr '\\0' x")
+    assert end.value.endswith("[... 291611392 more bytes were left out ...]")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+def test_lines_and_json_that_were_cut_are_a_failure_not_a_wrong_value() -> None:
+    end = outcome("head -c 9000000 /dev/zero | tr '\\0' x", output="lines")
+    assert "write them to a file" in str(end.error)
+    assert "not JSON" in str(outcome("echo '{'", output="json").error)
+    assert outcome("echo '[1, 2]'", output="json").value == [1, 2]
+    assert outcome("printf 'a\\n\\nb'", output="lines").value == ["a", "", "b"]
+
+
+def test_bytes_that_are_no_text_are_shown_with_replacement() -> None:
+    """F56 F57."""
+    assert outcome(r"printf 'a\377b\0c\rd'").value == "a\ufffdb\0c\rd"
+
+
+def test_a_command_sees_its_run_and_its_own_variables_and_no_input() -> None:
+    end = outcome('echo "$PLAIT_TASK $PLAIT_ATTEMPT $MINE"; cat', env={"MINE": "x"})
+    assert end.value == "command 1 x"
+
+
+def test_a_failed_command_is_tried_again_and_one_that_does_not_exist_is_not(tmp_path: Path) -> None:
+    """B15."""
+    marker = tmp_path / "once"
+    end = outcome(f"test -e {marker} || {{ touch {marker}; exit 1; }}", retry={"attempts": 3, "delay": 0})
+    assert (end.status, end.attempts) == ("succeeded", 2)
+    assert outcome(["/no/such/program"], retry={"attempts": 3, "delay": 0}).attempts == 1
+
+
+def test_no_descriptor_and_no_zombie_is_left() -> None:
+    me = psutil.Process()
+    plait.run([plait.shell("true") for _ in range(3)])
+    before = me.num_fds()
+    plait.run([plait.shell(f"exit {number % 2}") for number in range(20)], raise_on_failure=False)
+    assert me.num_fds() <= before
+    assert [child for child in me.children() if child.status() == psutil.STATUS_ZOMBIE] == []
+
+
+def test_too_many_open_files_fail_their_task_and_the_engine_lives() -> None:
+    """F28."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = psutil.Process().num_fds()
+    plait.run(plait.shell("true"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 25, hard))
+    try:
+        graph = plait.Graph("many")
+        for number in range(30):
+            graph.add(f"c{number}", plait.shell("sleep 0.2"))
+        result = plait.run(graph, max_concurrency=30, raise_on_failure=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(result) == 30
+    failed = [each for each in result.values() if each.status == "failed"]
+    assert failed
+    assert "Too many open files" in str(failed[0].error)
+
+
+def test_a_child_killed_from_outside_costs_only_its_own_task() -> None:
+    graph = plait.Graph("outside")
+    graph.add("victim", plait.shell(["sleep", "600"]))
+    graph.add("other", plait.shell("echo fine"))
+    run = plait.start(graph)
+    for event in run.events():
+        if event.event == "task_succeeded":
+            break
+    victim = next(child for child in psutil.Process().children() if child.cmdline() == ["sleep", "600"])
+    victim.send_signal(signal.SIGKILL)
+    result = run.wait(10)
+    assert str(result["victim"].error) == "killed by SIGKILL"
+    assert result["other"].value == "fine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="waits by pidfd on Linux only")
+def test_waiting_without_pidfd_works_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    assert outcome("echo x").value == "x"
+    assert outcome("sleep 600", timeout=0.2).status == "timed_out"
