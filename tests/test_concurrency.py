@@ -94,7 +94,9 @@ class TestRunWithConcurrency:
         virtual(lambda: plait.run_with_concurrency([body(0, 10), body(1, 1), body(2, 1), body(3, 1)], 2))
         assert starts == {0: 0, 1: 0, 2: 1, 3: 2}
 
-    def test_the_first_failure_fires_the_child_signals_cancels_starts_nothing_and_leaves_the_callers_signal_alone(self) -> None:
+    def test_the_first_failure_fires_the_child_signals_cancels_starts_nothing_and_leaves_the_callers_signal_alone(
+        self,
+    ) -> None:
         """A5 A6 A7 A9 A10."""
         seen: list[bool] = []
         own = plait.CancelToken()
@@ -298,7 +300,10 @@ def plait_loop(make: Callable[[], Any]) -> Any:
 
 
 class TestBodies:
-    @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException, asyncio.CancelledError, StopAsyncIteration])
+    @pytest.mark.parametrize(
+        "kind",
+        [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException, asyncio.CancelledError, StopAsyncIteration],
+    )
     @pytest.mark.parametrize("suspends", [False, True])
     def test_whatever_a_body_raises_is_its_own_outcome(self, kind: type[BaseException], suspends: bool) -> None:
         """C4 F44."""
@@ -430,7 +435,9 @@ class TestMaps:
     def test_a_blocking_door_inside_a_thread_body_is_fine(self) -> None:
         assert plait.map_(lambda item: plait.map_(abs, [item, -item]), [1, 2]) == [[1, 1], [2, 2]]
 
-    @pytest.mark.parametrize("options", [{"timeout": 0}, {"retries": True}, {"max_concurrency": 0}, {"wat": 1}, {"deadline": "soon"}])
+    @pytest.mark.parametrize(
+        "options", [{"timeout": 0}, {"retries": True}, {"max_concurrency": 0}, {"wat": 1}, {"deadline": "soon"}]
+    )
     def test_bad_options_are_refused_before_anything_runs_also_for_nothing(self, options: dict[str, Any]) -> None:
         with pytest.raises(plait.UsageError):
             plait.map_(abs, [], **options)

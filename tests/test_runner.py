@@ -73,7 +73,9 @@ class TestRunPhase:
             ("c", "completed", None, "C"),
         ]
 
-    @pytest.mark.parametrize("odd", [SystemExit, KeyboardInterrupt, BaseException, GeneratorExit, asyncio.CancelledError])
+    @pytest.mark.parametrize(
+        "odd", [SystemExit, KeyboardInterrupt, BaseException, GeneratorExit, asyncio.CancelledError]
+    )
     def test_it_never_raises_whatever_a_task_does(self, odd: type[BaseException]) -> None:
         """C4."""
 
@@ -101,7 +103,10 @@ class TestRunPhase:
             return await runner.run_phase(ids(5), executor), await runner.run_sequential(ids(5), executor)
 
         parallel, sequential = virtual(both)
-        shown = [[(each.task_id, each.status, each.error, each.value) for each in results] for results in (parallel, sequential)]
+        shown = [
+            [(each.task_id, each.status, each.error, each.value) for each in results]
+            for results in (parallel, sequential)
+        ]
         assert shown[0] == shown[1]
         assert ("timeout" in {each.status for each in parallel}) == (timeout is not None)
 
@@ -152,7 +157,10 @@ class TestRunPhase:
         assert [each.status for each in results] == ["timeout"] + ["completed"] * 5
         assert results[0].outcome.enforced is False
 
-    @pytest.mark.parametrize(("options", "name"), [({"concurrency": 0}, "concurrency"), ({"timeout": -1}, "timeout"), ({"timeout": True}, "timeout")])
+    @pytest.mark.parametrize(
+        ("options", "name"),
+        [({"concurrency": 0}, "concurrency"), ({"timeout": -1}, "timeout"), ({"timeout": True}, "timeout")],
+    )
     def test_limits_that_cannot_be_are_refused_when_given(self, options: dict[str, Any], name: str) -> None:
         with pytest.raises(plait.LimitError, match=name):
             plait.ParallelRunner(**options)

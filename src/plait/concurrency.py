@@ -16,10 +16,10 @@ from plait._core.outcome import Outcome, Outcomes, RunResult, outcome
 from plait._core.policy import PLAIN, OnFailure, Policy, Rules, limit, policy
 from plait._core.states import RunStatus, Status
 from plait._core.table import NONE, Table
-from plait._engine.doors import blocking, finish, refuse_inside
+from plait._engine.doors import blocking, finish, refuse_inside, running_loop
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
-from plait.errors import JudgedFailed, RunCancelled, RunFailed, UsageError
+from plait.errors import JudgedFailed, RunCancelled, RunFailed, TaskCancelled, UsageError
 from plait.executors.base import CURRENT, CancelToken
 
 T = TypeVar("T")
@@ -172,15 +172,14 @@ async def run_with_concurrency(
         UsageError: for a task that cannot be called; nothing has run then.
     """
     rules = Rules.of(max_concurrency=max_concurrency, on_failure=OnFailure.FAIL_FAST, grace=grace)
-    _callable_or_none("is_failed", is_failed)
+    if is_failed is not None and (not callable(is_failed) or executor_for(is_failed) == "async"):
+        raise UsageError(f"is_failed must be a plain function of a value, not {is_failed!r}")
     if signal is not None and not isinstance(signal, CancelToken):
         raise UsageError(f"signal must be a plait.CancelToken, not {signal!r}")
-    bodies = list(tasks)
+    bodies = listed("tasks", tasks)
     work = _Bodies(bodies, is_failed)
     batch = Batch(len(bodies), calls=work, keys=Numbered("task", len(bodies)), policy=policy(PLAIN, grace=grace))  # type: ignore[arg-type]
     driver = Driver(batch, rules, name="run_with_concurrency")
-    if signal is not None and signal.cancelled:
-        return ConcurrencyResult(_never_started(driver), True, None)
     aborted: list[bool] = []
 
     def abort() -> None:
@@ -189,16 +188,20 @@ async def run_with_concurrency(
             driver.cancel()
 
     def fired() -> None:
+        if running_loop() is driver.loop:
+            abort()  # at once: a body on this very loop fired it
+            return
         try:
             driver.loop.call_soon_threadsafe(abort)
         except RuntimeError:
             pass  # the loop is closed: the run is over
 
-    listening = signal is not None and signal.listen(fired)
+    if signal is not None and not signal.listen(fired):
+        return ConcurrencyResult(_never_started(driver), True, None)
     try:
         result = await finish(driver)
     finally:
-        if signal is not None and listening:
+        if signal is not None:
             signal.unlisten(fired)
     first = driver.scheduler.first_cause
     return ConcurrencyResult(
@@ -214,9 +217,17 @@ def _never_started(driver: Driver) -> Sequence[Outcome]:
     return Outcomes(table, rows, driver.wall_offset)
 
 
-def _callable_or_none(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise UsageError(f"{name} must be callable, not {value!r}")
+def listed(name: str, items: Any) -> list[Any]:
+    """The items of an iterable.
+
+    Raises:
+        UsageError: for what is none, by name; what iterating it raises passes through.
+    """
+    if isinstance(items, AsyncIterable):
+        raise UsageError(f"{name} are async: read them through plait.as_completed")
+    if not isinstance(items, Iterable):
+        raise UsageError(f"{name} must be iterable, not {items!r}")
+    return list(items)
 
 
 def _flat_driver(
@@ -276,7 +287,7 @@ async def amap(
         RunFailed: where no task's exception is the cause (the deadline passed, abandoned attempts hold every slot).
         LimitError, UsageError: for options that cannot be, before anything runs.
     """
-    driver = _flat_driver(function, list(items), executor, max_concurrency, options)
+    driver = _flat_driver(function, listed("items", items), executor, max_concurrency, options)
     result = await finish(driver)
     raise_for(result)
     return values_of(result.table, range(len(result)))
@@ -293,6 +304,9 @@ def raise_for(result: RunResult) -> None:
         return
     cause = result.first_cause
     if cause is not None and cause.error is not None:
+        if isinstance(cause.error, asyncio.CancelledError):
+            # Raised as it is, it would look as if the caller had been cancelled.
+            raise TaskCancelled(f"task {cause.key!r} was cancelled from within") from cause.error
         raise cause.error
     if result.status is RunStatus.CANCELLED:
         raise RunCancelled(f"run {result.run_id} was cancelled")
@@ -341,15 +355,19 @@ def map_(
 
 
 class _Streamed(Work):
-    """Items of a stream: a row's item is put there when the row is fed."""
+    """The items of a stream, by row: put there when the row is fed."""
 
-    def __init__(self, function: Callable[..., Any], executor: str, size: int) -> None:
+    def __init__(self, function: Callable[..., Any], executor: str) -> None:
         self._function = function
         self._executor = executor
-        self.items: list[Any] = [None] * size
+        self.items: dict[int, Any] = {}
 
     def call(self, place: int, table: Table, first: int) -> Call:
-        return self._executor, self._function, (self.items[place],), None
+        return self._executor, self._function, (self.items[first + place],), None
+
+    def children(self, place: int, table: Table, first: int) -> Growth:
+        """The rows of the stream's one control task: none yet."""
+        return Growth(Batch(0, calls=self, keys=()), lambda table, rows: None, vacant=True)  # type: ignore[arg-type]
 
 
 class _StreamKeys(Sequence[str]):
@@ -363,16 +381,6 @@ class _StreamKeys(Sequence[str]):
 
     def __getitem__(self, at: Any) -> Any:
         return f"[{self.numbers[at]}]"
-
-
-class _Source(Work):
-    """The one control task of a stream's run: grows the window of rows."""
-
-    def __init__(self, window: Batch) -> None:
-        self._window = window
-
-    def children(self, place: int, table: Table, first: int) -> Growth:
-        return Growth(self._window, lambda table, rows: None, vacant=True)
 
 
 class AsCompleted(Generic[R]):
@@ -397,8 +405,8 @@ class AsCompleted(Generic[R]):
             grace=options.get("grace", 5.0),
         )
         self._policy: Policy = policy(PLAIN, **options)
-        self._work = _Streamed(function, executor_for(function, executor), self._window)
-        self._keys = _StreamKeys(self._window)
+        self._work = _Streamed(function, executor_for(function, executor))
+        self._rows = 0
         self._async_items: AsyncIterator[Any] | None = None
         self._items: Iterator[Any] | None = None
         if isinstance(items, AsyncIterable):
@@ -416,11 +424,11 @@ class AsCompleted(Generic[R]):
         self._source_error: BaseException | None = None
 
     def _start(self) -> Driver:
-        window = Batch(self._window, calls=self._work, keys=self._keys, policy=self._policy)  # type: ignore[arg-type]
-        source = Batch(1, calls=_Source(window), keys=[self._name], controls=(0,))  # type: ignore[arg-type]
-        driver = self._driver = Driver(source, self._rules, name=self._name, on_settled=self._settled)
+        source = Batch(1, calls=self._work, keys=[self._name], controls=(0,))  # type: ignore[arg-type]
+        driver = self._driver = Driver(
+            source, self._rules, name=self._name, on_settled=self._settled, on_vacated=self._vacated
+        )
         driver.start()
-        self._first = driver.table.children(0).start
         driver.done.add_done_callback(self._end)
         if self._async_items is not None:
             self._feeder = asyncio.ensure_future(self._feed_async(self._async_items))
@@ -428,44 +436,54 @@ class AsCompleted(Generic[R]):
             self._feed()
         return driver
 
-    def _put(self, item: Any) -> bool:
-        """Gives one item a row; False if the stream is over."""
+    def _room_for_one(self) -> bool:
+        """May one more item be read? Grows rows as they are needed, up to the window."""
+        driver = self._driver
+        assert driver is not None
+        if self._over or self._in_flight + len(self._ready) >= self._window:
+            return False
+        if driver.table.vacancies == 0 and self._rows < self._window:
+            size = min(self._window - self._rows, max(16, self._rows))
+            self._rows += size
+            driver.grow_stream(0, Batch(size, calls=self._work, keys=_StreamKeys(size), policy=self._policy))  # type: ignore[arg-type]
+        return driver.table.vacancies > 0
+
+    def _put(self, item: Any) -> None:
+        """Gives one item a row; lets go of it if the run has ended meanwhile."""
         driver = self._driver
         assert driver is not None
         row = driver.feed(0)
         if row == NONE:
-            return False
-        self._work.items[row - self._first] = item
-        self._keys.numbers[row - self._first] = self._fed
+            return
+        self._work.items[row] = item
+        batch, place = driver.table.batch_of(row)
+        batch.keys.numbers[place] = self._fed  # type: ignore[attr-defined]
         self._fed += 1
         self._in_flight += 1
-        return True
+        driver.more()
 
     def _feed(self) -> None:
         """Reads items while there is room for them."""
-        driver, items = self._driver, self._items
+        driver = self._driver
         assert driver is not None
-        while items is not None and self._in_flight + len(self._ready) < self._window and not self._over:
+        while self._items is not None and self._room_for_one():
             try:
-                item = next(items)
+                item = next(self._items)
             except StopIteration:
                 self._items = None
                 driver.close_stream(0)
-                return
             except BaseException as error:
                 self._items = None
                 self._fail(error)
-                return
-            if not self._put(item):
-                return
-            driver.more()
+            else:
+                self._put(item)
 
     async def _feed_async(self, items: AsyncIterator[Any]) -> None:
         driver = self._driver
         assert driver is not None
         try:
             while not self._over:
-                while self._in_flight + len(self._ready) >= self._window:
+                while not self._room_for_one() and not self._over:
                     self._room.clear()
                     await self._room.wait()
                 try:
@@ -473,13 +491,15 @@ class AsCompleted(Generic[R]):
                 except StopAsyncIteration:
                     driver.close_stream(0)
                     return
-                if not self._put(item):
-                    return
-                driver.more()
-        except asyncio.CancelledError:
-            raise
+                self._put(item)
         except BaseException as error:
-            self._fail(error)
+            if not self._over:  # else it is the end of the run that cancels this
+                self._fail(error)
+
+    def _vacated(self) -> None:
+        """An abandoned attempt ended after all: its row is free."""
+        self._room.set()
+        self._feed()
 
     def _fail(self, error: BaseException) -> None:
         """The source of items raised: what is under way is delivered first, then this is raised."""
@@ -492,6 +512,7 @@ class AsCompleted(Generic[R]):
         assert driver is not None
         self._ready.append(outcome(driver.table, task, driver.wall_offset))
         driver.scheduler.forgot(task)
+        self._work.items.pop(task, None)
         self._in_flight -= 1
         self._bell.set()
 
@@ -549,6 +570,9 @@ class AsCompleted(Generic[R]):
                     await self._bell.wait()
             if self._source_error is not None:
                 raise self._source_error
+            result = self._driver.done.result() if self._driver is not None and self._driver.done.done() else None
+            if result is not None and result.halt_reason in ("deadline", "stuck"):
+                raise RunFailed(f"run {result.run_id} failed: {result.reason}", result)
         finally:
             if own:
                 await self.aclose()
@@ -575,6 +599,7 @@ def as_completed(
 
     Raises:
         LimitError, UsageError: for options that cannot be, before anything runs.
+        RunFailed: at the end, where the whole `deadline` passed, or abandoned attempts held every slot.
     """
     if not isinstance(items, (Iterable, AsyncIterable)):
         raise UsageError(f"items must be iterable, not {items!r}")

@@ -16,7 +16,8 @@ from plait._core.table import Table
 from plait._engine.doors import finish
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Work
-from plait.concurrency import executor_for
+from plait.concurrency import executor_for, listed
+from plait.errors import UsageError
 
 __all__ = ["ParallelRunner", "PhaseResult", "PhaseTask", "get_independent_tasks"]
 
@@ -54,22 +55,32 @@ def get_independent_tasks(tasks: Iterable[T], done: Collection[Any] | None = Non
     Needs outside the set count as met, unless `done` (a collection of ids) is given: then one that is not in `done`
     drops its task, and needs in the set that are in `done` are met.
     """
-    listed = list(tasks)
-    ids = {_id(task) for task in listed}
+    given = listed("tasks", tasks)
+    ids = {_id(task) for task in given}
     finished = set() if done is None else set(done)
     return [
         task
-        for task in listed
+        for task in given
         if all(need in finished or (need not in ids and done is None) for need in _dependencies(task))
     ]
 
 
 def _id(task: Any) -> Any:
-    return task.id
+    try:
+        name = task.id
+        hash(name)
+    except (AttributeError, TypeError):
+        raise UsageError(f"a task of a phase has a hashable `id`: {task!r} has none") from None
+    return name
 
 
 def _dependencies(task: Any) -> Collection[Any]:
-    return getattr(task, "dependencies", None) or ()
+    found = getattr(task, "dependencies", None)
+    if found is None:
+        return ()
+    if isinstance(found, (str, bytes)) or not isinstance(found, Collection):
+        raise UsageError(f"dependencies of task {_id(task)!r} must be a collection of ids, not {found!r}")
+    return found
 
 
 class _Phase(Work):
@@ -112,15 +123,15 @@ class ParallelRunner:
         Raises:
             UsageError: for an executor that cannot be called; GraphError for tasks that wait for each other.
         """
-        listed = list(tasks)
-        sequential = len(get_independent_tasks(listed)) <= 1
-        return await self._run(listed, executor, 1 if sequential else self._concurrency)
+        given = listed("tasks", tasks)
+        sequential = len(get_independent_tasks(given)) <= 1
+        return await self._run(given, executor, 1 if sequential else self._concurrency)
 
     async def run_sequential(
         self, tasks: Iterable[Any], executor: Callable[[Any], Awaitable[Any] | Any]
     ) -> list[PhaseResult[Any]]:
         """The same, one after the other."""
-        return await self._run(list(tasks), executor, 1)
+        return await self._run(listed("tasks", tasks), executor, 1)
 
     async def _run(self, tasks: list[Any], executor: Callable[[Any], Any], slots: int | None) -> list[PhaseResult[Any]]:
         work = _Phase(tasks, executor)

@@ -204,10 +204,11 @@ def _begin(
     target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], kept: bool
 ) -> Run:
     driver = make_driver(target, inputs, max_concurrency, options)
+    driver.keeper = None
     handle = Run(driver, Stream(driver))
     driver.loop.call_soon(driver.start)  # so that events() can be read from the first one on
     if kept:
-        keeper = driver.loop.create_task(_keep(driver))
+        keeper = driver.keeper = driver.loop.create_task(_keep(driver))
         _keepers.add(keeper)
         keeper.add_done_callback(_keepers.discard)
     return handle

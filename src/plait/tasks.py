@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
+from os import PathLike, fspath
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from plait._core.graph import Batch, refuse_cycles, safe_key
@@ -182,7 +183,7 @@ class TaskFunction(Generic[P, R]):
     """A decorated function: called, it is the function; `.bind`, `.map` and `.options` make nodes of it."""
 
     def __init__(self, function: Callable[P, R], definition: _Definition) -> None:
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())  # a callable object's own attributes stay its own
         self._function = function
         self._definition = definition
         try:
@@ -218,6 +219,11 @@ class TaskFunction(Generic[P, R]):
         """
         if not lists:
             raise UsageError(f"{self._definition.name}.map needs at least one list")
+        if not self._takes(len(lists)):
+            self._check(lists, {}, "map")
+        for name in ("retries", "retry", "uninterruptible", "executor"):
+            if name in options:
+                raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
         whole = _Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
@@ -248,19 +254,22 @@ class TaskFunction(Generic[P, R]):
                     self._fits.add(size)
             return number in self._fits
 
-    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: str = "bind") -> None:
         if self._signature is not None:
             try:
                 self._signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise UsageError(f"{self._definition.name}.bind: {error}") from None
+                raise UsageError(f"{self._definition.name}.{how}: {error}") from None
 
     def __repr__(self) -> str:
         return f"<task {self._definition.name}>"
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         # On a method the decorated function is bound as any function is.
-        return self if instance is None else TaskFunction(self._function.__get__(instance, owner), self._definition)
+        if instance is None:
+            return self
+        bound = self._function.__get__(instance, owner)
+        return TaskFunction(bound, self._definition._replace(body=bound))
 
 
 @overload
@@ -292,7 +301,7 @@ def shell(
     command: str | Sequence[Any],
     *,
     env: Mapping[str, Any] | None = None,
-    cwd: str | None = None,
+    cwd: str | PathLike[str] | None = None,
     output: OutputKind = "text",
     **options: Any,
 ) -> Node[Any]:
@@ -305,6 +314,12 @@ def shell(
     Raises:
         LimitError, UsageError: for an empty or impossible command, or options that cannot be.
     """
+    if not isinstance(command, (str, list, tuple)):
+        raise UsageError(f"a command is text or a list of words, not {command!r}")
+    if env is not None and not (isinstance(env, Mapping) and all(isinstance(name, str) for name in env)):
+        raise UsageError(f"env must be a mapping from names to values, not {env!r}")
+    if cwd is not None and not isinstance(cwd, (str, PathLike)):
+        raise UsageError(f"cwd must be a path, not {cwd!r}")
     if isinstance(command, str):
         if not command.strip():
             raise UsageError("the command is empty")
@@ -315,7 +330,9 @@ def shell(
         if not words or words[0] == "":
             raise UsageError("the command is empty")
         name = str(words[0]).rsplit("/", 1)[-1] if isinstance(words[0], str) else "shell"
-    body = ShellCommand("" if isinstance(words, str) else (), cwd=cwd, output=check_output(output))
+    body = ShellCommand(
+        "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
+    )
     definition = _with_options(_Definition(name or "shell", body, "shell", PLAIN), dict(options))
     return Node(definition, (words,), {"env": dict(env)} if env else None)
 
@@ -330,6 +347,7 @@ class Graph:
         self.name = name
         self._nodes: dict[str, Node[Any]] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
+        self._added: dict[int, tuple[Node[Any], str]] = {}  # nodes that were added, by what they were before
         self._functions: dict[int, tuple[Any, TaskFunction[..., Any]]] = {}
 
     def add(
@@ -352,13 +370,18 @@ class Graph:
         safe_key(key)
         if key in self._nodes:
             raise GraphError(f"key {key!r} is in the graph already")
-        if isinstance(needs, (str, bytes)):
-            raise UsageError(f"needs must be a list of keys, not the text {needs!r}")
+        if isinstance(needs, (str, bytes)) or not isinstance(needs, Iterable):
+            raise UsageError(f"task {key!r}: needs must be a list of keys, not {needs!r}")
+        if not isinstance(args, (list, tuple)):
+            raise UsageError(f"task {key!r}: args must be a list or tuple of arguments, not {args!r}")
+        if not (kwargs is None or isinstance(kwargs, Mapping)):
+            raise UsageError(f"task {key!r}: kwargs must be a mapping, not {kwargs!r}")
         listed = list(needs)
         if isinstance(call, Node):
             if args or kwargs:
                 raise UsageError(f"task {key!r}: a node has its arguments already")
             node: Node[Any] = call.named(key)
+            self._added.setdefault(id(call), (call, key))
             if options:
                 node = node.options(**options)
         else:
@@ -520,6 +543,8 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
         while stack:
             node, needed, rest = stack[-1]
             for need in rest:
+                if place.get(id(need)) == -1:
+                    raise GraphError(_cycle_text([entry[0] for entry in stack], need))
                 if id(need) not in place:
                     place[id(need)] = -1
                     inner = list(need._needed())
@@ -531,6 +556,12 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
                 order.append(node)
                 needs.append(tuple([place[id(need)] for need in needed]))
     return _program(order, needs, [place[id(target)] for target in targets])
+
+
+def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
+    """Lists in arguments may be changed after `bind`: only so can nodes come to need each other."""
+    names = [node._key or node._definition.name for node in path[path.index(again) :]]
+    return f"cycle: {' -> '.join([*reversed(names), names[-1]])}. Drop one of these needs."
 
 
 def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
@@ -601,6 +632,8 @@ def compile_graph(graph: Graph) -> Program:
         row = []
         for need in node._needed():
             found = place.get(id(need))
+            if found is None and id(need) in graph._added:
+                found = by_key[graph._added[id(need)][1]]
             if found is None and need._key is not None and need._key in by_key:
                 found = by_key[need._key]
                 if order[found]._definition.body is not need._definition.body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def test_times_that_are_none_are_refused_by_name(name: str, value: object) -> No
         policy(PLAIN, **{name: value})
 
 
-@pytest.mark.parametrize(("text", "value"), [("5m", 300), ("1.5h", 5400), ("250ms", 0.25), ("2d", 172800), ("30s", 30), (0.5, 0.5)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("5m", 300), ("1.5h", 5400), ("250ms", 0.25), ("2d", 172800), ("30s", 30), (0.5, 0.5)]
+)
 def test_times_are_seconds_or_text(text: object, value: float) -> None:
     assert seconds("timeout", text) == value
 
@@ -61,17 +64,27 @@ def test_options_that_cannot_be_are_refused_with_the_nearest_name(options: dict[
         policy(PLAIN, **options)
 
 
-@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True), st.floats(0.001, 100), st.floats(1, 10), st.floats(0.001, 1000))
+@given(
+    st.integers(1, 10**6),
+    st.floats(0, 1, exclude_max=True),
+    st.floats(0.001, 100),
+    st.floats(1, 10),
+    st.floats(0.001, 1000),
+)
 def test_a_pause_is_never_longer_than_its_cap_and_never_overflows(
     attempt: int, chance: float, delay: float, backoff: float, most: float
 ) -> None:
     """B15: full jitter under an exponential cap."""
     retry = Retry(attempts=10**9, delay=delay, backoff=backoff, max_delay=most)
     assert 0 <= retry.pause(attempt, chance) <= most
-    assert Retry(attempts=2, delay=delay, backoff=backoff, max_delay=most, jitter=False).pause(1, chance) == min(delay, most)
+    assert Retry(attempts=2, delay=delay, backoff=backoff, max_delay=most, jitter=False).pause(1, chance) == min(
+        delay, most
+    )
 
 
-@pytest.mark.parametrize("key", ["", "../x", "a/b", "a\\b", "nul\0", "tab\tkey", "x" * 201, " padded ", ".", "..", 7, None, "esc\x1b[2J"])
+@pytest.mark.parametrize(
+    "key", ["", "../x", "a/b", "a\\b", "nul\0", "tab\tkey", "x" * 201, " padded ", ".", "..", 7, None, "esc\x1b[2J"]
+)
 def test_keys_that_cannot_name_a_task_are_refused(key: object) -> None:
     """S19."""
     with pytest.raises(GraphError):
@@ -91,7 +104,7 @@ def test_cycles_are_found_exactly_where_graphlib_finds_them_and_shown_as_a_path(
         if text.startswith("cycle: "):
             path = [int(key[1:]) for key in text.removeprefix("cycle: ").split(". Drop")[0].split(" -> ")]
             assert path[0] == path[-1]
-            assert all(before in needs[after] for before, after in zip(path, path[1:], strict=False))
+            assert all(before in needs[after] for before, after in pairwise(path))
         else:
             assert "needs itself" in text
     else:
@@ -117,6 +130,10 @@ def test_final_states_are_never_left_and_every_state_can_be_reached() -> None:
 def test_the_drawing_in_the_docs_is_the_law() -> None:
     """The table of `docs/states.md` and the one in the code are the same."""
     page = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
-    drawn = {(old, new) for old, news in re.findall(r"^\| `(\w+)` \| (.+?) \|", page, re.M) for new in re.findall(r"`(\w+)`", news)}
+    drawn = {
+        (old, new)
+        for old, news in re.findall(r"^\| `(\w+)` \| (.+?) \|", page, re.M)
+        for new in re.findall(r"`(\w+)`", news)
+    }
     law = {(str(STATUSES[old]), str(STATUSES[new])) for old, news in MOVES.items() for new in news}
     assert drawn == law

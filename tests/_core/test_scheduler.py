@@ -132,7 +132,12 @@ class TestLimitsAndOrder:
 
     def test_levels_high_to_low_and_first_come_first_served_inside_one(self) -> None:
         """B2: 3, 2, 1 and FIFO inside a level (ageing is not built)."""
-        options = {"a": {"priority": "low"}, "b": {"priority": "normal"}, "c": {"priority": "high"}, "e": {"priority": 3}}
+        options = {
+            "a": {"priority": "low"},
+            "b": {"priority": "normal"},
+            "c": {"priority": "high"},
+            "e": {"priority": 3},
+        }
         world = World(graph(options, a=[], b=[], c=[], d=[], e=[]), slots=1)
         for key in ("c", "e", "b", "d", "a"):
             assert world.running == {key}
@@ -242,7 +247,12 @@ class TestAttempts:
         assert world.status("a") is Status.TIMED_OUT
 
     def test_a_task_deadline_counts_waiting_and_all_attempts(self) -> None:
-        world = World(graph({"b": {"deadline": 5}, "c": {"deadline": 5, "retry": {"attempts": 9, "delay": 100}}}, a=[], b=[], c=[]), slots=1)
+        world = World(
+            graph(
+                {"b": {"deadline": 5}, "c": {"deadline": 5, "retry": {"attempts": 9, "delay": 100}}}, a=[], b=[], c=[]
+            ),
+            slots=1,
+        )
         world.passes(5)
         assert world.statuses == {"a": "running", "b": "timed_out", "c": "timed_out"}
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphs import random_batch, random_run
 from plait._core import policy as policy_module
 from plait._core.events import replay
 from plait._core.graph import Batch
@@ -17,8 +18,6 @@ from plait._core.policy import PLAIN, Policy, Retry, policy
 from plait._core.scheduler import Scheduler
 from plait.errors import InvariantError
 from plait.testing import Faults, Likelihood, SimulationError, simulate
-
-from graphs import random_batch, random_run
 from planted import BUGS, Bug, plant
 
 SEEDS = 10_000
@@ -91,7 +90,11 @@ def ends(seed: int):  # type: ignore[no-untyped-def]
     return end
 
 
-@given(graph_seed=st.integers(0, 10**6), timings=st.lists(st.integers(0, 10**6), min_size=2, max_size=4), slots=st.integers(1, 6))
+@given(
+    graph_seed=st.integers(0, 10**6),
+    timings=st.lists(st.integers(0, 10**6), min_size=2, max_size=4),
+    slots=st.integers(1, 6),
+)
 @settings(max_examples=150, deadline=None)
 def test_final_states_do_not_depend_on_timing(graph_seed: int, timings: list[int], slots: int) -> None:
     """W12: equal outcomes of attempts give equal final states, whatever ends when and however many slots there are."""
@@ -99,7 +102,14 @@ def test_final_states_do_not_depend_on_timing(graph_seed: int, timings: list[int
     for number, seed in enumerate(timings):
         batch = timing_free(graph_seed)
         batch.controls = []
-        run = simulate(batch, seed, max_concurrency=slots + number, ends=ends(graph_seed), likelihood=Likelihood(), faults=Faults.all())
+        run = simulate(
+            batch,
+            seed,
+            max_concurrency=slots + number,
+            ends=ends(graph_seed),
+            likelihood=Likelihood(),
+            faults=Faults.all(),
+        )
         results.append(run.statuses)
     assert all(each == results[0] for each in results)
 
@@ -135,7 +145,9 @@ def test_results_keep_input_order_and_length(seed: int) -> None:
     """A2 C5 B13."""
     size = random.Random(seed).randint(0, 30)
     keys = [f"t{at}" for at in range(size)]
-    run = simulate(Batch(size, calls=keys, keys=keys), seed, max_concurrency=3, on_failure="fail_fast", faults=Faults.all())
+    run = simulate(
+        Batch(size, calls=keys, keys=keys), seed, max_concurrency=3, on_failure="fail_fast", faults=Faults.all()
+    )
     assert [each.key for each in run.outcomes] == keys
 
 
@@ -150,7 +162,10 @@ def test_a_graph_is_simulated_without_calling_anything() -> None:
     graph.add("a", explode)
     graph.add("b", explode, needs=["a"], retries=2)
     run = simulate(graph, seed=3, ends=lambda key, attempt: ValueError() if (key, attempt) == ("b", 1) else None)
-    assert {each.key: (str(each.status), each.attempts) for each in run.outcomes} == {"a": ("succeeded", 1), "b": ("succeeded", 2)}
+    assert {each.key: (str(each.status), each.attempts) for each in run.outcomes} == {
+        "a": ("succeeded", 1),
+        "b": ("succeeded", 2),
+    }
 
 
 def test_ten_thousand_retries_are_spread_by_their_jitter() -> None:

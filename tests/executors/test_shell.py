@@ -68,7 +68,7 @@ def test_an_argument_too_long_names_its_cause() -> None:
 
 
 def test_a_missing_folder_is_named() -> None:
-    assert "'/no/such/folder' to run in does not exist" in str(outcome("true", cwd="/no/such/folder").error)
+    assert "'/no/such/folder' to run in: No such file" in str(outcome("true", cwd="/no/such/folder").error)
 
 
 def test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term() -> None:

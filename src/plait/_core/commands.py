@@ -36,4 +36,8 @@ class Settle(NamedTuple):
     task: int
 
 
-Command: TypeAlias = Cancel | Force | Settle
+class Vacated(NamedTuple):
+    """A row of a stream is free again that an abandoned attempt had held: the stream may go on."""
+
+
+Command: TypeAlias = Cancel | Force | Settle | Vacated

@@ -247,7 +247,7 @@ _RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
 
 def _retry(name: str, value: object) -> Retry:
     if isinstance(value, Retry):
-        return value
+        value = {each.name: getattr(value, each.name) for each in fields(Retry)}
     if not isinstance(value, Mapping):
         raise LimitError(f"{name} must be a mapping such as {{'attempts': 3, 'delay': 1}}, not {value!r}")
     settings: dict[str, Any] = {}

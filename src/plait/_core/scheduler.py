@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from plait._core.commands import Cancel, Command, Force, Settle, Stop
+from plait._core.commands import Cancel, Command, Force, Settle, Stop, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import Limit
 from plait._core.policy import CHILD, CONTROL, HELD, LIMITED, NO_RETRY, TIMED, WATCHED, Join, OnFailure, Rules
@@ -21,6 +21,7 @@ from plait._core.ready import ReadyQueue
 from plait._core.states import (
     CANCELLED,
     FAILED,
+    NOT_STARTED,
     PENDING,
     READY,
     RETRYING,
@@ -103,6 +104,7 @@ class Scheduler:
         self._seen: dict[int, int] = {}
         self._stopping: dict[int, Stop] = {}
         self._abandoned: set[int] = set()
+        self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
         self._answered: set[int] = set()
         self._ran: dict[int, float] = {}  # seconds of code before an answer
         self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
@@ -375,8 +377,9 @@ class Scheduler:
 
             self.journal.append(Forgot(task))
         if task in self._abandoned:
-            return  # its slot is still taken and its end still to come: this row is not used again
-        self.table.vacate(task)
+            self._forgotten.add(task)  # its slot is still taken, and its end still to come
+        else:
+            self.table.vacate(task)
 
     def closed(self, parent: int, now: float) -> None:
         """A stream has no more tasks."""
@@ -432,7 +435,8 @@ class Scheduler:
                 case Due.RUN_DEADLINE:
                     self._halt_run(OnFailure.FAIL_FAST, "deadline", now)
                 case Due.STUCK:
-                    self._halt_run(OnFailure.FAIL_FAST, "stuck", now)
+                    if self._is_stuck():
+                        self._halt_run(OnFailure.FAIL_FAST, "stuck", now)
                 case Due.TIMEOUT:
                     self._stop(task, Stop.TIMEOUT, now)
                 case Due.DEADLINE:
@@ -549,7 +553,7 @@ class Scheduler:
             if limit.full:
                 limit.park(queue.place_of(task, -self.table.policies[task].priority))
                 if limit.abandoned:
-                    self._watch_for_stuck(now, limit)
+                    self._watch_for_stuck(now)
                 self._wake_another(unless=limit)
                 return False
         for limit in limits:
@@ -619,8 +623,8 @@ class Scheduler:
             self._timers.disarm(Due.FORCE, task)
             self._timers.disarm(Due.GIVE_UP, task)
         why = self._stopping.pop(task, None)
-        table.values[task] = value
         state, late = self._verdict(task, error, now, stopped, why)
+        table.values[task] = value if state in (SUCCEEDED, FAILED) else None  # what came too late is no result
         if state == SUCCEEDED:
             self._close(task, SUCCEEDED, now)
             return
@@ -735,20 +739,34 @@ class Scheduler:
             self._close(task, TIMED_OUT, now)
 
     def _end_of_abandoned(self, task: int) -> None:
-        """An attempt that was given up ended after all: its slot is free again."""
+        """An attempt that was given up ended after all: its slot is free again, and its row if nobody waits for it."""
         self._abandoned.discard(task)
         if self.table.odd[task] & LIMITED:
             for limit in self._limits[self.table.first_row(task)]:
                 limit.abandoned -= 1
         self._release(task)
-        self._timers.disarm(Due.STUCK, RUN)
+        if not self._is_stuck():
+            self._timers.disarm(Due.STUCK, RUN)
+        if task in self._forgotten:
+            self._forgotten.discard(task)
+            self.table.vacate(task)
+            self.commands.append(Vacated())
 
-    def _watch_for_stuck(self, now: float, limit: Limit | None = None) -> None:
+    def _watch_for_stuck(self, now: float) -> None:
         """Where only abandoned attempts hold what a ready task needs, the run ends unless that changes within `grace`."""
-        held, given_up = (self.used, len(self._abandoned)) if limit is None else (limit.used, limit.abandoned)
-        waits = limit is not None or self._queue.size > 0
-        if self._mode is None and waits and given_up >= held and not self._timers.armed(Due.STUCK, RUN):
+        if not self._timers.armed(Due.STUCK, RUN) and self._is_stuck():
             self._timers.arm(Due.STUCK, RUN, now + self.rules.grace)
+
+    def _is_stuck(self) -> bool:
+        if not self._open or not self._abandoned:
+            return False
+        if self._queue.size and self.used >= self._slots and len(self._abandoned) >= self.used:
+            return True
+        held = {limit for task in self._abandoned for limit in self._limits.get(self.table.first_row(task), ())}
+        return any(limit.full and limit.abandoned >= limit.used and self._someone_parked(limit) for limit in held)
+
+    def _someone_parked(self, limit: Limit) -> bool:
+        return any(self.table.status[place.task] == READY for place in limit.parked)
 
     def _ending(self, task: int) -> bool:
         """Is some group around `task`, or grown by it, ending?"""
@@ -773,6 +791,9 @@ class Scheduler:
         for family in self._families.values():
             family.left = sum(map(self.table.alive, family.rows))
             family.open = False
+            if family.stream:
+                for rows in family.rows:
+                    self.commands.extend(map(Settle, self.table.within(NOT_STARTED, rows)))
         self._stop_all([range(self.table.size)], mode, now)
         for family in list(self._families.values()):
             family.halted = mode
@@ -881,7 +902,10 @@ class Scheduler:
             self._close(parent, family.verdict, now)
         elif family.failed != NONE:
             cause = self.table.errors.get(family.failed)
-            failure = ChildFailed(f"task {self.table.key(family.failed)!r} failed: {describe(cause)}")
+            root = cause
+            while isinstance(root, ChildFailed) and root.__cause__ is not None:
+                root = root.__cause__
+            failure = ChildFailed(f"task {self.table.key(family.failed)!r} failed: {describe(root)}")
             failure.__cause__ = cause
             self.table.errors[parent] = failure
             self._close(parent, FAILED, now)
@@ -927,7 +951,10 @@ def describe(error: BaseException | None) -> str:
     """`ValueError: boom`, in one line, for the texts of other errors."""
     if error is None:
         return "no reason was given"
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a user's class: its text is not worth a run
+        text = "its text cannot be made"
     name = type(error).__name__
     if isinstance(error, TaskError):
         return text

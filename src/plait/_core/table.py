@@ -152,6 +152,11 @@ class Table:
         self.status[task] = VACANT
         self._vacant.append(task)
 
+    @property
+    def vacancies(self) -> int:
+        """How many rows are vacant."""
+        return len(self._vacant)
+
     def occupy(self) -> int:
         """A vacant row for a new task, pending; NONE if there is none."""
         if not self._vacant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextvars
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from plait._core.outcome import RunResult
-from plait._engine.driver import Driver
+from plait._engine.driver import LIVE, Driver
 from plait.errors import UsageError
 from plait.executors.base import CURRENT
 
@@ -30,9 +31,12 @@ async def finish(driver: Driver) -> RunResult:
     try:
         return await asyncio.shield(driver.done)
     except asyncio.CancelledError:
-        driver.interrupted = True
         driver.cancel()
-        await asyncio.shield(driver.done)
+        try:
+            await asyncio.shield(driver.done)
+        except asyncio.CancelledError:
+            driver.kill()  # cancelled once more: out at once, and no command lives on
+            raise
         raise
 
 
@@ -60,8 +64,11 @@ def blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Without a running loop in this thread the coroutine gets a loop of its own here; SIGINT then cancels it, a second
     one raises at once. With one (Jupyter) it runs on plait's background loop while this thread waits.
     """
-    if running_loop() is None:
+    loop = running_loop()
+    if loop is None:
         return _on_own_loop(make)
+    if _background is not None and loop is _background[1]:
+        raise UsageError("a blocking call of plait was made on plait's own background loop, which it would stop")
     return _on_background_loop(make)
 
 
@@ -77,6 +84,8 @@ def _on_own_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def _close(loop: asyncio.AbstractEventLoop) -> None:
     """Closes a loop of ours. Unlike `asyncio.Runner` it does not wait for ever for a task that swallows its cancellation."""
     try:
+        for driver in [each for each in LIVE if each.loop is loop]:
+            driver.kill()  # left in a hurry
         left = [task for task in asyncio.all_tasks(loop) if getattr(task, "_log_destroy_pending", True)]
         for task in left:
             task.cancel()
@@ -104,27 +113,33 @@ def background_loop() -> asyncio.AbstractEventLoop:
             loop = asyncio.new_event_loop()
             threading.Thread(target=loop.run_forever, name="plait-loop", daemon=True).start()
             _background = (os.getpid(), loop)
+            atexit.register(_end_of_process, os.getpid())
         return _background[1]
+
+
+def _end_of_process(pid: int) -> None:
+    """No command outlives the process that started it; threads and coroutines end with it anyway."""
+    if os.getpid() == pid:
+        for driver in list(LIVE):
+            driver.kill()
 
 
 def _on_background_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     loop = background_loop()
     finished: concurrent.futures.Future[T] = concurrent.futures.Future()
     context = contextvars.copy_context()
-    started: list[asyncio.Task[T]] = []
+    started: list[asyncio.Task[None]] = []
 
-    def begin() -> None:
-        task = loop.create_task(make(), context=context)
-        started.append(task)
-        task.add_done_callback(settle)
-
-    def settle(task: asyncio.Task[T]) -> None:
-        if task.cancelled():
-            finished.set_exception(concurrent.futures.CancelledError())
-        elif (error := task.exception()) is not None:
+    async def settle() -> None:
+        try:
+            value = await make()
+        except BaseException as error:  # SystemExit too: it is the caller's, not that of the thread
             finished.set_exception(error)
         else:
-            finished.set_result(task.result())
+            finished.set_result(value)
+
+    def begin() -> None:
+        started.append(loop.create_task(settle(), context=context))
 
     loop.call_soon_threadsafe(begin)
     try:
@@ -133,6 +148,6 @@ def _on_background_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in started])
         try:
             finished.result()
-        except (Exception, concurrent.futures.CancelledError):
+        except (Exception, asyncio.CancelledError):
             pass  # the interrupt is what happened
         raise

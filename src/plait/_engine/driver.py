@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from importlib import import_module
+from types import CoroutineType
 from typing import Any, assert_never
 
-from plait._core.commands import Cancel, Force, Settle
+from plait._core.commands import Cancel, Force, Settle, Vacated
 from plait._core.graph import Batch
 from plait._core.outcome import RunResult
 from plait._core.policy import TIMED, OnFailure, Rules
@@ -47,23 +48,26 @@ class Driver:
         name: str = "run",
         value: Callable[[RunResult], Any] | None = None,
         on_settled: Callable[[int], None] | None = None,
+        on_vacated: Callable[[], None] | None = None,
         executors: dict[str, Callable[[Driver], Executor]] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         # A loop with a clock of its own (a virtual one) says so; else the loop's time is this function behind a method.
         self.clock: Callable[[], float] = getattr(self.loop, "plait_clock", time.monotonic)
-        self.context: Context = copy_context()
+        self.base: Context = copy_context()
+        self.context: Context = self.base.copy()
+        self.keeper: asyncio.Task[Any] | None = asyncio.current_task()  # whose cancellation is the run's
         self.id = os.urandom(4).hex()
         self.name = name
         self.now = self.clock()
         self.started_at = self.now
         self.wall_offset = time.time() - self.now
         self.done: asyncio.Future[RunResult] = self.loop.create_future()
-        self.interrupted = False
         self._batch = batch
         self._rules = rules
         self._value = value
         self._on_settled = on_settled
+        self._on_vacated = on_vacated
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
         self._attempts: dict[int, Attempt] = {}
@@ -84,6 +88,7 @@ class Driver:
     def start(self) -> None:
         """Starts whatever may start. An empty run is over at once."""
         if not self.done.done():
+            LIVE.add(self)
             self.scheduler.added(self._batch, self._tell_now())
             self._follow()
             self.more()
@@ -108,8 +113,19 @@ class Driver:
 
     def kill(self) -> None:
         """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
+        LIVE.discard(self)
         for executor in self._executors.values():
             executor.close()
+
+    def cancelled_outside(self) -> bool:
+        """Is the caller's task, or the loop, being cancelled? Then the run is, and what is cancelled is its victim."""
+        if self.keeper is not None and self.keeper.cancelling() and not self.done.done():
+            self.cancel()
+        return self.scheduler.halt_reason == "cancel"
+
+    def grow_stream(self, parent: int, batch: Batch) -> None:
+        """More rows for a stream."""
+        self.scheduler.grew(parent, batch, self._tell_now(), vacant=True)
 
     def pause(self) -> None:
         """Nothing new starts until `resume`; running tasks finish."""
@@ -181,7 +197,7 @@ class Driver:
             number = table.attempts(task)
             try:
                 executor, body, args, kwargs = work.call(place, table, task - place)
-            except Exception as error:
+            except BaseException as error:
                 self._raised(task, number, error, now)
                 self._follow()
                 continue
@@ -270,7 +286,7 @@ class Driver:
             return  # reported before
         task, number, value, error = attempt.task, attempt.number, ended.value, ended.error
         if error is None and not ended.stopped:
-            if attempt.executor == "thread" and hasattr(value, "__await__") and not isinstance(value, type):
+            if attempt.executor == "thread" and hasattr(type(value), "__await__"):
                 attempt.body, attempt.args, attempt.kwargs, attempt.executor = awaited, (value,), None, "async"
                 attempt.begun = True
                 self._executor("async").start(attempt)
@@ -279,13 +295,16 @@ class Driver:
             if attempt.work is not None:
                 try:
                     growth = attempt.work.check(task - self.table.first_row(task), value)
-                except Exception as raised:
+                except BaseException as raised:
                     error = raised
             if growth is not None:
                 del self._attempts[task]
                 self._joins[task] = growth.join
                 self.scheduler.grew(task, growth.batch, ended.at)
                 return
+        elif isinstance(value, CoroutineType):
+            value.close()  # it came too late to be awaited
+            value = None
         del self._attempts[task]
         if error is None:
             self.scheduler.returned(task, number, value, ended.at, ended.stopped)
@@ -305,29 +324,34 @@ class Driver:
         scheduler, table = self.scheduler, self.table
         while scheduler.turns:
             turn, task = scheduler.turns.popleft()
-            batch, place = table.batch_of(task)
-            work: Work = batch.calls  # type: ignore[assignment]
             now = self._tell_now()
             try:
-                match turn:
-                    case Turn.DECIDE:
-                        scheduler.decided(task, bool(work.decide(place, table, task - place)), now)
-                    case Turn.GROW:
-                        growth = work.children(place, table, task - place)
-                        self._joins[task] = growth.join
-                        scheduler.grew(task, growth.batch, now, growth.vacant)
-                    case Turn.JOIN:
-                        value = self._joins.pop(task)(table, table.children(task))
-                        scheduler.returned(task, table.attempts(task), value, now)
-                    case _:
-                        assert_never(turn)
-            except Exception as error:
+                # User code may run there: in a copy of the context of the run's start, as no task in particular.
+                self.base.copy().run(self._turn, turn, task, now)
+            except BaseException as error:
                 if turn is Turn.DECIDE:
                     _explain(error, f"`when` of task {table.key(task)!r}, run {self.id}")
                     scheduler.undecidable(task, error, now)
                 else:
                     self._raised(task, table.attempts(task), error, now)
         self._follow()
+
+    def _turn(self, turn: Turn, task: int, now: float) -> None:
+        scheduler, table = self.scheduler, self.table
+        batch, place = table.batch_of(task)
+        work: Work = batch.calls  # type: ignore[assignment]
+        match turn:
+            case Turn.DECIDE:
+                scheduler.decided(task, bool(work.decide(place, table, task - place)), now)
+            case Turn.GROW:
+                growth = work.children(place, table, task - place)
+                self._joins[task] = growth.join
+                scheduler.grew(task, growth.batch, now, growth.vacant)
+            case Turn.JOIN:
+                value = self._joins.pop(task)(table, table.children(task))
+                scheduler.returned(task, table.attempts(task), value, now)
+            case _:
+                assert_never(turn)
 
     def _tick(self) -> None:
         self._timer = self._timer_at = None
@@ -352,6 +376,9 @@ class Driver:
                     case Settle(task):
                         if self._on_settled is not None:
                             self._on_settled(task)
+                    case Vacated():
+                        if self._on_vacated is not None:
+                            self.loop.call_soon(self._on_vacated)
                     case _:
                         assert_never(command)
         if self.table.moves:
@@ -401,23 +428,28 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         self._tell_now()
-        for executor in self._executors.values():
-            executor.close()
+        self.kill()
         result = self.result()
         for reader in self._readers:
             self._guarded(reader, None)
         self.done.set_result(result)
 
 
+LIVE: set[Driver] = set()
+"""Runs that have started and not ended, on any loop: what is to be ended by force on the way out."""
+
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def _explain(error: BaseException, note: str) -> None:
     """Adds `note` to an exception, once, and takes the engine's frames off the front of its traceback."""
-    if not any(known.startswith(("task '", "`when` of task '")) for known in getattr(error, "__notes__", ())):
-        error.add_note(note)
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
-        trace = trace.tb_next
-    if trace is not None:
-        error.__traceback__ = trace
+    try:
+        if not any(known.startswith(("task '", "`when` of task '")) for known in getattr(error, "__notes__", ())):
+            error.add_note(note)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+            trace = trace.tb_next
+        if trace is not None:
+            error.__traceback__ = trace
+    except Exception:
+        pass  # a frozen class, or odd notes: the user's exception stays as it is

@@ -25,13 +25,13 @@ class AsyncExecutor:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._pool: set[asyncio.Task[None]] = set()
+        self._pool: dict[asyncio.Task[None], Attempt] = {}
 
     def start(self, attempt: Attempt) -> None:
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
         task = asyncio.Task(self._work(attempt), loop=self._sink.loop, context=self._sink.context)
-        self._pool.add(task)  # the loop holds tasks weakly
-        task.add_done_callback(self._pool.discard)
+        self._pool[task] = attempt  # the loop holds tasks weakly
+        task.add_done_callback(self._left)
 
     def stop(self, attempt: Attempt) -> None:
         if attempt.handle is not None:
@@ -46,6 +46,15 @@ class AsyncExecutor:
             # Abandoned bodies: their loop may be closed under them, and the outcome has said so.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
 
+    def _left(self, task: asyncio.Task[None]) -> None:
+        """A pool task is over; one that was cancelled before its first step has not reported its attempt."""
+        attempt = self._pool.pop(task)
+        if task.cancelled():
+            stopped = self._sink.cancelled_outside()
+            error = None if stopped else asyncio.CancelledError()
+            self._sink.report(attempt, Ended(self._sink.clock(), error=error, stopped=stopped))
+            self._sink.more()
+
     async def _work(self, attempt: Attempt) -> None:
         try:
             await self._drive(attempt)
@@ -59,7 +68,8 @@ class AsyncExecutor:
     def _drive(self, first: Attempt) -> Generator[Any, Any, None]:
         sink = self._sink
         clock = sink.clock
-        task: asyncio.Task[Any] | None = None
+        task = asyncio.current_task()
+        assert task is not None
         began = clock()
         until = began + SLICE_S
         attempt: Attempt | None = first
@@ -67,47 +77,27 @@ class AsyncExecutor:
             CURRENT.set(attempt)
             run = copy_context().run
             try:
-                made = (
-                    run(attempt.body, *attempt.args, **attempt.kwargs)
-                    if attempt.kwargs
-                    else run(attempt.body, *attempt.args)
-                )
-            except BaseException as error:
-                sink.report(attempt, Ended(clock(), error=error))
-                attempt = sink.pull()
-                began = sink.now
-                continue
-            if type(made) is not types.CoroutineType:
-                if not hasattr(made, "__await__"):
-                    sink.returned(attempt, made)
-                    attempt = sink.pull()
-                    began = sink.now
-                    continue
-                made = awaited(made)
-            body: Coroutine[Any, Any, Any] = made
-            send = body.send
-            try:
-                step = run(send, None)
-            except StopIteration as end:
-                sink.returned(attempt, end.value)
+                if attempt.stopped_at is not None:
+                    made: Any = _stopped_early()
+                elif attempt.kwargs:
+                    made = run(attempt.body, *attempt.args, **attempt.kwargs)
+                else:
+                    made = run(attempt.body, *attempt.args)
             except BaseException as error:
                 sink.report(attempt, Ended(clock(), error=error))
             else:
-                attempt.handle = asyncio.current_task()
-                sink.report(attempt, Begun(began))
-                if attempt.stopped_at is not None:
-                    attempt.handle.cancel()  # it was told to stop during its first step
-                # Two, so that many sleepers start in a few turns of the loop and not one by one.
-                for _ in range(2):
-                    more = sink.pull()
-                    if more is None:
-                        break
-                    self.start(more)
-                yield from _rest(attempt, body, run, step)
-                return
-            if task is None:
-                task = asyncio.current_task()
-                assert task is not None
+                body = made if type(made) is types.CoroutineType else _as_coroutine(made)
+                try:
+                    step = run(body.send, None)
+                except StopIteration as end:
+                    sink.returned(attempt, end.value)
+                except BaseException as error:
+                    stopped = isinstance(error, _StoppedEarly)
+                    sink.report(attempt, Ended(clock(), error=None if stopped else error, stopped=stopped))
+                else:
+                    self._suspended(attempt, task, began)
+                    yield from _rest(attempt, body, run, step)
+                    return
             if task.cancelling() or task._must_cancel:  # type: ignore[attr-defined]
                 return  # its body cancelled the task that it saw: no other body shall
             if clock() > until:
@@ -116,6 +106,38 @@ class AsyncExecutor:
                 until = clock() + SLICE_S
             attempt = sink.pull()
             began = sink.now
+
+    def _suspended(self, attempt: Attempt, task: asyncio.Task[Any], began: float) -> None:
+        """The pool task is the attempt's own from here on; two others take its place.
+
+        Two, so that many sleepers start in a few turns of the loop and not one by one.
+        """
+        attempt.handle = task
+        self._sink.report(attempt, Begun(began))
+        if attempt.stopped_at is not None:
+            task.cancel()  # it was told to stop during its first step
+        for _ in range(2):
+            more = self._sink.pull()
+            if more is None:
+                break
+            self.start(more)
+
+
+class _StoppedEarly(BaseException):
+    """The attempt was told to stop before its code began: it is not called."""
+
+
+async def _stopped_early() -> None:
+    raise _StoppedEarly
+
+
+def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:
+    """What a body gave, as a coroutine: an awaitable to await, or the value of a plain function."""
+    return awaited(made) if hasattr(type(made), "__await__") else _value(made)
+
+
+async def _value(value: Any) -> Any:
+    return value
 
 
 def _rest(attempt: Attempt, body: Coroutine[Any, Any, Any], run: Any, step: Any) -> Generator[Any, Any, None]:
@@ -132,7 +154,8 @@ def _rest(attempt: Attempt, body: Coroutine[Any, Any, Any], run: Any, step: Any)
                 body.close()
                 raise
             except BaseException as thrown:
-                stopped = stopped or attempt.stopped_at is not None
+                if not stopped and isinstance(thrown, asyncio.CancelledError):
+                    stopped = attempt.stopped_at is not None or sink.cancelled_outside()
                 step = run(throw, thrown)
             else:
                 step = run(send, sent)

@@ -7,6 +7,7 @@ tells its sink in the same thread: exactly one `Ended` per attempt, whatever the
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Ended:
     stopped: bool = False
 
 
+_token_lock = threading.Lock()
+
 Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
 
 
@@ -121,12 +124,13 @@ class Attempt:
     @property
     def signal(self) -> CancelToken:
         """The child signal of this attempt, made when first asked for."""
-        if self.token is None:
-            token = CancelToken()
-            if self.stopped_at is not None:
-                token.cancel()
-            self.token = token
-        return self.token
+        with _token_lock:
+            token = self.token
+            if token is None:
+                token = self.token = CancelToken()
+        if self.stopped_at is not None:  # looked at after the token can be seen: a stop in between fires it
+            token.cancel()
+        return token
 
     def signal_stop(self, now: float) -> None:
         """Marks the attempt as told to stop at `now`, and fires its signal. The first call counts."""
@@ -177,6 +181,10 @@ class Sink(Protocol):
 
     def more(self) -> None:
         """Starts whatever may start now: to be called after reports that may have freed a slot."""
+        ...
+
+    def cancelled_outside(self) -> bool:
+        """Is what was cancelled, but not by the run, cancelled because the run's caller or loop is?"""
         ...
 
     def breathe(self) -> None:

@@ -205,7 +205,7 @@ def _why_not_started(error: BaseException, command: ShellCommand) -> BaseExcepti
         return error
     missing = error.filename is not None and os.fspath(error.filename) == command.cwd
     if missing:
-        return CommandFailed(f"the folder {command.cwd!r} to run in does not exist", retryable=False)
+        return CommandFailed(f"the folder {command.cwd!r} to run in: {error.strerror}", retryable=False)
     if error.errno == errno.ENOENT:
         return CommandFailed(f"exit 127, command not found: {program}", exit_code=127, retryable=False)
     if error.errno in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):

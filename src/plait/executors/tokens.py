@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from plait.errors import TaskCancelled
 
-_lock = threading.Lock()  # one for all tokens: held for a few instructions, and a token stays small
+# One for all tokens: held for a few instructions, and a token stays small. A signal handler may fire a token while its
+# thread holds the lock.
+_lock = threading.RLock()
 
 
 class CancelToken:

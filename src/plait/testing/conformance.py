@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from plait.executors.base import Attempt, Begun, Ended, Executor, Report
@@ -59,6 +60,9 @@ class Recorder:
     def more(self) -> None:
         pass
 
+    def cancelled_outside(self) -> bool:
+        return False
+
     def breathe(self) -> None:
         pass
 
@@ -103,7 +107,7 @@ async def reports_one_end_with_the_error(kind: Kind) -> None:
     for call in (kind.fails, *kind.odd_ends):
         attempt = attempt_of(sink, call)
         executor.start(attempt)
-        await sink.until(lambda attempt=attempt: sink.ends(attempt))
+        await sink.until(partial(sink.ends, attempt))
         (end,) = sink.ends(attempt)
         assert end.error is not None
         assert not end.stopped

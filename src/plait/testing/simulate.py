@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Cancel, Force, Settle, Stop
+from plait._core.commands import Cancel, Command, Settle, Stop, Vacated
 from plait._core.events import Event
 from plait._core.graph import Batch
 from plait._core.invariants import check
@@ -335,8 +335,8 @@ class _Play:
 
     # -- what the scheduler asks for
 
-    def obey(self, command: Cancel | Force | Settle) -> None:
-        if isinstance(command, Settle):
+    def obey(self, command: Command) -> None:
+        if isinstance(command, (Settle, Vacated)):
             return
         live = self.books.alive.get(command.task)
         if live is None or live.number != command.attempt:
