@@ -185,3 +185,13 @@ def test_waiting_without_pidfd_works_too(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delattr(os, "pidfd_open")
     assert outcome("echo x").value == "x"
     assert outcome("sleep 600", timeout=0.2).status == "timed_out"
+
+
+def test_a_stopped_commands_children_have_their_grace_too(tmp_path: Path) -> None:
+    """TERM goes to the whole tree, and KILL only after `grace`."""
+    note = tmp_path / "note"
+    child = f"trap 'sleep 0.3; echo clean > {note}; exit' TERM; while :; do sleep 0.05; done"
+    graph = plait.Graph("tree")
+    graph.add("server", plait.shell(["sh", "-c", f'sh -c "{child}" & wait'], timeout=0.5))
+    assert plait.run(graph, raise_on_failure=False)["server"].status == "timed_out"
+    assert note.read_text() == "clean\n"

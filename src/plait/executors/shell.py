@@ -21,7 +21,7 @@ from plait.executors.base import Attempt, Begun, Ended, Output, Sink
 class _Process:
     """A started command with its output files."""
 
-    __slots__ = ("command", "ended", "err", "out", "pidfd", "popen")
+    __slots__ = ("command", "err", "left", "out", "pidfd", "popen")
 
     def __init__(self, command: ShellCommand, popen: subprocess.Popen[bytes], out: IO[bytes], err: IO[bytes]) -> None:
         self.command = command
@@ -29,7 +29,7 @@ class _Process:
         self.out = out
         self.err = err
         self.pidfd = -1
-        self.ended = False
+        self.left: list[int] = []  # pidfds of what is left of the group, while it has its grace
 
 
 class ShellExecutor:
@@ -66,9 +66,7 @@ class ShellExecutor:
     def close(self) -> None:
         for attempt in list(self._running):
             process = self._running.pop(attempt)
-            if process.pidfd >= 0:
-                self._sink.loop.remove_reader(process.pidfd)
-                os.close(process.pidfd)
+            self._unwatch(process)
             _signal_group(process.popen.pid, signal.SIGKILL)
             try:
                 process.popen.wait(1.0)
@@ -123,13 +121,43 @@ class ShellExecutor:
             pass  # the loop is closed, and `close` has seen to this process
 
     def _exited(self, attempt: Attempt, process: _Process) -> None:
-        if self._running.pop(attempt, None) is None:
+        if attempt not in self._running:
             return
-        if process.pidfd >= 0:
-            self._sink.loop.remove_reader(process.pidfd)
-            os.close(process.pidfd)
+        self._unwatch(process)
         # What the command left behind in its group ends with it. The leader is not reaped yet, so the group's number
         # cannot have passed to somebody else.
+        if attempt.stopped_at is None or not self._watch_group(attempt, process):
+            self._group_ended(attempt, process)
+
+    def _watch_group(self, attempt: Attempt, process: _Process) -> bool:
+        """A stopped command's children have their grace too: waits for each of them. False if there are none."""
+        for pid in _members(process.popen.pid):
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                continue  # it just ended
+            process.left.append(pidfd)
+            self._sink.loop.add_reader(pidfd, self._member_ended, attempt, process, pidfd)
+        return bool(process.left)
+
+    def _member_ended(self, attempt: Attempt, process: _Process, pidfd: int) -> None:
+        self._sink.loop.remove_reader(pidfd)
+        os.close(pidfd)
+        process.left.remove(pidfd)
+        # The last one may have started others meanwhile.
+        if not process.left and not self._watch_group(attempt, process):
+            self._group_ended(attempt, process)
+
+    def _unwatch(self, process: _Process) -> None:
+        for pidfd in (process.pidfd, *process.left):
+            if pidfd >= 0:
+                self._sink.loop.remove_reader(pidfd)
+                os.close(pidfd)
+        process.pidfd = -1
+        process.left = []
+
+    def _group_ended(self, attempt: Attempt, process: _Process) -> None:
+        del self._running[attempt]
         _signal_group(process.popen.pid, signal.SIGKILL)
         code = process.popen.wait()
         out, out_left = _read(process.out, process.command.kept_bytes)
@@ -163,6 +191,25 @@ def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:
         file.seek(0)
         data = file.read(most)
     return data, max(0, size - len(data))
+
+
+def _members(group: int) -> list[int]:
+    """The living processes of a group, but for its leader; none where there is no /proc."""
+    found = []
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    for name in names:
+        if name.isdigit() and int(name) != group:
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    state, _, number = file.read().rpartition(b")")[2].split()[:3]
+            except (OSError, ValueError):
+                continue  # it just ended
+            if int(number) == group and state not in (b"Z", b"X"):
+                found.append(int(name))
+    return found
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -79,6 +79,7 @@ class ScriptedExecutor:
         scripted = attempt.handle = self.scripted(key, attempt.number)
         driver.report(attempt, Begun(driver.clock()))
         self._endings[attempt] = driver.loop.call_later(scripted.seconds, self._end, attempt, scripted, False)
+        driver.loop.call_soon(driver.more)  # whoever stands in for `async` asks for the next one itself
 
     def stop(self, attempt: Attempt) -> None:
         ending = self._endings.get(attempt)
