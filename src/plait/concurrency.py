@@ -383,7 +383,7 @@ class _StreamKeys(Sequence[str]):
         return f"[{self.numbers[at]}]"
 
 
-class AsCompleted(Generic[R]):
+class AsCompleted:
     """Outcomes in the order in which tasks end. Leaving its `async with` block cancels the rest."""
 
     def __init__(
@@ -523,7 +523,7 @@ class AsCompleted(Generic[R]):
         if self._feeder is not None:
             self._feeder.cancel()
 
-    async def __aenter__(self) -> AsCompleted[R]:
+    async def __aenter__(self) -> AsCompleted:
         if self._driver is not None:
             raise UsageError("this as_completed is in use already: make another one")
         self._start()
@@ -583,13 +583,13 @@ UNLIMITED_WINDOW = 1000
 
 
 def as_completed(
-    function: Callable[[T], Awaitable[R] | R],
+    function: Callable[[T], Any],
     items: Iterable[T] | AsyncIterable[T],
     *,
     max_concurrency: int | None = DEFAULT,
     executor: str | None = None,
     **options: Any,
-) -> AsCompleted[R]:
+) -> AsCompleted:
     """Outcomes of `function(item)` as they end: `async with ... as done: async for outcome in done`, or plain `async for`.
 
     `items` may be endless, and async. At most `max_concurrency` calls run at once; items are read only while fewer than

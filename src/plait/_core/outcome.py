@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from plait._core.policy import CHILD
 from plait._core.scheduler import describe
 from plait._core.states import (
     CANCELLED,
@@ -256,10 +255,8 @@ class RunResult(Mapping[str, Outcome]):
 
     def children(self, key: str) -> Outcomes:
         """The outcomes of what the task `key` grew, in order."""
-        parent = self._index()[key]
-        table = self.table
-        rows = [task for task in range(table.size) if table.odd[task] & CHILD and table.parent(task) == parent]
-        return Outcomes(table, rows, self.wall_offset)
+        rows = [task for part in self.table.grown(self._index()[key]) for task in part]
+        return Outcomes(self.table, rows, self.wall_offset)
 
     def _index(self) -> dict[str, int]:
         if self._rows is None:

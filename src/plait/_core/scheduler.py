@@ -162,9 +162,10 @@ class Scheduler:
                 break
         queue.came_from = None
         self.used += 1
-        table.move(task, RUNNING, now)
         if odd & HELD:
             self._start_again(task, now)
+        else:
+            table.move(task, RUNNING, now)
         if self.journal is not None:
             from plait._core.events import Taken
 
@@ -589,11 +590,14 @@ class Scheduler:
         table = self.table
         if task in self._answered:
             self._answered.discard(task)
+            table.move(task, RUNNING, now)
             if table.odd[task] & TIMED:
                 self._arm_timeout(task)
-        elif task in table.numbers:
+            return
+        if task in table.numbers:
             table.numbers[task] += 1
             self._ran.pop(task, None)
+        table.move(task, RUNNING, now)
 
     def _arm_timeout(self, task: int) -> None:
         self._timers.arm(Due.TIMEOUT, task, self._due(task))

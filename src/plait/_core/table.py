@@ -78,7 +78,7 @@ class Table:
         self.history: dict[int, list[Try]] = {}  # the tries before the last
         self.unenforced: set[int] = set()  # final, though the attempt may still run
         self.parents: dict[int, int] = {}  # by first row of a batch
-        self._children: dict[int, range] = {}  # the first batch that a task grew
+        self._children: dict[int, list[range]] = {}  # the batches that a task grew
         self.moves: list[Move] | None = None
         """A list if somebody reads it; every move is appended."""
         self._firsts: list[int] = []
@@ -97,7 +97,7 @@ class Table:
         self._batches.append(batch)
         if parent >= 0:
             self.parents[first] = parent
-            self._children.setdefault(parent, range(first, first + size))
+            self._children.setdefault(parent, []).append(range(first, first + size))
             extra |= CHILD
         self.status.extend(bytes(size))
         policies = batch.policies
@@ -262,7 +262,11 @@ class Table:
 
     def children(self, task: int) -> range:
         """The rows of the first batch that `task` grew; empty if it grew none."""
-        return self._children.get(task, range(0))
+        return self._children[task][0] if task in self._children else range(0)
+
+    def grown(self, task: int) -> list[range]:
+        """The rows of every batch that `task` grew, in order."""
+        return self._children.get(task, [])
 
     def first_row(self, task: int) -> int:
         """The row of the first task of the batch that `task` came in."""

@@ -174,7 +174,7 @@ class _Session:
             for line in failure_lines(failure, first=is_first, allowed=result.allowed(failure.key)):
                 self._say(line)
         if self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED:
-            reason = f" - {result.reason}" if result.reason and first is None else ""
+            reason = f" - {result.reason}" if result.status is RunStatus.FAILED and first is None else ""
             self._say(summary_line(result) + reason)
         if is_file:
             for name, value in (result.value or {}).items():

@@ -203,9 +203,8 @@ class _Reader:
             if not later:
                 what = "has no body" if not bodies else f"has {' and '.join(bodies)}"
                 self.bad(at, "body", f"task {key!r} {what}: give exactly one of {', '.join(BODIES)}")
-            for name in tree.items:
-                if name in LATER:
-                    self.refuse_key(name, tree.keys[name], COMMON, f"task {key!r}")
+            known = (*BODIES, *COMMON, *(name for names in BODY_KEYS.values() for name in names))
+            self.unknown(tree, known, f"task {key!r}")
             return None
         body_name = bodies[0]
         self.unknown(tree, (*BODIES, *COMMON, *BODY_KEYS[body_name]), f"task {key!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
@@ -162,24 +162,44 @@ def summary(result: RunResult, busy_s: float, slots: int) -> dict[str, Any]:
 def critical_path(table: Table) -> float:
     """Seconds of the longest chain of needs, each task counted with the run time of its last attempt.
 
-    A task that grew counts with the longest chain among its children. Tasks are visited in the order in which they
-    ended: a need ended before its user started, a child before its parent ended.
+    A task that grew counts with the longest chain among its children. Computed over the starts and ends of tasks in
+    topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it.
     """
-    base = [0.0] * table.size  # the longest chain before a task
-    inner = [0.0] * table.size  # the longest chain that ends in a child of it
-    total = 0.0
-    started = (task for task in range(table.size) if table.started_at[task] != NEVER and table.status[task] >= FINAL)
-    for task in sorted(started, key=table.ended_at.__getitem__):
-        before, parent = base[task], task
-        while table.odd[parent] & CHILD:
-            parent = table.parent(parent)
-            before = max(before, base[parent])
-        own = 0.0 if table.odd[task] & CONTROL else table.ended_at[task] - table.started_at[task]
-        length = max(before + own, inner[task])
-        total = max(total, length)
+    size = table.size
+    length = [0.0] * (2 * size)  # the longest chain up to each start, then up to each end
+    left = [0] * size + [1] * size
+    for task in range(size):
         for user in table.users_of(task):
-            base[user] = max(base[user], length)
+            left[user] += 1
         if table.odd[task] & CHILD:
-            parent = table.parent(task)
-            inner[parent] = max(inner[parent], length)
-    return total
+            left[task] += 1
+            left[size + table.parent(task)] += 1
+    ready = [task for task in range(size) if not left[task]]
+    while ready:
+        at = ready.pop()
+        task = at % size
+        if at < size:
+            after = [(size + task, _own(table, task)), *((child, 0.0) for child in _grown(table, task))]
+        else:
+            after = [(user, 0.0) for user in table.users_of(task)]
+            if table.odd[task] & CHILD:
+                after.append((size + table.parent(task), 0.0))
+        for then, seconds in after:
+            length[then] = max(length[then], length[at] + seconds)
+            left[then] -= 1
+            if not left[then]:
+                ready.append(then)
+    return max(length, default=0.0)
+
+
+def _own(table: Table, task: int) -> float:
+    """Seconds of the last attempt; a control task's are its children's."""
+    if table.odd[task] & CONTROL or table.started_at[task] == NEVER or table.ended_at[task] == NEVER:
+        return 0.0
+    return table.ended_at[task] - table.started_at[task]
+
+
+def _grown(table: Table, task: int) -> Iterator[int]:
+    if table.odd[task] & CONTROL:
+        for rows in table.grown(task):
+            yield from rows

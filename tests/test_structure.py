@@ -1,0 +1,246 @@
+"""The house keeps its shape: arrows point one way, the core is pure, public names are whole, the repository is clean."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import plait
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "plait"
+
+# What each room may import, besides itself and `errors`. Everything else is an arrow that points up.
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "_version": set(),
+    "_core": set(),
+    "calls": {"_core"},
+    "executors": {"_core", "calls"},
+    "_engine": {"_core", "executors", "observe"},
+    "observe": {"_core"},
+    "concurrency": {"_core", "_engine", "executors"},
+    "runner": {"_core", "_engine", "concurrency"},
+    "tasks": {"_core", "_engine", "calls", "concurrency"},
+    "runs": {"_core", "_engine", "executors", "observe", "concurrency", "tasks"},
+    "flow": {"_core", "_engine", "calls", "concurrency", "tasks"},
+    "testing": {"_core", "_engine", "executors", "concurrency", "runs", "tasks"},
+    "cli": {"_core", "_engine", "_version", "calls", "concurrency", "executors", "flow", "observe", "runs", "tasks"},
+    "__main__": {"cli"},
+    "__init__": {
+        "_version",
+        "_core",
+        "_engine",
+        "concurrency",
+        "runner",
+        "tasks",
+        "runs",
+        "flow",
+        "executors",
+        "observe",
+    },
+}
+
+# Executors are chosen by name and imported late: the engine knows their base only, and each of them only the base.
+ONLY = {
+    "_engine": {"executors": {"base", "tokens"}, "observe": {"stream"}},
+    "executors": {"executors": {"base", "tokens"}},
+    "concurrency": {"executors": {"base", "tokens"}},
+    "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}},
+}
+
+IMPURE = {
+    "asyncio",
+    "threading",
+    "time",
+    "datetime",
+    "random",
+    "secrets",
+    "os",
+    "io",
+    "pathlib",
+    "socket",
+    "subprocess",
+    "concurrent",
+    "queue",
+    "selectors",
+    "sqlite3",
+    "logging",
+    "sys.stdout",
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def arrows_up(source: Path = SRC) -> list[str]:
+    """Every import that points up, as `file:line: room -> room`."""
+    found = []
+    for path in sorted(source.rglob("*.py")):
+        room = path.relative_to(source).parts[0].removesuffix(".py")
+        for line, name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] != "plait" or len(parts) < 2:
+                continue
+            target = parts[1]
+            allowed = {room, "errors"} | ROOMS.get(room, set())
+            module = parts[2] if len(parts) > 2 else ""
+            only = ONLY.get(room, {}).get(target)
+            if target not in allowed or (only is not None and module not in only):
+                found.append(f"{path.relative_to(source)}:{line}: {room} -> {target}.{module}")
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    assert arrows_up() == []
+    assert {room_of(path) for path in SRC.rglob("*.py")} == set(ROOMS)
+
+
+def test_an_arrow_that_points_up_is_named(tmp_path: Path) -> None:
+    (tmp_path / "_core").mkdir()
+    (tmp_path / "_core" / "bad.py").write_text("from plait._engine.driver import Driver\n")
+    (tmp_path / "executors").mkdir()
+    (tmp_path / "executors" / "bad.py").write_text("import plait.executors.shell\n")
+    assert arrows_up(tmp_path) == [
+        "_core/bad.py:1: _core -> _engine.driver",
+        "executors/bad.py:1: executors -> executors.shell",
+    ]
+
+
+def impure_imports(folder: Path) -> list[str]:
+    return [
+        f"{path.name}:{line}: {name}"
+        for path in sorted(folder.glob("*.py"))
+        for line, name in imports_of(path)
+        if name.split(".")[0] in IMPURE
+    ]
+
+
+def test_the_core_imports_no_clock_no_io_no_asyncio_no_threads_no_chance(tmp_path: Path) -> None:
+    assert impure_imports(SRC / "_core") == []
+    (tmp_path / "bad.py").write_text("import time\nfrom random import Random\n")
+    assert impure_imports(tmp_path) == ["bad.py:1: time", "bad.py:2: random.Random"]
+
+
+def test_the_core_and_the_flat_door_need_the_standard_library_only() -> None:
+    program = "import sys, plait\nplait.map_(abs, [1]); plait.run(plait.task(abs).bind(1))\nprint([m for m in sys.modules if m.split('.')[0] in ('click', 'yaml', 'rich')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_every_public_name_is_exported_once_typed_and_documented() -> None:
+    homes = [name for names in plait._HOMES.values() for name in names]
+    assert len(homes) == len(set(homes))
+    assert set(plait.__all__) == {*homes, "__version__"}
+    assert set(plait.__all__) <= set(dir(plait))
+    tree = ast.parse((SRC / "__init__.py").read_text())
+    typed = [
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    ]
+    assert sorted(typed) == sorted(plait.__all__)
+    for name in homes:
+        thing = getattr(plait, name)
+        assert inspect.getdoc(thing), f"{name} has no docstring"
+        if inspect.isfunction(thing):
+            assert "Any" in str(thing.__annotations__) or thing.__annotations__, f"{name} is not typed"
+        if inspect.isclass(thing) and thing.__module__.startswith("plait"):
+            for member, value in vars(thing).items():
+                if not member.startswith("_") and inspect.isfunction(value):
+                    assert inspect.getdoc(value), f"{name}.{member} has no docstring"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = plait.nothing  # type: ignore[attr-defined]
+
+
+def test_modules_have_docstrings_and_no_wait_for() -> None:
+    """F40: `asyncio.wait_for` swallows a cancel on 3.11. N: no sleeping polls."""
+    for path in SRC.rglob("*.py"):
+        text = path.read_text()
+        assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+        assert "wait_for(" not in text, path
+        assert "time.sleep(" not in text, path
+
+
+def test_there_is_one_scheduling_loop_and_one_semaphore_nowhere() -> None:
+    """N: one engine."""
+    for path in SRC.rglob("*.py"):
+        assert "Semaphore(" not in path.read_text(), path
+    makers = [
+        path.name
+        for path in SRC.rglob("*.py")
+        if re.search(r"\bScheduler\(", path.read_text()) and "class Scheduler" not in path.read_text()
+    ]
+    assert sorted(makers) == ["driver.py", "world.py"]
+
+
+def tracked() -> list[Path]:
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split("\n")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()] or [
+        path for path in ROOT.rglob("*") if path.is_file() and ".git" not in path.parts
+    ]
+
+
+def test_no_file_holds_an_address_of_a_package_registry() -> None:
+    addresses = re.compile(
+        r"files\.python"
+        r"hosted|py"
+        r"pi\.org|registry\."
+        r"npmjs|index-"
+        r"url|extra-"
+        r"index|find-"
+        r"links"
+    )
+    for path in tracked():
+        if path.suffix not in (".png", ".ico"):
+            found = addresses.search(path.read_text(errors="replace"))
+            assert found is None, f"{path}: {found}"
+
+
+def test_the_map_of_rows_names_tests_that_exist() -> None:
+    """`docs/requirements.md` lists every row; a row that is done names tests whose docstring or comment quotes it."""
+    page = (ROOT / "docs" / "requirements.md").read_text()
+    rows = dict(re.findall(r"^\| ([A-EX]\d+) \| .*? \| (.*?) \|$", page, re.M))
+    expected = {
+        f"{letter}{number}"
+        for letter, last in (("A", 20), ("B", 20), ("C", 11), ("D", 12), ("E", 12), ("X", 14))
+        for number in range(1, last + 1)
+    }
+    assert set(rows) == expected
+    sources = {
+        path.relative_to(ROOT / "tests").as_posix(): path.read_text() for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    for row, tests in rows.items():
+        if tests == "later":
+            continue
+        for name in tests.split(", "):
+            source = sources[name.strip("`")]
+            assert re.search(rf"\b{row}\b", source), f"{name} does not quote {row}"
+
+
+def test_the_table_of_options_in_the_docs_is_the_vocabulary() -> None:
+    from plait._core.policy import option_names
+
+    page = (ROOT / "docs" / "reference" / "options.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(option_names())
