@@ -81,17 +81,15 @@ class Node(Generic[R_co]):
         key, extra = changes.get("key", self._key), changes.get("extra", self._extra)
         return Node(definition, self._args, self._kwargs, key=key, extra=extra)
 
-    def _needed(self) -> Iterator[Node[Any]]:
+    def _needed(self) -> Sequence[Node[Any]]:
         """The nodes in the arguments, in order and as often as they stand there; then those needed beside."""
+        when = self._definition.when
+        beside = self._extra if type(when) is not Node else (*self._extra, when)
+        if self._refs is None:
+            return beside
         if self._refs:
-            yield from self._args
-        elif self._refs is False:
-            yield from _nodes_in(self._args)
-            if self._kwargs:
-                yield from _nodes_in(self._kwargs)
-        yield from self._extra
-        if type(self._definition.when) is Node:
-            yield self._definition.when
+            return (*self._args, *beside) if beside else self._args
+        return (*_nodes_in(self._args), *_nodes_in(self._kwargs or {}), *beside)
 
     def __repr__(self) -> str:
         return f"<Node {self._key or self._definition.name}>"
@@ -420,6 +418,7 @@ class _Nodes(Work):
     """The calls of a batch of nodes."""
 
     checks = True
+    suspects = frozenset((Node, *_CONTAINERS))
 
     def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
         self._nodes = nodes
@@ -479,6 +478,7 @@ class _Items(Work):
     """The calls of a map: one function, an item of each list."""
 
     checks = True
+    suspects = _Nodes.suspects
 
     def __init__(self, definition: _Definition, columns: list[list[Any]]) -> None:
         self._definition = definition
@@ -531,31 +531,35 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
         GraphError: for two nodes of one key, or a cycle.
     """
     order: list[Node[Any]] = []
-    place: dict[int, int] = {}
+    place: dict[int, int] = {}  # -1 while a node's needs are being walked
     needs: list[tuple[int, ...]] = []
+    stack: list[tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]] = []
     for target in targets:
         if id(target) in place:
             continue
-        place[id(target)] = -1
-        stack: list[tuple[Node[Any], list[Node[Any]], Iterator[Node[Any]]]] = []
-        needed = list(target._needed())
-        stack.append((target, needed, iter(needed)))
+        stack.append(_entered(target, place))
         while stack:
             node, needed, rest = stack[-1]
             for need in rest:
-                if place.get(id(need)) == -1:
-                    raise GraphError(_cycle_text([entry[0] for entry in stack], need))
-                if id(need) not in place:
-                    place[id(need)] = -1
-                    inner = list(need._needed())
-                    stack.append((need, inner, iter(inner)))
+                at = place.get(id(need))
+                if at is None:
+                    stack.append(_entered(need, place))
                     break
+                if at == -1:
+                    raise GraphError(_cycle_text([entry[0] for entry in stack], need))
             else:
                 stack.pop()
                 place[id(node)] = len(order)
                 order.append(node)
-                needs.append(tuple([place[id(need)] for need in needed]))
+                needs.append(tuple([place[id(need)] for need in needed]) if needed else ())
     return _program(order, needs, [place[id(target)] for target in targets])
+
+
+def _entered(node: Node[Any], place: dict[int, int]) -> tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]:
+    """A node whose needs are walked from here on."""
+    place[id(node)] = -1
+    needed = node._needed()
+    return node, needed, iter(needed)
 
 
 def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:

@@ -232,7 +232,8 @@ class Driver:
         """`Ended(now, value)` without the record: what most attempts report."""
         now = self.now = self.clock()
         task = attempt.task
-        if attempt.work is not None:
+        work = attempt.work
+        if work is not None and (work.suspects is None or type(value) in work.suspects):
             self._checked(attempt, Ended(now, value))
         else:
             if self._attempts.get(task) is attempt:

@@ -29,6 +29,9 @@ class Work:
     checks = False
     """True where values are to be shown to `check` before they count."""
 
+    suspects: frozenset[type] | None = None
+    """Types of values that `check` has an eye for; None: all of them."""
+
     def call(self, place: int, table: Table, first: int) -> Call:
         """The call to start. An exception here is the task's failure."""
         raise NotImplementedError
