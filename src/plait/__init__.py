@@ -1,6 +1,7 @@
 """plait runs many tasks in parallel and never loses track of them. This module re-exports the public names.
 
-concurrency   run_with_concurrency, amap, map_, as_completed: a flat list of work
+concurrency   run_with_concurrency, amap, map_: a flat list of work
+    streams       as_completed: outcomes as they end, of an endless source
 runner        ParallelRunner, get_independent_tasks: a phase of tasks
 tasks         task, Graph, Node, shell: graphs in Python
 runs          run, arun, start, current: running them
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from plait._engine.run import Run as Run
     from plait.concurrency import ConcurrencyResult as ConcurrencyResult
     from plait.concurrency import amap as amap
-    from plait.concurrency import as_completed as as_completed
     from plait.concurrency import map_ as map_
     from plait.concurrency import run_with_concurrency as run_with_concurrency
     from plait.errors import ChildFailed as ChildFailed
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from plait.runs import current as current
     from plait.runs import run as run
     from plait.runs import start as start
+    from plait.streams import as_completed as as_completed
     from plait.tasks import Graph as Graph
     from plait.tasks import Node as Node
     from plait.tasks import TaskFunction as TaskFunction
@@ -69,7 +70,7 @@ _HOMES = {
     "plait._core.policy": ("Retry",),
     "plait._core.states": ("RunStatus", "Status"),
     "plait._engine.run": ("Run",),
-    "plait.concurrency": ("ConcurrencyResult", "amap", "as_completed", "map_", "run_with_concurrency"),
+    "plait.concurrency": ("ConcurrencyResult", "amap", "map_", "run_with_concurrency"),
     "plait.errors": (
         "ChildFailed",
         "CommandFailed",
@@ -93,6 +94,7 @@ _HOMES = {
     "plait.observe.stream": ("RunEvent",),
     "plait.runner": ("ParallelRunner", "get_independent_tasks"),
     "plait.runs": ("Context", "arun", "current", "run", "start"),
+    "plait.streams": ("as_completed",),
     "plait.tasks": ("Graph", "Node", "TaskFunction", "shell", "task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -20,7 +20,8 @@ from plait.concurrency import DEFAULT, raise_for, slots
 from plait.errors import RunFailed, UsageError
 from plait.executors.base import CURRENT, Attempt, CancelToken, Progress
 from plait.observe.stream import Stream
-from plait.tasks import Graph, Node, Program, compile_graph, compile_nodes
+from plait.programs import Program, compile_graph, compile_nodes
+from plait.tasks import Graph, Node
 
 R = TypeVar("R")
 

@@ -8,11 +8,8 @@ from functools import partial, update_wrapper
 from os import PathLike, fspath
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
-from plait._core.graph import Batch, refuse_cycles, safe_key
-from plait._core.outcome import RunResult
-from plait._core.policy import PLAIN, Policy, nearest, policy
-from plait._core.table import Table
-from plait._engine.work import Call, Growth, Work
+from plait._core.graph import safe_key
+from plait._core.policy import PLAIN, Policy, policy
 from plait.calls.shell import OutputKind, ShellCommand, check_output
 from plait.concurrency import executor_for, name_of
 from plait.errors import GraphError, UsageError
@@ -24,7 +21,7 @@ R_co = TypeVar("R_co", covariant=True)
 __all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
 
 
-class _Definition(NamedTuple):
+class Definition(NamedTuple):
     """What a node calls, and how: shared by all nodes of one function with the same options."""
 
     name: str
@@ -42,7 +39,7 @@ class Node(Generic[R_co]):
 
     def __init__(
         self,
-        definition: _Definition,
+        definition: Definition,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any] | None,
         *,
@@ -58,7 +55,7 @@ class Node(Generic[R_co]):
         if not kwargs and all([type(arg) is Node for arg in args]):
             self._refs: bool | None = True if args else None
         else:
-            self._refs = False if _holds_node(args) or (kwargs and _holds_node(kwargs)) else None
+            self._refs = False if holds_node(args) or (kwargs and holds_node(kwargs)) else None
 
     def named(self, key: str) -> Node[R_co]:
         """The same call under the key `key`.
@@ -89,7 +86,7 @@ class Node(Generic[R_co]):
             return beside
         if self._refs:
             return (*self._args, *beside) if beside else self._args
-        return (*_nodes_in(self._args), *_nodes_in(self._kwargs or {}), *beside)
+        return (*nodes_in(self._args), *nodes_in(self._kwargs or {}), *beside)
 
     def __repr__(self) -> str:
         return f"<Node {self._key or self._definition.name}>"
@@ -103,12 +100,12 @@ class Node(Generic[R_co]):
         raise UsageError(f"{self!r} has no value yet: use `when=` for a condition known at run time")
 
 
-_CONTAINERS = (list, tuple, dict)
+CONTAINERS = (list, tuple, dict)
 DEEPEST = 100
 """How deep nodes may stand in lists, tuples and dicts."""
 
 
-def _holds_node(value: Any) -> bool:
+def holds_node(value: Any) -> bool:
     """Is there a node in `value`, directly or inside lists, tuples and dicts? One look at the types of a level."""
     stack = [value]
     seen: set[int] = set()  # data may hold itself
@@ -118,13 +115,13 @@ def _holds_node(value: Any) -> bool:
         kinds = set(map(type, items))
         if Node in kinds:
             return True
-        if any(issubclass(kind, _CONTAINERS) for kind in kinds):
+        if any(issubclass(kind, CONTAINERS) for kind in kinds):
             seen.add(id(value))
-            stack.extend(item for item in items if isinstance(item, _CONTAINERS) and id(item) not in seen)
+            stack.extend(item for item in items if isinstance(item, CONTAINERS) and id(item) not in seen)
     return False
 
 
-def _nodes_in(value: Any) -> Iterator[Node[Any]]:
+def nodes_in(value: Any) -> Iterator[Node[Any]]:
     """Every node in `value`, in order, as often as it stands there."""
     stack = [iter((value,))]
     while stack:
@@ -143,17 +140,17 @@ def _nodes_in(value: Any) -> Iterator[Node[Any]]:
             stack.pop()
 
 
-def _replaced(value: Any, values: Iterator[Any]) -> Any:
-    """`value` with each node, in the order of `_nodes_in`, replaced by the next of `values`."""
+def replaced(value: Any, values: Iterator[Any]) -> Any:
+    """`value` with each node, in the order of `nodes_in`, replaced by the next of `values`."""
     if type(value) is Node:
         return next(values)
     if isinstance(value, dict):
-        return {key: _replaced(item, values) for key, item in value.items()}
+        return {key: replaced(item, values) for key, item in value.items()}
     if isinstance(value, tuple):
-        items = [_replaced(item, values) for item in value]
+        items = [replaced(item, values) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, list):
-        return [_replaced(item, values) for item in value]
+        return [replaced(item, values) for item in value]
     return value
 
 
@@ -165,7 +162,7 @@ def _nodes(option: str, nodes: Iterable[Any]) -> tuple[Node[Any], ...]:
     return found
 
 
-def _with_options(definition: _Definition, options: dict[str, Any]) -> _Definition:
+def _with_options(definition: Definition, options: dict[str, Any]) -> Definition:
     when = options.pop("when", definition.when)
     if not (when is None or isinstance(when, (bool, Node)) or callable(when)):
         raise UsageError(f"when must be a node, true, false or a function without arguments, not {when!r}")
@@ -180,7 +177,7 @@ def _with_options(definition: _Definition, options: dict[str, Any]) -> _Definiti
 class TaskFunction(Generic[P, R]):
     """A decorated function: called, it is the function; `.bind`, `.map` and `.options` make nodes of it."""
 
-    def __init__(self, function: Callable[P, R], definition: _Definition) -> None:
+    def __init__(self, function: Callable[P, R], definition: Definition) -> None:
         update_wrapper(self, function, updated=())  # a callable object's own attributes stay its own
         self._function = function
         self._definition = definition
@@ -223,7 +220,7 @@ class TaskFunction(Generic[P, R]):
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
-        whole = _Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
+        whole = Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
         node: Node[list[Any]] = Node(_with_options(whole, options), lists, None)
@@ -291,7 +288,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def _make_task(options: dict[str, Any], function: Any) -> TaskFunction[..., Any]:
     if isinstance(function, TaskFunction):
         return function.options(**options)
-    definition = _Definition(name_of(function), function, executor_for(function), PLAIN)
+    definition = Definition(name_of(function), function, executor_for(function), PLAIN)
     return TaskFunction(function, _with_options(definition, dict(options)))
 
 
@@ -331,7 +328,7 @@ def shell(
     body = ShellCommand(
         "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
     )
-    definition = _with_options(_Definition(name or "shell", body, "shell", PLAIN), dict(options))
+    definition = _with_options(Definition(name or "shell", body, "shell", PLAIN), dict(options))
     return Node(definition, (words,), {"env": dict(env)} if env else None)
 
 
@@ -412,259 +409,3 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {len(self)} tasks>"
-
-
-class _Nodes(Work):
-    """The calls of a batch of nodes."""
-
-    checks = True
-    suspects = frozenset((Node, *_CONTAINERS))
-
-    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
-        self._nodes = nodes
-        self._needs = needs
-
-    def call(self, place: int, table: Table, first: int) -> Call:
-        node = self._nodes[place]
-        definition = node._definition
-        args, kwargs = self._filled(node, place, table, first)
-        return definition.executor, definition.body, args, kwargs
-
-    def _filled(
-        self, node: Node[Any], place: int, table: Table, first: int
-    ) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
-        """The arguments, each node in them replaced by its value."""
-        if node._refs is None:
-            return node._args, node._kwargs
-        values = table.values
-        if node._refs:
-            needs = self._needs[place]
-            if len(needs) == len(node._args):
-                return [values[first + need] for need in needs], None
-            return [values[first + need] for need in needs[: len(node._args)]], None
-        found = (values[first + need] for need in self._needs[place])
-        args = _replaced(node._args, found)
-        return args, (_replaced(node._kwargs, found) if node._kwargs else None)
-
-    def check(self, place: int, value: Any) -> Growth | None:
-        if type(value) is Node or (type(value) in _CONTAINERS and _holds_node(value)):
-            return _grown(value)
-        return None
-
-    def decide(self, place: int, table: Table, first: int) -> bool:
-        when = self._nodes[place]._definition.when
-        if type(when) is Node:
-            return bool(table.values[first + self._needs[place][-1]])
-        return bool(when() if callable(when) else when)
-
-    def children(self, place: int, table: Table, first: int) -> Growth:
-        node = self._nodes[place]
-        lists, _ = self._filled(node, place, table, first)
-        columns = [list(column) for column in lists]
-        if len({len(column) for column in columns}) > 1:
-            sizes = ", ".join(str(len(column)) for column in columns)
-            raise UsageError(f"{node._definition.name}.map was given lists of different lengths: {sizes}")
-        definition: _Definition = node._definition.body
-        batch = Batch(
-            len(columns[0]),
-            calls=_Items(definition, columns),  # type: ignore[arg-type]
-            keys=_Indexes(len(columns[0])),
-            policy=definition.policy,
-        )
-        return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
-
-
-class _Items(Work):
-    """The calls of a map: one function, an item of each list."""
-
-    checks = True
-    suspects = _Nodes.suspects
-
-    def __init__(self, definition: _Definition, columns: list[list[Any]]) -> None:
-        self._definition = definition
-        self._columns = columns
-
-    def call(self, place: int, table: Table, first: int) -> Call:
-        definition = self._definition
-        return definition.executor, definition.body, [column[place] for column in self._columns], None
-
-    check = _Nodes.check
-
-
-class _Indexes(Sequence[str]):
-    """`[0]`, `[1]`, ...: what the children of a map add to its path."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, at: Any) -> Any:
-        return f"[{at}]"
-
-
-def _grown(value: Any) -> Growth:
-    """The nodes in what a task returned, as its children; their values take their place."""
-    program = compile_nodes(list(_nodes_in(value)))
-    places = program.targets
-
-    def join(table: Table, rows: range) -> Any:
-        return _replaced(value, iter([table.values[rows.start + place] for place in places]))
-
-    return Growth(program.batch, join)
-
-
-class Program(NamedTuple):
-    """A graph ready to enter a run: the batch, and the places of the targets in it."""
-
-    batch: Batch
-    targets: list[int]
-    name: str
-    value: Callable[[RunResult], Any]
-
-
-def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None = None) -> Program:
-    """The batch of `targets` and all that they need: a depth-first walk, needs before users, without recursion.
-
-    Raises:
-        GraphError: for two nodes of one key, or a cycle.
-    """
-    order: list[Node[Any]] = []
-    place: dict[int, int] = {}  # -1 while a node's needs are being walked
-    needs: list[tuple[int, ...]] = []
-    stack: list[tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]] = []
-    for target in targets:
-        if id(target) in place:
-            continue
-        stack.append(_entered(target, place))
-        while stack:
-            node, needed, rest = stack[-1]
-            for need in rest:
-                at = place.get(id(need))
-                if at is None:
-                    stack.append(_entered(need, place))
-                    break
-                if at == -1:
-                    raise GraphError(_cycle_text([entry[0] for entry in stack], need))
-            else:
-                stack.pop()
-                place[id(node)] = len(order)
-                order.append(node)
-                needs.append(tuple([place[id(need)] for need in needed]) if needed else ())
-    return _program(order, needs, [place[id(target)] for target in targets])
-
-
-def _entered(node: Node[Any], place: dict[int, int]) -> tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]:
-    """A node whose needs are walked from here on."""
-    place[id(node)] = -1
-    needed = node._needed()
-    return node, needed, iter(needed)
-
-
-def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
-    """Lists in arguments may be changed after `bind`: only so can nodes come to need each other."""
-    names = [node._key or node._definition.name for node in path[path.index(again) :]]
-    return f"cycle: {' -> '.join([*reversed(names), names[-1]])}. Drop one of these needs."
-
-
-def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
-    definitions = [node._definition for node in order]
-    policies = [definition.policy for definition in definitions]
-    one_policy = all(each is policies[0] for each in policies) if policies else True
-    batch = Batch(
-        len(order),
-        calls=_Nodes(order, needs),  # type: ignore[arg-type]
-        keys=_keys(order),
-        needs=needs if any(needs) else None,
-        policy=policies[0] if policies and one_policy else PLAIN,
-        policies=None if one_policy else policies,
-        controls=[at for at, definition in enumerate(definitions) if definition.each],
-        conditional=[at for at, definition in enumerate(definitions) if definition.when is not None],
-    )
-    only = targets[0] if len(targets) == 1 else None
-
-    def value(result: RunResult) -> Any:
-        if only is not None:
-            return result.table.values[only]
-        return [result.table.values[target] for target in targets]
-
-    return Program(
-        batch,
-        targets,
-        name or (order[targets[-1]]._key or definitions[targets[-1]].name if targets else "empty"),
-        value,
-    )
-
-
-def _keys(order: list[Node[Any]]) -> Sequence[str]:
-    """The keys of nodes: the one given, else the function's name, numbered from its second occurrence (`parse#2`).
-
-    Raises:
-        GraphError: for one key given to two different nodes.
-    """
-    keys: list[str] = []
-    given: dict[str, Node[Any]] = {}
-    for node in order:
-        if node._key is not None and given.setdefault(node._key, node) is not node:
-            raise GraphError(f"key {node._key!r} names two different tasks")
-    seen: dict[str, int] = {}
-    for node in order:
-        key = node._key
-        if key is None:
-            name = node._definition.name
-            while key is None or key in given:
-                number = seen[name] = seen.get(name, 0) + 1
-                key = name if number == 1 else f"{name}#{number}"
-        keys.append(key)
-    return keys
-
-
-def compile_graph(graph: Graph) -> Program:
-    """The batch of a whole graph, in the order in which its tasks were added.
-
-    Raises:
-        GraphError: for cycles (printed as a path), self-needs, unknown keys and nodes of other graphs' keys.
-    """
-    order = list(graph._nodes.values())
-    place = {id(node): at for at, node in enumerate(order)}
-    by_key = {key: at for at, key in enumerate(graph._nodes)}
-    needs: list[list[int]] = []
-    at = 0
-    while at < len(order):  # nodes bound into arguments without `add` come along behind
-        node = order[at]
-        row = []
-        for need in node._needed():
-            found = place.get(id(need))
-            if found is None and id(need) in graph._added:
-                found = by_key[graph._added[id(need)][1]]
-            if found is None and need._key is not None and need._key in by_key:
-                found = by_key[need._key]
-                if order[found]._definition.body is not need._definition.body:
-                    raise GraphError(f"key {need._key!r} names two different tasks")
-            if found is None:
-                found = place[id(need)] = len(order)
-                order.append(need)
-            row.append(found)
-        needs.append(row)
-        at += 1
-    keys = _keys(order)
-    for position, (key, names) in enumerate(graph._needs.items()):
-        # Behind the arguments' nodes and before the one of `when`, which stands last.
-        row = needs[position]
-        last = [row.pop()] if type(order[position]._definition.when) is Node else []
-        for name in names:
-            if name not in by_key:
-                raise GraphError(f"task {key!r} needs {name!r}, which is not in the graph{nearest(name, by_key)}")
-            row.append(by_key[name])
-        row.extend(last)
-    rows = [tuple(row) for row in needs]
-    refuse_cycles(keys, rows)
-    program = _program(order, rows, [], graph.name)
-    needed = {need for row in rows for need in row}
-    sinks = [at for at in range(len(order)) if at not in needed]
-
-    def value(result: RunResult) -> Any:
-        return {keys[at]: result.table.values[at] for at in sinks}
-
-    return program._replace(targets=sinks, value=value)

@@ -1,13 +1,13 @@
 """The facts that a scheduler is told, as records: a run's journal, in the order in which they were applied.
 
 On the hot path an event is a call of the scheduler's method of the same name; its record is made only when somebody
-keeps a journal. `replay` applies records to a new scheduler: the same moves follow, for everything that decides (time,
+keeps a journal (`journalled`). `replay` applies records to a new scheduler: the same moves follow, for everything that decides (time,
 chance, choices) is in the record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
 from plait._core.graph import Batch
@@ -174,6 +174,55 @@ Event: TypeAlias = (
     | Unpaused
     | Ticked
 )
+
+
+RECORDS: dict[str, type[Event]] = {
+    "added": Added,
+    "began": Began,
+    "returned": Returned,
+    "raised": Raised,
+    "decided": Decided,
+    "undecidable": Undecidable,
+    "grew": Grew,
+    "fed": Fed,
+    "forgot": Forgot,
+    "closed": Closed,
+    "asked": Asked,
+    "answered": Answered,
+    "abandoned": Abandoned,
+    "halted": Halted,
+    "paused": Paused,
+    "unpaused": Unpaused,
+    "ticked": Ticked,
+}
+"""The record of each fact, by the scheduler's method; `take` is recorded as `Taken` where it gave a task."""
+
+
+def journalled(scheduler: Scheduler) -> list[Event]:
+    """The journal of `scheduler` from here on: its methods are wrapped, so that one without a journal pays nothing."""
+    journal: list[Event] = []
+
+    def recording(name: str) -> Callable[..., Any]:
+        method, record = getattr(scheduler, name), RECORDS[name]
+
+        def tell(*arguments: Any) -> Any:
+            journal.append(record(*arguments))
+            return method(*arguments)
+
+        return tell
+
+    take = scheduler.take
+
+    def taking(now: float) -> int:
+        task = take(now)
+        if task >= 0:
+            journal.append(Taken(task, now))
+        return task
+
+    for name in RECORDS:
+        setattr(scheduler, name, recording(name))
+    scheduler.take = taking  # type: ignore[method-assign]
+    return journal
 
 
 def apply(scheduler: Scheduler, event: Event) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plait._core.commands import Cancel, Command, Force, Settle, Stop, Vacated
 from plait._core.graph import Batch
@@ -36,9 +36,6 @@ from plait._core.states import (
 from plait._core.table import NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
 from plait.errors import ChildFailed, TaskError, TaskTimedOut
-
-if TYPE_CHECKING:
-    from plait._core.events import Event
 
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
@@ -76,14 +73,11 @@ class Family:
 class Scheduler:
     """One run's decisions. Every method named like an event of `_core.events` tells it that fact."""
 
-    def __init__(
-        self, rules: Rules, now: float, *, record_moves: bool = False, journal: list[Event] | None = None
-    ) -> None:
+    def __init__(self, rules: Rules, now: float, *, record_moves: bool = False) -> None:
         self.table = Table()
         if record_moves:
             self.table.moves = []
         self.rules = rules
-        self.journal = journal
         self.commands: list[Command] = []
         self.turns: deque[tuple[Turn, int]] = deque()
         self.unfinished = 0
@@ -166,20 +160,12 @@ class Scheduler:
             self._start_again(task, now)
         else:
             table.move(task, RUNNING, now)
-        if self.journal is not None:
-            from plait._core.events import Taken
-
-            self.journal.append(Taken(task, now))
         return task
 
     # -- facts about attempts
 
     def began(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt began: its timeout runs from `now`."""
-        if self.journal is not None:
-            from plait._core.events import Began
-
-            self.journal.append(Began(task, attempt, now))
         table = self.table
         if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stopping:
             return
@@ -189,10 +175,6 @@ class Scheduler:
 
     def returned(self, task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
         """An attempt ended with a value; `stopped` says that the stop signal had reached its code before."""
-        if self.journal is not None:
-            from plait._core.events import Returned
-
-            self.journal.append(Returned(task, attempt, value, now, stopped))
         table = self.table
         if table.odd[task]:
             self._ended(task, attempt, value, None, now, 0.0, stopped)
@@ -229,29 +211,17 @@ class Scheduler:
         value: Any = None,
     ) -> None:
         """An attempt ended with an error; `chance` in [0, 1) is the jitter of a pause, `value` is kept beside it."""
-        if self.journal is not None:
-            from plait._core.events import Raised
-
-            self.journal.append(Raised(task, attempt, error, now, chance, stopped, value))
         self._ended(task, attempt, value, error, now, chance, stopped)
         self._drain(now)
 
     def abandoned(self, task: int, attempt: int, now: float) -> None:
         """A stopped attempt cannot be ended: its task is final and its last try, its slot stays taken until it ends."""
-        if self.journal is not None:
-            from plait._core.events import Abandoned
-
-            self.journal.append(Abandoned(task, attempt, now))
         if self.table.status[task] == RUNNING and attempt == self.table.attempts(task):
             self._abandon(task, now)
         self._drain(now)
 
     def asked(self, task: int, attempt: int, now: float) -> None:
         """An attempt waits for a person's input: its slot is free, its timeout stands still."""
-        if self.journal is not None:
-            from plait._core.events import Asked
-
-            self.journal.append(Asked(task, attempt, now))
         table = self.table
         if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stopping:
             return
@@ -267,10 +237,6 @@ class Scheduler:
 
     def answered(self, task: int, now: float) -> None:
         """The input came: the attempt goes on as soon as a slot is free."""
-        if self.journal is not None:
-            from plait._core.events import Answered
-
-            self.journal.append(Answered(task, now))
         if self.table.status[task] == WAITING:
             self._answered.add(task)
             self.table.move(task, READY, now)
@@ -280,20 +246,12 @@ class Scheduler:
 
     def added(self, batch: Batch, now: float) -> None:
         """Tasks of the run itself: those without needs get ready."""
-        if self.journal is not None:
-            from plait._core.events import Added
-
-            self.journal.append(Added(batch, now))
         self.unfinished += batch.size
         self._enter(self.table.add(batch, NONE, 0), batch, now)
         self._drain(now)
 
     def decided(self, task: int, choice: bool, now: float) -> None:
         """The `when` of a task was worked out: it gets ready, or is skipped."""
-        if self.journal is not None:
-            from plait._core.events import Decided
-
-            self.journal.append(Decided(task, choice, now))
         if task in self._deciding and self.table.status[task] == PENDING:
             self._deciding.discard(task)
             if choice:
@@ -304,10 +262,6 @@ class Scheduler:
 
     def undecidable(self, task: int, error: BaseException, now: float) -> None:
         """The `when` of a task raised: the task failed."""
-        if self.journal is not None:
-            from plait._core.events import Undecidable
-
-            self.journal.append(Undecidable(task, error, now))
         if task in self._deciding and self.table.status[task] == PENDING:
             self._deciding.discard(task)
             self.table.errors[task] = error
@@ -319,10 +273,6 @@ class Scheduler:
 
         With `vacant` the rows of `batch` hold no tasks yet: each `fed` puts one there, until `closed`.
         """
-        if self.journal is not None:
-            from plait._core.events import Grew
-
-            self.journal.append(Grew(parent, batch, now, vacant))
         table = self.table
         if table.status[parent] != RUNNING:
             return
@@ -357,10 +307,6 @@ class Scheduler:
 
     def fed(self, parent: int, now: float) -> int:
         """A stream has one more task: the row that it got, NONE if the stream is over or no row is vacant."""
-        if self.journal is not None:
-            from plait._core.events import Fed
-
-            self.journal.append(Fed(parent, now))
         family = self._families.get(parent)
         if family is None or not family.open or self._mode is not None:
             return NONE
@@ -373,10 +319,6 @@ class Scheduler:
 
     def forgot(self, task: int) -> None:
         """The outcome of a stream's task was delivered: its row may serve another."""
-        if self.journal is not None:
-            from plait._core.events import Forgot
-
-            self.journal.append(Forgot(task))
         if task in self._abandoned:
             self._forgotten.add(task)  # its slot is still taken, and its end still to come
         else:
@@ -384,10 +326,6 @@ class Scheduler:
 
     def closed(self, parent: int, now: float) -> None:
         """A stream has no more tasks."""
-        if self.journal is not None:
-            from plait._core.events import Closed
-
-            self.journal.append(Closed(parent, now))
         family = self._families.get(parent)
         if family is not None and family.open:
             family.open = False
@@ -398,38 +336,22 @@ class Scheduler:
 
     def halted(self, mode: OnFailure, now: float) -> None:
         """The caller ends the run: `fail_fast` stops running work too, `finish` lets it end."""
-        if self.journal is not None:
-            from plait._core.events import Halted
-
-            self.journal.append(Halted(mode, now))
         if self.unfinished:
             self._halt_run(mode, "cancel", now)
             self._drain(now)
 
     def paused(self, now: float) -> None:
         """Nothing new starts until `unpaused`; running tasks finish."""
-        if self.journal is not None:
-            from plait._core.events import Paused
-
-            self.journal.append(Paused(now))
         self._paused = True
         self._open = False
 
     def unpaused(self, now: float) -> None:
         """Starts go on."""
-        if self.journal is not None:
-            from plait._core.events import Unpaused
-
-            self.journal.append(Unpaused(now))
         self._paused = False
         self._open = self._mode is None
 
     def ticked(self, now: float) -> None:
         """Time alone: draws the consequences of every timer that was due by `now`, in order."""
-        if self.journal is not None:
-            from plait._core.events import Ticked
-
-            self.journal.append(Ticked(now))
         while (due := self._timers.pop_due(now)) is not None:
             kind, task = due
             match kind:

@@ -119,9 +119,19 @@ def background_loop() -> asyncio.AbstractEventLoop:
 
 def _end_of_process(pid: int) -> None:
     """No command outlives the process that started it; threads and coroutines end with it anyway."""
-    if os.getpid() == pid:
+    if os.getpid() != pid or _background is None or not LIVE:
+        return
+    ended = threading.Event()
+
+    def end() -> None:
         for driver in list(LIVE):
             driver.kill()
+        ended.set()
+
+    # In the loop's own thread: it may be in the middle of starting a command.
+    _background[1].call_soon_threadsafe(end)
+    if not ended.wait(LEFTOVER_S):
+        end()  # some body blocks that loop
 
 
 def _on_background_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

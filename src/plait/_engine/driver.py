@@ -76,6 +76,7 @@ class Driver:
         self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        self._killed = False
         self._dice = random.Random()
         self.scheduler = Scheduler(rules, self.now)
         self.table = self.scheduler.table
@@ -114,6 +115,7 @@ class Driver:
     def kill(self) -> None:
         """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
         LIVE.discard(self)
+        self._killed = True
         for executor in self._executors.values():
             executor.close()
 
@@ -181,7 +183,7 @@ class Driver:
     def pull(self) -> Attempt | None:
         """The next attempt for `async`, if any may start now; those of other executors are started on the way."""
         scheduler = self.scheduler
-        while not self.done.done():
+        while not self._killed:
             if scheduler.turns:
                 self._take_turns()
             now = self.now = self.clock()
@@ -221,7 +223,7 @@ class Driver:
     def breathe(self) -> None:
         """Sees to the one timer, before the loop gets a turn."""
         at = self.scheduler.next_wake()
-        if at is None or self.done.done() or (self._timer_at is not None and self._timer_at <= at):
+        if at is None or self._killed or (self._timer_at is not None and self._timer_at <= at):
             return
         if self._timer is not None:
             self._timer.cancel()

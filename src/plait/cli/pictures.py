@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from plait.flow.model import Argv, FlowTask, Group, PythonCall, Script
 from plait.flow.templates import Template
 from plait.observe.text import clean
-from plait.tasks import Graph, compile_graph, compile_nodes
+from plait.programs import compile_graph, compile_nodes
+from plait.tasks import Graph
 
 
 class Box(NamedTuple):

@@ -23,7 +23,7 @@ from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall,
 from plait.flow.problems import Problems
 from plait.flow.reader import fits, read_flow
 from plait.flow.templates import Template
-from plait.tasks import Program
+from plait.programs import Program
 
 MOST_ITEMS = 100_000
 """Items of one foreach."""

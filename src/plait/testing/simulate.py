@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from plait._core.commands import Cancel, Command, Settle, Stop, Vacated
-from plait._core.events import Event
+from plait._core.events import Event, journalled
 from plait._core.graph import Batch
 from plait._core.invariants import check
 from plait._core.outcome import Outcome, Outcomes
@@ -106,7 +106,8 @@ def simulate(
 def _batch_of(target: Any) -> Batch:
     if isinstance(target, Batch):
         return target
-    from plait.tasks import Graph, compile_graph, compile_nodes
+    from plait.programs import compile_graph, compile_nodes
+    from plait.tasks import Graph
 
     return (compile_graph(target) if isinstance(target, Graph) else compile_nodes([target])).batch
 
@@ -155,7 +156,8 @@ class _Play:
         self.faults = faults
         self.ends = ends
         self.now = 0.0
-        self.scheduler = make(rules, 0.0, record_moves=True, journal=[])
+        self.scheduler = make(rules, 0.0, record_moves=True)
+        self.journal = journalled(self.scheduler)
         self.table = self.scheduler.table
         self.books = _Books()
         self.moves: list[Move] = []
@@ -181,13 +183,12 @@ class _Play:
             self.after()
         self.finish()
         outcomes = Outcomes(self.table, range(self.table.size), 0.0)
-        assert self.scheduler.journal is not None
         return Simulation(
             self.seed,
             self.scheduler.status(),
             outcomes,
             self.moves,
-            self.scheduler.journal,
+            self.journal,
             self.books.peak,
             self.now,
             self.scheduler,

@@ -32,7 +32,7 @@ class World:
     ) -> None:
         self.now = 0.0
         rules = Rules.of(max_concurrency=slots, on_failure=on_failure, deadline=deadline)
-        self.scheduler = Scheduler(rules, self.now, record_moves=True, journal=[])
+        self.scheduler = Scheduler(rules, self.now, record_moves=True)
         self.table = self.scheduler.table
         self.started: list[str] = []
         """Keys in the order of starts, once for each attempt."""

@@ -1,0 +1,272 @@
+"""From nodes and graphs to batches that can enter a run: walked, numbered, checked; maps and returned nodes grow more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from plait._core.graph import Batch, refuse_cycles
+from plait._core.outcome import RunResult
+from plait._core.policy import PLAIN, nearest
+from plait._core.table import Table
+from plait._engine.work import Call, Growth, Work
+from plait.errors import GraphError, UsageError
+from plait.tasks import CONTAINERS, Definition, Graph, Node, holds_node, nodes_in, replaced
+
+__all__ = ["Program", "compile_graph", "compile_nodes"]
+
+
+class _Nodes(Work):
+    """The calls of a batch of nodes."""
+
+    checks = True
+    suspects = frozenset((Node, *CONTAINERS))
+
+    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
+        self._nodes = nodes
+        self._needs = needs
+
+    def call(self, place: int, table: Table, first: int) -> Call:
+        node = self._nodes[place]
+        definition = node._definition
+        args, kwargs = self._filled(node, place, table, first)
+        return definition.executor, definition.body, args, kwargs
+
+    def _filled(
+        self, node: Node[Any], place: int, table: Table, first: int
+    ) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
+        """The arguments, each node in them replaced by its value."""
+        if node._refs is None:
+            return node._args, node._kwargs
+        values = table.values
+        if node._refs:
+            needs = self._needs[place]
+            if len(needs) == len(node._args):
+                return [values[first + need] for need in needs], None
+            return [values[first + need] for need in needs[: len(node._args)]], None
+        found = (values[first + need] for need in self._needs[place])
+        args = replaced(node._args, found)
+        return args, (replaced(node._kwargs, found) if node._kwargs else None)
+
+    def check(self, place: int, value: Any) -> Growth | None:
+        if type(value) is Node or (type(value) in CONTAINERS and holds_node(value)):
+            return _grown(value)
+        return None
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        when = self._nodes[place]._definition.when
+        if type(when) is Node:
+            return bool(table.values[first + self._needs[place][-1]])
+        return bool(when() if callable(when) else when)
+
+    def children(self, place: int, table: Table, first: int) -> Growth:
+        node = self._nodes[place]
+        lists, _ = self._filled(node, place, table, first)
+        columns = [list(column) for column in lists]
+        if len({len(column) for column in columns}) > 1:
+            sizes = ", ".join(str(len(column)) for column in columns)
+            raise UsageError(f"{node._definition.name}.map was given lists of different lengths: {sizes}")
+        definition: Definition = node._definition.body
+        batch = Batch(
+            len(columns[0]),
+            calls=_Items(definition, columns),  # type: ignore[arg-type]
+            keys=_Indexes(len(columns[0])),
+            policy=definition.policy,
+        )
+        return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
+
+
+class _Items(Work):
+    """The calls of a map: one function, an item of each list."""
+
+    checks = True
+    suspects = _Nodes.suspects
+
+    def __init__(self, definition: Definition, columns: list[list[Any]]) -> None:
+        self._definition = definition
+        self._columns = columns
+
+    def call(self, place: int, table: Table, first: int) -> Call:
+        definition = self._definition
+        return definition.executor, definition.body, [column[place] for column in self._columns], None
+
+    check = _Nodes.check
+
+
+class _Indexes(Sequence[str]):
+    """`[0]`, `[1]`, ...: what the children of a map add to its path."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, at: Any) -> Any:
+        return f"[{at}]"
+
+
+def _grown(value: Any) -> Growth:
+    """The nodes in what a task returned, as its children; their values take their place."""
+    program = compile_nodes(list(nodes_in(value)))
+    places = program.targets
+
+    def join(table: Table, rows: range) -> Any:
+        return replaced(value, iter([table.values[rows.start + place] for place in places]))
+
+    return Growth(program.batch, join)
+
+
+class Program(NamedTuple):
+    """A graph ready to enter a run: the batch, and the places of the targets in it."""
+
+    batch: Batch
+    targets: list[int]
+    name: str
+    value: Callable[[RunResult], Any]
+
+
+def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None = None) -> Program:
+    """The batch of `targets` and all that they need: a depth-first walk, needs before users, without recursion.
+
+    Raises:
+        GraphError: for two nodes of one key, or a cycle.
+    """
+    order: list[Node[Any]] = []
+    place: dict[int, int] = {}  # -1 while a node's needs are being walked
+    needs: list[tuple[int, ...]] = []
+    stack: list[tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]] = []
+    for target in targets:
+        if id(target) in place:
+            continue
+        stack.append(_entered(target, place))
+        while stack:
+            node, needed, rest = stack[-1]
+            for need in rest:
+                at = place.get(id(need))
+                if at is None:
+                    stack.append(_entered(need, place))
+                    break
+                if at == -1:
+                    raise GraphError(_cycle_text([entry[0] for entry in stack], need))
+            else:
+                stack.pop()
+                place[id(node)] = len(order)
+                order.append(node)
+                needs.append(tuple([place[id(need)] for need in needed]) if needed else ())
+    return _program(order, needs, [place[id(target)] for target in targets])
+
+
+def _entered(node: Node[Any], place: dict[int, int]) -> tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]:
+    """A node whose needs are walked from here on."""
+    place[id(node)] = -1
+    needed = node._needed()
+    return node, needed, iter(needed)
+
+
+def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
+    """Lists in arguments may be changed after `bind`: only so can nodes come to need each other."""
+    names = [node._key or node._definition.name for node in path[path.index(again) :]]
+    return f"cycle: {' -> '.join([*reversed(names), names[-1]])}. Drop one of these needs."
+
+
+def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
+    definitions = [node._definition for node in order]
+    policies = [definition.policy for definition in definitions]
+    one_policy = all(each is policies[0] for each in policies) if policies else True
+    batch = Batch(
+        len(order),
+        calls=_Nodes(order, needs),  # type: ignore[arg-type]
+        keys=_keys(order),
+        needs=needs if any(needs) else None,
+        policy=policies[0] if policies and one_policy else PLAIN,
+        policies=None if one_policy else policies,
+        controls=[at for at, definition in enumerate(definitions) if definition.each],
+        conditional=[at for at, definition in enumerate(definitions) if definition.when is not None],
+    )
+    only = targets[0] if len(targets) == 1 else None
+
+    def value(result: RunResult) -> Any:
+        if only is not None:
+            return result.table.values[only]
+        return [result.table.values[target] for target in targets]
+
+    return Program(
+        batch,
+        targets,
+        name or (order[targets[-1]]._key or definitions[targets[-1]].name if targets else "empty"),
+        value,
+    )
+
+
+def _keys(order: list[Node[Any]]) -> Sequence[str]:
+    """The keys of nodes: the one given, else the function's name, numbered from its second occurrence (`parse#2`).
+
+    Raises:
+        GraphError: for one key given to two different nodes.
+    """
+    keys: list[str] = []
+    given: dict[str, Node[Any]] = {}
+    for node in order:
+        if node._key is not None and given.setdefault(node._key, node) is not node:
+            raise GraphError(f"key {node._key!r} names two different tasks")
+    seen: dict[str, int] = {}
+    for node in order:
+        key = node._key
+        if key is None:
+            name = node._definition.name
+            while key is None or key in given:
+                number = seen[name] = seen.get(name, 0) + 1
+                key = name if number == 1 else f"{name}#{number}"
+        keys.append(key)
+    return keys
+
+
+def compile_graph(graph: Graph) -> Program:
+    """The batch of a whole graph, in the order in which its tasks were added.
+
+    Raises:
+        GraphError: for cycles (printed as a path), self-needs, unknown keys and nodes of other graphs' keys.
+    """
+    order = list(graph._nodes.values())
+    place = {id(node): at for at, node in enumerate(order)}
+    by_key = {key: at for at, key in enumerate(graph._nodes)}
+    needs: list[list[int]] = []
+    at = 0
+    while at < len(order):  # nodes bound into arguments without `add` come along behind
+        node = order[at]
+        row = []
+        for need in node._needed():
+            found = place.get(id(need))
+            if found is None and id(need) in graph._added:
+                found = by_key[graph._added[id(need)][1]]
+            if found is None and need._key is not None and need._key in by_key:
+                found = by_key[need._key]
+                if order[found]._definition.body is not need._definition.body:
+                    raise GraphError(f"key {need._key!r} names two different tasks")
+            if found is None:
+                found = place[id(need)] = len(order)
+                order.append(need)
+            row.append(found)
+        needs.append(row)
+        at += 1
+    keys = _keys(order)
+    for position, (key, names) in enumerate(graph._needs.items()):
+        # Behind the arguments' nodes and before the one of `when`, which stands last.
+        row = needs[position]
+        last = [row.pop()] if type(order[position]._definition.when) is Node else []
+        for name in names:
+            if name not in by_key:
+                raise GraphError(f"task {key!r} needs {name!r}, which is not in the graph{nearest(name, by_key)}")
+            row.append(by_key[name])
+        row.extend(last)
+    rows = [tuple(row) for row in needs]
+    refuse_cycles(keys, rows)
+    program = _program(order, rows, [], graph.name)
+    needed = {need for row in rows for need in row}
+    sinks = [at for at in range(len(order)) if at not in needed]
+
+    def value(result: RunResult) -> Any:
+        return {keys[at]: result.table.values[at] for at in sinks}
+
+    return program._replace(targets=sinks, value=value)
