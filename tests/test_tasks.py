@@ -345,3 +345,43 @@ def test_current_knows_the_task() -> None:
     assert shares == []
     with pytest.raises(plait.UsageError, match="inside a task"):
         plait.current()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ValueError("not raised"),
+        {"status": "failed", "error": "x"},
+        {"type": "cancel"},
+        NotImplemented,
+        plait.Retry(),
+        ...,
+        plait.CancelToken,
+        [None, 0, ""],
+        asyncio.CancelledError(),
+    ],
+    ids=repr,
+)
+def test_a_value_is_a_value_whatever_it_looks_like(value: Any) -> None:
+    """N: user data mistaken for control results by its shape."""
+    assert plait.map_(lambda item: value, [1]) == [value]
+    assert plait.run(plait.task(lambda: value).bind()) == value
+
+
+def test_the_same_keys_in_two_branches_are_two_tasks() -> None:
+    """N: results keyed by a bare id shared between branches."""
+
+    @plait.task
+    async def branch(number: int) -> Any:
+        return double.bind(number).named("inner")
+
+    graph = plait.Graph("g")
+    graph.add("left", branch, args=(1,))
+    graph.add("right", branch, args=(2,))
+    result = plait.run(graph)
+    assert {key: outcome.value for key, outcome in result.items()} == {
+        "left": 2,
+        "right": 4,
+        "left/inner": 2,
+        "right/inner": 4,
+    }

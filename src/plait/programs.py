@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from plait._core.graph import Batch, refuse_cycles
+from plait._core.graph import Batch, cycle_text, refuse_cycles
 from plait._core.outcome import RunResult
 from plait._core.policy import PLAIN, nearest
 from plait._core.table import Table
@@ -167,7 +167,7 @@ def _entered(node: Node[Any], place: dict[int, int]) -> tuple[Node[Any], Sequenc
 def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
     """Lists in arguments may be changed after `bind`: only so can nodes come to need each other."""
     names = [node._key or node._definition.name for node in path[path.index(again) :]]
-    return f"cycle: {' -> '.join([*reversed(names), names[-1]])}. Drop one of these needs."
+    return cycle_text(names[::-1])
 
 
 def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:

@@ -201,6 +201,94 @@ class TestBadUsage:
         assert "imported" in plait("run", "one.yaml", cwd=tmp_path).stderr
 
 
+class TestOutput:
+    """What a command line writes when its streams, values or readers are odd."""
+
+    ODD = "def odd(n): return [{(1, 2): 3}, float('nan'), 10**6000, float('inf'), object(), '\\x1b[2J'][n]\ndef loud(): print('LOUD')\ndef fails(): raise ValueError('made')\n"
+
+    def test_values_that_json_cannot_say_are_shown_all_the_same(self, tmp_path: Path) -> None:
+        write(tmp_path, self.ODD, "odd_values.py")
+        file = write(
+            tmp_path,
+            "tasks: {o: {foreach: [0, 1, 2, 3, 4, 5], call: 'odd_values:odd', with: {n: '{{ item }}'}}}\noutputs: {o: '{{ tasks.o.output }}'}",
+        )
+        for words in ((), ("--json",), ("--jsonl",)):
+            done = plait("run", file, *words)
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
+        shown = json.loads(plait("run", file, "--json").stdout)["outputs"]["o"]
+        assert shown[:2] == [{"(1, 2)": 3}, None]
+
+    def test_what_functions_print_stays_out_of_the_json(self, tmp_path: Path) -> None:
+        write(tmp_path, self.ODD, "odd_values.py")
+        file = write(tmp_path, "tasks: {a: {call: 'odd_values:loud'}}")
+        done = plait("run", file, "--json")
+        assert json.loads(done.stdout)["status"] == "succeeded"
+        assert "LOUD" in done.stderr
+        done = plait("run", file, "--jsonl")
+        assert all(json.loads(line) for line in done.stdout.splitlines())
+
+    @pytest.mark.parametrize("redirect", [">&-", "2>&-", "<&-", ">&- 2>&-", "2>/dev/full"])
+    def test_streams_that_are_closed_or_full_change_no_verdict(self, tmp_path: Path, redirect: str) -> None:
+        file = write(tmp_path, GOOD)
+        for words in (f"run {file}", f"run {file} --jsonl", f"validate {file}"):
+            done = subprocess.run(
+                f"exec {sys.executable} -m plait {words} {redirect}",
+                shell=True,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env=ENV,
+            )
+            assert done.returncode == 0, (words, done.stderr)
+            assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [("run flow.yaml", 1), ("map 'echo {}' a b", 1), ("graph flow.yaml", 1), ("run flow.yaml --json", 1)],
+    )
+    def test_a_full_disk_behind_standard_output_is_one_line(self, tmp_path: Path, words: str, code: int) -> None:
+        write(tmp_path, GOOD)
+        done = subprocess.run(
+            f"exec {sys.executable} -m plait {words} >/dev/full",
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=ENV,
+            cwd=tmp_path,
+        )
+        assert done.returncode == code
+        assert done.stderr.splitlines()[-1] == "plait: standard output cannot be written: No space left on device"
+
+    @pytest.mark.parametrize("words", ["graph flow.yaml", "map 'seq 100000; echo {}' a b c d", "run flow.yaml --json"])
+    def test_a_reader_that_left_is_exit_141(self, tmp_path: Path, words: str) -> None:
+        """F58."""
+        write(tmp_path, GOOD)
+        script = f"set -o pipefail; {sys.executable} -m plait {words} | sleep 0.0; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, env=ENV, cwd=tmp_path)
+        assert done.returncode in (0, 141)  # 0 where all of it went into the pipe before
+        assert "Traceback" not in done.stderr
+
+    def test_hostile_names_move_no_cursor_and_bad_inputs_are_one_line(self, tmp_path: Path) -> None:
+        """S28 S29."""
+        write(tmp_path, self.ODD, "odd_values.py")
+        write(tmp_path, "inputs: {x: {type: list}}\ntasks: {a: {run: 'true'}}")
+        deep = "[" * 50_000
+        for words in (
+            ("validate", "a\x1b[2J\nb.yaml"),
+            ("run", "\x1b[2J:x"),
+            ("run", "odd_values:fails"),
+            ("run", "flow.yaml", "-i", f"x={deep}"),
+            ("run", "flow.yaml", "-i", '{"x":' + deep),
+        ):
+            done = plait(*words, cwd=tmp_path)
+            assert done.returncode == 2
+            assert done.stderr.count("\n") == 1
+            assert "\x1b" not in done.stderr
+            assert len(done.stderr) < 500
+
+
 class TestOther:
     def test_graph_has_four_forms(self, tmp_path: Path) -> None:
         file = write(
@@ -335,6 +423,9 @@ class TestTerminal:
             assert "\x1b]0;" not in shown
         assert "\x1b" not in shown
         assert "slow[0]: ok in" in shown
+        write(tmp_path, self.FLOW.replace("exit 9", "exit 0") + "outputs: {o: '{{ tasks.bad.output }}'}\n")
+        shown = on_a_terminal(["run", "flow.yaml"], tmp_path, ENV)
+        assert "o: ?]0;title?" in shown
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

@@ -98,13 +98,30 @@ def _unsafe(key: str) -> str:
 
 
 def refuse_cycles(keys: Sequence[str], needs: Sequence[Sequence[int]]) -> None:
-    """Nothing, if tasks can be put in an order; linear in tasks and needs, without recursion.
+    """Nothing, if tasks can be put in an order.
 
     Raises:
         GraphError: for a task that needs itself, or a cycle, printed as a path in the direction of work.
     """
+    path = find_cycle(needs)
+    if path:
+        raise GraphError(cycle_text([keys[at] for at in path]))
+
+
+def cycle_text(path: Sequence[str]) -> str:
+    """What is said of a cycle: its keys, each the need of the next."""
+    if len(path) == 1:
+        return f"task {path[0]!r} needs itself. Drop that need."
+    shown = [*path, path[0]]
+    if len(shown) > 12:
+        shown = [*shown[:6], f"({len(shown) - 11} more)", *shown[-5:]]
+    return f"cycle: {' -> '.join(shown)}. Drop one of these needs."
+
+
+def find_cycle(needs: Sequence[Sequence[int]]) -> list[int]:
+    """A cycle, each place the need of the next; empty if there is none. Linear in tasks and needs, without recursion."""
     if all(not row or max(row) < at for at, row in enumerate(needs)):
-        return  # already in an order: what building a graph from its nodes gives
+        return []  # already in an order: what building a graph from its nodes gives
     left = [len(row) for row in needs]
     users: list[list[int]] = [[] for _ in needs]
     for at, row in enumerate(needs):
@@ -119,17 +136,7 @@ def refuse_cycles(keys: Sequence[str], needs: Sequence[Sequence[int]]) -> None:
             if not left[user]:
                 ready.append(user)
     if seen == len(needs):
-        return
-    path = _cycle(needs, left)
-    if len(path) == 1:
-        raise GraphError(f"task {keys[path[0]]!r} needs itself. Drop that need.")
-    shown = [keys[at] for at in [*path, path[0]]]
-    if len(shown) > 12:
-        shown = [*shown[:6], f"({len(shown) - 11} more)", *shown[-5:]]
-    raise GraphError(f"cycle: {' -> '.join(shown)}. Drop one of these needs.")
-
-
-def _cycle(needs: Sequence[Sequence[int]], left: list[int]) -> list[int]:
+        return []
     # Every task that is left has a need that is left: walking back along them must come round.
     at = next(i for i, number in enumerate(left) if number)
     place: dict[int, int] = {}

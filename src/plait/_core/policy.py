@@ -174,11 +174,18 @@ def option_names() -> frozenset[str]:
     return frozenset(_OPTIONS)
 
 
+LONGEST_GUESS, MOST_GUESSES = 60, 300
+"""Characters and names up to which `nearest` looks for a name that is alike."""
+
+
 def nearest(name: str, known: object, *, quoted: bool = True) -> str:
     """`'. Did you mean 'x'?'` where some of `known` is like `name`, else nothing."""
+    names = [str(each) for each in known if len(str(each)) <= LONGEST_GUESS]  # type: ignore[attr-defined]
+    if len(name) > LONGEST_GUESS or len(names) > MOST_GUESSES:
+        return ""  # looking costs more than the hint is worth
     from difflib import get_close_matches  # only on the way to an error
 
-    found = get_close_matches(name, [str(each) for each in known], n=1)  # type: ignore[attr-defined]
+    found = get_close_matches(name, names, n=1)
     return f". Did you mean {found[0]!r}?" if found else ""
 
 

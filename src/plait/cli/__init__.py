@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import NoReturn
 
@@ -17,10 +16,14 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
         print(f"plait {__version__}")
         sys.exit(0)
+    from plait.cli.output import OutputGone, leave, mend, say
+
+    mend()
     import click
 
     from plait.cli.commands import cli
     from plait.errors import FlowError, PlaitError
+    from plait.observe.text import clean
 
     try:
         code = cli.main(args=arguments, prog_name="plait", standalone_mode=False)
@@ -30,20 +33,20 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
-        code = _say(f"plait: {' '.join(error.format_message().split())}")
+        say(f"plait: {clean(' '.join(error.format_message().split()))}")
+        code = 2
     except FlowError as error:
-        code = _say("\n".join(map(str, error.problems)))
+        say("\n".join(map(str, error.problems)))
+        code = 2
     except PlaitError as error:
-        code = _say(f"plait: {' '.join(str(error).split())}")
+        say(f"plait: {clean(' '.join(str(error).split()))}")
+        code = 2
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        # Whoever read us is gone: nobody is left to be told, as with any command in a pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+    except OutputGone:
+        code = 141  # as with any command in a pipe
+    except OSError as error:
+        say(f"plait: standard output cannot be written: {error.strerror}")
+        code = 1
+    leave()
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _say(text: str) -> int:
-    print(text, file=sys.stderr)
-    return 2

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from plait._version import __version__
+from plait.calls.shell import strict_json
+from plait.cli.output import out, say
 from plait.cli.session import Display, Settings, run_target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,8 +87,8 @@ def _inputs(given: tuple[str, ...]) -> dict[str, Any]:
     for each in given:
         if each.lstrip().startswith("{"):
             try:
-                values = json.loads(each)
-            except ValueError as error:
+                values = strict_json(each)
+            except (ValueError, RecursionError) as error:
                 raise click.UsageError(f"-i {each[:40]!r} is not JSON: {error}") from None
             inputs.update(values)
             continue
@@ -139,14 +141,14 @@ def _target(file: str) -> Any:
     module_name, _, name = file.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        target = getattr(import_module(module_name), name)
-    except Exception as error:
-        raise click.UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}") from None
     from plait.tasks import Graph, Node
 
-    if callable(target) and not isinstance(target, (Graph, Node)):
-        target = target()
+    try:
+        target = getattr(import_module(module_name), name)
+        if callable(target) and not isinstance(target, (Graph, Node)):
+            target = target()
+    except Exception as error:
+        raise click.UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}") from None
     if not isinstance(target, (Graph, Node)):
         raise click.UsageError(
             f"{file} is {type(target).__name__}: a Graph, a node, or a function that gives one is needed"
@@ -160,7 +162,7 @@ def _dry_run(target: Any, inputs: dict[str, Any]) -> int:
     if hasattr(target, "program"):
         target.program(inputs)  # imports and inputs are checked as a run would
     for line in plan(target):
-        click.echo(line)
+        out(line)
     return 0
 
 
@@ -180,13 +182,13 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
             problems += error.problems
         else:
             if not as_json:
-                click.echo(f"{file}: ok")
+                out(f"{file}: ok")
     if as_json:
         names = ("file", "line", "column", "code", "message")
-        click.echo(json.dumps([{name: getattr(each, name) for name in names} for each in problems], indent=2))
+        out(json.dumps([{name: getattr(each, name) for name in names} for each in problems], indent=2))
     else:
         for each in problems:
-            click.echo(str(each), err=True)
+            say(str(each))
     return 2 if problems else 0
 
 
@@ -198,7 +200,7 @@ def graph(file: str, form: str) -> int:
     from plait.cli.pictures import FORMS
 
     for line in FORMS[form](_target(file)):
-        click.echo(line)
+        out(line)
     return 0
 
 
@@ -241,5 +243,5 @@ def doctor() -> int:
     from plait.cli.health import findings
 
     for name, value in findings():
-        click.echo(f"{name:<22} {value}")
+        out(f"{name:<22} {value}")
     return 0

@@ -21,8 +21,6 @@ def map_graph(command: str, items: list[str], options: dict[str, Any]) -> Graph:
     Raises:
         UsageError: where `{}` stands in quotes or elsewhere where quoting an item does not protect.
     """
-    import shlex
-
     pieces = (command if "{}" in command else command + " {}").split("{}")
     parts: list[Part] = []
     for number, piece in enumerate(pieces):
@@ -33,10 +31,12 @@ def map_graph(command: str, items: list[str], options: dict[str, Any]) -> Graph:
     try:
         check_script(Template(tuple(parts)))
     except TemplateError as error:
-        raise UsageError(f"`{{}}`: {error}".replace("a value", "an item", 1)) from None
+        where = str(error).removeprefix("a value inside ").split(" is not safe")[0]
+        raise UsageError(f"`{{}}` stands inside {where}: take it out, an item is one word by itself") from None
     graph = Graph("map")
+    script = '"$PLAIT_VALUE_0"'.join(pieces)
     for number, item in enumerate(items):
-        graph.add(f"[{number}]", shell(shlex.quote(item).join(pieces), **options))
+        graph.add(f"[{number}]", shell(script, env={"PLAIT_VALUE_0": item}, **options))
     return graph
 
 

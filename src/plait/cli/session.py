@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -17,11 +17,13 @@ from plait._core.scheduler import describe
 from plait._core.states import RunStatus
 from plait._engine.doors import blocking
 from plait._engine.driver import Driver
+from plait.cli import output
+from plait.cli.output import OutputGone, out, say
 from plait.concurrency import DEFAULT
 from plait.executors.base import Output, Progress
 from plait.observe.lines import Lines
 from plait.observe.stream import RunEvent, Stream, summary
-from plait.observe.text import clean, failure_lines, summary_line
+from plait.observe.text import as_json, clean, clean_lines, failure_lines, summary_line
 from plait.runs import make_driver
 
 MOST_FAILURES = 20
@@ -63,7 +65,7 @@ class _Session:
         self._settings = settings
         self._printed = printed
         self._signal: int | None = None
-        self._pipe_broken = False
+        self._gone: OSError | OutputGone | None = None  # why standard output takes no more
 
     async def run(self, target: Any, inputs: dict[str, Any]) -> int:
         options: dict[str, Any] = {"on_failure": self._settings.on_failure} if self._settings.on_failure else {}
@@ -73,10 +75,12 @@ class _Session:
         with ExitStack() as stack:
             self._subscribe(stream, driver, stack)
             stack.enter_context(_Signals(driver.loop, self._on_signal))
+            if self._settings.display is not Display.PEOPLE:
+                stack.enter_context(_own_output())
             driver.start()
             result = await asyncio.shield(driver.done)
         if self._settings.display is Display.JSON:
-            self._write(json.dumps(document(result), indent=2, default=str))
+            self._write(as_json(document(result), indent=2))
         elif self._settings.display is Display.PEOPLE:
             self._tell(result, bool(hasattr(target, "file")))
         return self._code(result)
@@ -87,7 +91,7 @@ class _Session:
             stream.subscribe(self._jsonl, started=True)
             return
         if self._printed is not None:
-            driver.read(self._printed.moved)
+            driver.read(self._on_moved)
             driver.listen(self._on_printed)
         if display is Display.JSON:
             return
@@ -104,59 +108,62 @@ class _Session:
             )
             stream.subscribe(view)
         else:
-            stream.subscribe(Lines(self._say, level if self._printed is None else level - 1))
+            stream.subscribe(Lines(say, level if self._printed is None else level - 1))
         if level > 0 and self._printed is None:
             driver.listen(self._verbose)
 
     def _jsonl(self, event: RunEvent | None) -> None:
         if event is not None:
-            self._write(json.dumps(event.as_dict(), default=str))
+            self._write(as_json(event.as_dict()))
 
     def _on_printed(self, driver: Driver, task: int, report: Output | Progress) -> None:
         if isinstance(report, Output) and self._printed is not None:
             try:
                 self._printed.output(driver, task, report)
-            except BrokenPipeError:
-                self._broken()
+            except OSError as error:
+                self._lost(error)
+
+    def _on_moved(self, driver: Driver, move: Any) -> None:
+        assert self._printed is not None
+        try:
+            self._printed.moved(driver, move)
+        except OSError as error:
+            self._lost(error)
 
     def _verbose(self, driver: Driver, task: int, report: Output | Progress) -> None:
         if isinstance(report, Output):
             key = clean(driver.table.key(task))
             for line in report.data.decode(errors="replace").rstrip("\n").split("\n"):
-                self._say(f"{key} | {clean(line)}")
+                say(f"{key} | {clean(line)}")
 
     def _write(self, text: str) -> None:
-        try:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            self._broken()
+        if self._gone is None:
+            try:
+                out(text)
+            except (OSError, OutputGone) as error:
+                self._lost(error)
 
-    def _say(self, text: str) -> None:
-        try:
-            print(text, file=sys.stderr)
-        except BrokenPipeError:
-            self._broken()
-
-    def _broken(self) -> None:
-        """Whoever read us is gone: the run ends, as that of any command in a pipe."""
-        if not self._pipe_broken:
-            self._pipe_broken = True
+    def _lost(self, why: OSError | OutputGone) -> None:
+        """Standard output takes no more: the run ends, as that of any command in a pipe."""
+        if self._gone is None:
+            self._gone = why
             self._driver.loop.call_soon(self._driver.cancel)
 
     def _on_signal(self, number: int) -> None:
         if self._signal is None:
             self._signal = number
-            self._say(f"plait: {signal.Signals(number).name}: stopping; once more kills now")
+            say(f"plait: {signal.Signals(number).name}: stopping; once more kills now")
             self._driver.cancel()
         else:
             self._driver.kill()
             os._exit(128 + self._signal)
 
     def _code(self, result: RunResult) -> int:
-        if self._pipe_broken:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
+        if self._gone is not None:
+            if isinstance(self._gone, (OutputGone, BrokenPipeError)):
+                return 141
+            say(f"plait: standard output cannot be written: {self._gone.strerror}")
+            return 1
         if self._signal is not None:
             return 128 + self._signal
         if result.halt_reason == "deadline":
@@ -168,19 +175,47 @@ class _Session:
         first = result.first_cause
         for told, failure in enumerate(result.failures()):
             if told == MOST_FAILURES:
-                self._say("and more failures: --json lists them all")
+                say("and more failures: --json lists them all")
                 break
             is_first = first is not None and failure.key == first.key
             for line in failure_lines(failure, first=is_first, allowed=result.allowed(failure.key)):
-                self._say(line)
+                say(line)
         if self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED:
             reason = f" - {result.reason}" if result.status is RunStatus.FAILED and first is None else ""
-            self._say(summary_line(result) + reason)
+            say(summary_line(result) + reason)
         if is_file:
             for name, value in (result.value or {}).items():
-                self._write(
-                    f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)}"
-                )
+                shown = value if isinstance(value, str) else as_json(value)
+                # A terminal obeys what it is told: there, nothing that came from a task may tell it anything.
+                shown = "\n".join(clean_lines(shown)) if sys.stdout.isatty() else shown
+                self._write(f"{name}: {shown}")
+
+
+@contextmanager
+def _own_output() -> Iterator[None]:
+    """Standard output is for our JSON alone: what functions of the run print goes to standard error."""
+    sys.stdout.flush()
+    ours = sys.stdout
+    try:
+        sys.stdout = os.fdopen(os.dup(1), "w", errors="backslashreplace")
+        before = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:
+        sys.stdout = ours
+        yield
+        return
+    output.stream, theirs = sys.stdout, sys.stdout
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        sys.stdout, output.stream = ours, None
+        try:
+            theirs.close()
+        except OSError:
+            pass  # what it still held has no reader
 
 
 class _Signals:

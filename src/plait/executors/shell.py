@@ -79,7 +79,7 @@ class ShellExecutor:
         argv = command.full_argv
         if not argv or not argv[0]:
             raise CommandFailed("the command is empty", retryable=False)
-        environment = {**os.environ, **self._sink.environment(attempt), **(command.env or {})}
+        environment = {**os.environ, **(command.env or {}), **self._sink.environment(attempt)}
         out = tempfile.TemporaryFile()
         try:
             err = tempfile.TemporaryFile()

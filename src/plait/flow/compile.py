@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -15,7 +14,7 @@ from plait._core.outcome import RunResult
 from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table
 from plait._engine.work import Call, Growth, Work
-from plait.calls.shell import ShellCommand
+from plait.calls.shell import ShellCommand, strict_json
 from plait.concurrency import executor_for
 from plait.errors import UsageError
 from plait.flow.lookups import follow
@@ -132,11 +131,12 @@ def _converted(name: str, declared: Input, value: Any) -> Any:
     """
     if isinstance(value, str) and declared.type != "string":
         try:
-            value = json.loads(value)
-        except ValueError:
-            raise UsageError(f"input {name!r} must be of type {declared.type}, not the text {value!r}") from None
+            value = strict_json(value)
+        except (ValueError, RecursionError):
+            shown = _shown(value)
+            raise UsageError(f"input {name!r} must be of type {declared.type}, not the text {shown}") from None
     if not fits(value, declared.type):
-        raise UsageError(f"input {name!r} must be of type {declared.type}, not {value!r}")
+        raise UsageError(f"input {name!r} must be of type {declared.type}, not {_shown(value)}")
     return value
 
 
@@ -409,10 +409,11 @@ def _call(task: FlowTask, scope: _Scope) -> Call:
     assert isinstance(body, (Script, Argv))
     env = {**scope.env, **{name: template.text(scope) for name, template in body.env.items()}}
     cwd = body.cwd.text(scope) if body.cwd is not None else None
-    words: Any = (
-        body.script.script(scope) if isinstance(body, Script) else tuple(word.text(scope) for word in body.words)
-    )
-    return "shell", ShellCommand(words, env or None, cwd, body.output), (words, env or None), None
+    if isinstance(body, Script):
+        script, values = body.script.script(scope)
+        return "shell", ShellCommand("", None, cwd, body.output), (script, {**env, **values}), None
+    words = tuple(word.text(scope) for word in body.words)
+    return "shell", ShellCommand((), None, cwd, body.output), (words, env), None
 
 
 def truth(value: Any) -> bool:

@@ -61,6 +61,7 @@ _NAME = re.compile(r"[^\W\d][\w-]*")
 _STEP = re.compile(
     r"""\s*(?:\.\s*(?P<name>[^\W\d][\w-]*)|\[\s*(?:(?P<index>-?\d{1,9})|"(?P<double>[^"\\]*)"|'(?P<single>[^'\\]*)')\s*\])"""
 )
+_END = re.compile(r"\s*\Z")
 _RAW = re.compile(r"raw\s*\((.*)\)\s*", re.DOTALL)
 
 
@@ -72,7 +73,7 @@ class LookupError_(ValueError):
         self.offset = offset
 
 
-def parse(text: str) -> Lookup:
+def parse(text: str, raw_allowed: bool = True) -> Lookup:
     """The look-up in `text`.
 
     Raises:
@@ -82,8 +83,8 @@ def parse(text: str) -> Lookup:
         raise LookupError_(0, f"longer than {LONGEST} characters")
     start = len(text) - len(text.lstrip())
     raw = _RAW.fullmatch(text, start)
-    if raw is not None:
-        inner = parse(raw[1])
+    if raw is not None and raw_allowed:
+        inner = parse(raw[1], raw_allowed=False)
         return Lookup(inner.root, inner.steps, raw=True)
     name = _NAME.match(text, start)
     if name is None:
@@ -96,7 +97,7 @@ def parse(text: str) -> Lookup:
         )
     at = name.end()
     steps: list[str | int] = []
-    while at < len(text) and text[at:].strip():
+    while not _END.match(text, at):
         step = _STEP.match(text, at)
         if step is None:
             raise LookupError_(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from plait._core.policy import nearest
 from plait.errors import FlowError
 
 
@@ -29,8 +31,19 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        text = "".join(each if each.isprintable() else "?" for each in " ".join(self.message.split()))
-        return f"{self.file}:{self.line}:{self.column}: error[{self.code}]: {text}"
+        text = _printable(" ".join(self.message.split()))
+        return f"{_printable(self.file)}:{self.line}:{self.column}: error[{self.code}]: {text}"
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+MOST = 1000
+"""Problems of one file that are told; the others are counted."""
+
+MOST_GUESSES = 20
+"""Problems of one file that come with a name that is alike."""
 
 
 def _where(problem: Problem) -> Place:
@@ -43,10 +56,20 @@ class Problems:
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: list[Problem] = []
+        self._left_out = 0
+        self._guesses = 0
 
     def add(self, at: Place, code: str, message: str) -> None:
         """Notes one finding."""
-        self.found.append(Problem(self.file, at.line, at.column, code, message))
+        if len(self.found) < MOST:
+            self.found.append(Problem(self.file, at.line, at.column, code, message))
+        else:
+            self._left_out += 1
+
+    def nearest(self, name: str, known: Iterable[object]) -> str:
+        """`nearest`, for the first problems of a file only: a long list of them needs no hints."""
+        self._guesses += 1
+        return nearest(name, known) if self._guesses <= MOST_GUESSES else ""
 
     def stop(self, at: Place, code: str, message: str) -> FlowError:
         """The error to raise where reading cannot go on."""
@@ -56,4 +79,7 @@ class Problems:
     def error(self) -> FlowError:
         """All findings as one error, in the order of the file."""
         ordered: list[Problem] = sorted(self.found, key=_where)
+        if self._left_out:
+            last = Problem(self.file, 1, 1, "more", f"and {self._left_out} more problems")
+            return FlowError([*ordered, last])
         return FlowError(ordered)

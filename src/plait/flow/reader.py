@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait._core.graph import refuse_cycles, safe_key
-from plait._core.policy import PLAIN, Policy, Rules, nearest, option_names, policy
+from plait._core.graph import cycle_text, find_cycle, safe_key
+from plait._core.policy import PLAIN, Policy, Rules, option_names, policy
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ROOTS
@@ -141,6 +141,11 @@ class _Reader:
             if not isinstance(required, bool):
                 self.bad(each.items["required"].at, "type", "required must be true or false")
                 continue
+            if required and "default" in given:
+                self.bad(
+                    each.keys["required"], "value", f"input {name!r} is required, so its default would never be used"
+                )
+                continue
             found[name] = Input(type_name, default, required, str(given.get("description") or ""))
         return found
 
@@ -179,14 +184,17 @@ class _Reader:
         return found
 
     def cycles(self, tasks: Mapping[str, FlowTask], tree: Map) -> None:
+        """Every cycle among these tasks: once one is told, its tasks are left out and the rest is looked at again."""
         keys = list(tasks)
-        place = {key: at for at, key in enumerate(keys)}
-        try:
-            refuse_cycles(keys, [[place[need] for need in tasks[key].needs if need in place] for key in keys])
-        except GraphError as error:
-            first = re.search(r"'?([^' ]+)'?( ->| needs itself)", str(error))
-            at = tree.keys.get(first[1], tree.at) if first else tree.at
-            self.bad(at, "cycle", str(error))
+        while keys:
+            place = {key: at for at, key in enumerate(keys)}
+            needs = [[place[need] for need in tasks[key].needs if need in place] for key in keys]
+            path = find_cycle(needs)
+            if not path:
+                return
+            names = [keys[at] for at in path]
+            self.bad(tree.keys[names[0]], "cycle", cycle_text(names))
+            keys = [key for key in keys if key not in names]
 
     def task(self, key: str, tree: Tree, at: Place, around: _Around, depth: int) -> FlowTask | None:
         if not isinstance(tree, Map):
@@ -239,7 +247,7 @@ class _Reader:
                 self.bad(
                     each.at,
                     "unknown-task",
-                    f"task {key!r} needs {name!r}, which is not beside it{nearest(name, around.tasks.items)}",
+                    f"task {key!r} needs {name!r}, which is not beside it{self._problems.nearest(name, around.tasks.items)}",
                 )
             else:
                 found.append(name)
@@ -400,25 +408,33 @@ class _Reader:
         return template
 
     def within(self, tree: Scalar, offset: int) -> Place:
-        """The place of an offset in a text: exact in a plain one-line text, else the text's own place."""
-        if isinstance(tree.value, str) and "\n" not in tree.value:
-            return Place(tree.at.line, tree.at.column + offset)
-        return tree.at
+        """The place of an offset in a text: exact but for escapes, and for the line only in a block of text."""
+        if not isinstance(tree.value, str) or tree.style == ">":
+            return tree.at
+        if tree.style == "|":
+            return Place(tree.at.line + 1 + tree.value.count("\n", 0, offset), 1)
+        return tree.at if "\n" in tree.value else Place(tree.at.line, tree.at.column + offset + bool(tree.style))
 
     def look(
         self, root: str, steps: tuple[str | int, ...], around: _Around, needs: list[str] | None, roots: tuple[str, ...]
     ) -> tuple[str, str] | None:
         """What is wrong with a look-up; else None, and its task noted as a need."""
         if root not in ROOTS:
-            return "unknown-name", f"unknown name {root!r}; there are {', '.join(roots)}{nearest(root, roots)}"
+            return (
+                "unknown-name",
+                f"unknown name {root!r}; there are {', '.join(roots)}{self._problems.nearest(root, roots)}",
+            )
         if root not in roots:
             return "unknown-name", f"{root!r} is not known here; there are {', '.join(roots)}"
         if root == "inputs" and (not steps or steps[0] not in self._inputs):
             shown = str(steps[0]) if steps else ""
-            return "unknown-input", f"input {shown!r} is not declared under `inputs:`{nearest(shown, self._inputs)}"
+            return (
+                "unknown-input",
+                f"input {shown!r} is not declared under `inputs:`{self._problems.nearest(shown, self._inputs)}",
+            )
         if root == "env" and (not steps or steps[0] not in self._env):
             shown = str(steps[0]) if steps else ""
-            return "unknown-name", f"{shown!r} is not declared under `env:`{nearest(shown, self._env)}"
+            return "unknown-name", f"{shown!r} is not declared under `env:`{self._problems.nearest(shown, self._env)}"
         if root in ("item", "index") and not around.item:
             return "unknown-name", f"{root!r} is known inside a foreach only"
         return self.look_task(steps, around, needs) if root == "tasks" else None
@@ -436,7 +452,7 @@ class _Reader:
             known = [*around.tasks.items]
             return (
                 "unknown-task",
-                f"task {str(name)!r} is not in the file, or not to be seen from here{nearest(str(name), known)}",
+                f"task {str(name)!r} is not in the file, or not to be seen from here{self._problems.nearest(str(name), known)}",
             )
         assert isinstance(name, str)
         if level == 0:
@@ -460,7 +476,7 @@ class _Reader:
         if isinstance(inner, Map) and isinstance(step, str):
             if step in inner.items:
                 return self.look_into(inner.items[step], f"{name}.{step}", steps[1:])
-            return "unknown-task", f"group {name!r} has no task {step!r}{nearest(step, inner.items)}"
+            return "unknown-task", f"group {name!r} has no task {step!r}{self._problems.nearest(step, inner.items)}"
         return "unknown-name", f"of task {name!r} there are `output` and `status`, not {str(step or '')!r}"
 
     def templates(
@@ -468,6 +484,9 @@ class _Reader:
     ) -> dict[str, Template]:
         found: dict[str, Template] = {}
         for name, each in self.entries(tree, where):
+            if where == "env" and not _VARIABLE.fullmatch(name):
+                self.bad(self.key_place(tree, name), "value", f"{name!r} cannot name an environment variable")
+                continue
             if isinstance(each, Scalar) and isinstance(each.value, (bool, type(None))) and where == "outputs":
                 self.bad(each.at, "type", f"output {name!r} must be a template, not {kind(each)}")
                 continue
@@ -518,9 +537,10 @@ class _Reader:
         elif name in (*COMMON, *TOP, "output", "env", "cwd", "with", "executor"):
             self.bad(at, "misplaced", f"`{name}` does not belong in {where}")
         else:
-            self.bad(at, "unknown-key", f"unknown key {name!r} in {where}{nearest(name, known)}")
+            self.bad(at, "unknown-key", f"unknown key {name!r} in {where}{self._problems.nearest(name, known)}")
 
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

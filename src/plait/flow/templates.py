@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -52,14 +51,23 @@ class Template:
         """As text: null is empty, lists and objects are compact JSON, integral numbers have no `.0`."""
         return "".join(part if isinstance(part, str) else word(part.lookup.value(scope)) for part in self.parts)
 
-    def script(self, scope: Scope) -> str:
-        """As a shell script: each value is quoted as one word, unless it is `raw(...)`."""
-        return "".join(part if isinstance(part, str) else _quoted(part.lookup, scope) for part in self.parts)
+    def script(self, scope: Scope) -> tuple[str, dict[str, str]]:
+        """As a shell script, and the variables that it reads: a value is `"$PLAIT_VALUE_0"`, one word whatever it holds.
 
-
-def _quoted(lookup: Lookup, scope: Scope) -> str:
-    text = word(lookup.value(scope))
-    return text if lookup.raw else shlex.quote(text)
+        No value ever becomes a part of the script's text, so none can be taken for code; `raw(...)` is the exception.
+        """
+        values: dict[str, str] = {}
+        texts: list[str] = []
+        for part in self.parts:
+            if isinstance(part, str):
+                texts.append(part)
+            elif part.lookup.raw:
+                texts.append(word(part.lookup.value(scope)))
+            else:
+                name = f"PLAIT_VALUE_{len(values)}"
+                values[name] = word(part.lookup.value(scope))
+                texts.append(f'"${name}"')
+        return "".join(texts), values
 
 
 def parse_template(text: str) -> Template:
@@ -128,12 +136,16 @@ def _closing(text: str, at: int) -> int:
 def check_script(template: Template) -> None:
     """Nothing, if every value stands where one quoted word may stand in a shell script.
 
+    Safety does not rest on this: values are never part of the script's text. Elsewhere than in the open, though, a value
+    would not mean what it says there.
+
     Raises:
-        TemplateError: for one inside quotes, backticks, `$(`, `${`, `((`, a comment or a here-document, where quoting
-            does not protect; `raw(...)` is let through.
+        TemplateError: for one inside quotes, backticks, `$(`, `${`, `((`, a comment or a here-document; `raw(...)` is let
+            through.
     """
     scanner = _Scanner()
-    for part in template.parts:
+    last = max((at for at, part in enumerate(template.parts) if isinstance(part, Hole)), default=-1)
+    for part in template.parts[: last + 1]:
         if isinstance(part, str):
             scanner.read(part)
             continue
@@ -157,8 +169,9 @@ class _Scanner:
         self._escaped = False
         self._heredocs: list[tuple[str, bool]] = []
         self._delimiter: str | None = None  # of a here-document, while it is being read
+        self._quote = ""  # in that name
+        self._strip = False
         self._line = ""  # of a here-document's body
-        self._dollar_quote = False
 
     def unsafe(self) -> str:
         """What makes a value unsafe here; empty where it is safe."""
@@ -166,8 +179,6 @@ class _Scanner:
             return "a backslash escape"
         if self._delimiter is not None:
             return "the name of a here-document"
-        if self._dollar_quote:
-            return "a script with $'...'"
         if self._before == "$":
             return "`$` and a word"
         if not self._stack:
@@ -179,6 +190,7 @@ class _Scanner:
             "$(": "`$(...)`",
             "${": "`${...}`",
             "((": "`((...))`",
+            "((1": "`((...))`",
             "#": "a comment",
             "<<": "a here-document",
         }
@@ -203,7 +215,10 @@ class _Scanner:
         top = self._stack[-1] if self._stack else ""
         if self._escaped:
             self._escaped = False
-            self._before = "x"
+            if self._delimiter is not None:
+                self._delimiter += each
+            elif each != "\n":  # a line that goes on changes nothing
+                self._before = "x"
             return 1
         if top == "<<":
             self._in_heredoc(each)
@@ -218,14 +233,23 @@ class _Scanner:
                 self._stack.pop()
                 self._before = "x"
             return 1
-        if self._delimiter is not None and (each.isspace() or each in ";&|<>()"):
-            self._end_delimiter()
+        if self._delimiter is not None:
+            if self._quote:
+                if each == self._quote:
+                    self._quote = ""
+                else:
+                    self._delimiter += each
+                return 1
+            if each in "\"'":
+                self._quote = each
+                return 1
+            if each != "\\" and not each.isspace() and each not in ";&|<>()":
+                self._delimiter += each
+                return 1
+            if each != "\\":
+                self._end_delimiter()
         if each == "\\":
             self._escaped = True
-            return 1
-        if self._delimiter is not None:
-            if each not in "\"'":
-                self._delimiter += each
             return 1
         return self._plain(text, at, top)
 
@@ -243,11 +267,7 @@ class _Scanner:
             return 3
         elif text.startswith("$(", at) or text.startswith("${", at):
             self._stack.append(text[at : at + 2])
-            self._before = "("
-            return 2
-        elif text.startswith("$'", at) and top != '"':
-            self._dollar_quote = True
-            self._stack.append("'")
+            self._before = "(" if text[at + 1] == "(" else "x"
             return 2
         elif each == "`":
             self._stack.append("`")
@@ -255,16 +275,18 @@ class _Scanner:
             self._stack.append('"')
         elif top == '"':
             self._before = each
-        elif each == "'":
+        elif each == "'" and not (top == "${" and '"' in self._stack):
             self._stack.append("'")
         elif text.startswith("((", at) and top != "((":
             self._stack.append("((")
             return 2
         elif each == "(" and top in ("$(", "(("):
-            self._stack.append("$(")  # a subshell: its `)` is its own
+            self._stack.append("$(" if top == "$(" else "((1")  # its `)` is its own
+        elif each == ")" and top == "((1":
+            self._close()
         elif each == "#" and self._before in " \t\n;&|()":
             self._stack.append("#")
-        elif text.startswith("<<", at) and not text.startswith("<<<", at) and top != "((":
+        elif text.startswith("<<", at) and not text.startswith("<<<", at) and top not in ("((", "((1"):
             return self._start_heredoc(text, at)
         elif each == "\n" and self._heredocs:
             self._stack.append("<<")

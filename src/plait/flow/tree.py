@@ -12,8 +12,9 @@ import yaml
 from plait.flow.problems import START, Place, Problems
 
 LARGEST_BYTES = 5_000_000
-DEEPEST = 450
-MOST_NODES = 200_000
+DEEPEST = 250
+"""Levels, an alias counted with what it stands for: reading needs a few frames of the stack for each."""
+MOST_NODES = 100_000
 """Nodes of a file, each alias counted with all that it stands for."""
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -25,6 +26,7 @@ class Scalar:
 
     value: str | int | float | bool | None
     at: Place
+    style: str = ""  # the quote, | or > that it was written with
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +153,13 @@ class _Walker:
 
     def tree(self, node: Any) -> Tree:
         at = _mark(node.start_mark)
+        if len(self._open) > DEEPEST:
+            raise self._problems.stop(at, "too-deep", f"with its aliases nested deeper than {DEEPEST} levels")
         self._count += 1
         if self._count > MOST_NODES:
             raise self._problems.stop(at, "too-large", f"with its aliases the file has more than {MOST_NODES:,} nodes")
         if isinstance(node, yaml.ScalarNode):
-            return Scalar(_scalar(node), at)
+            return Scalar(_scalar(node), at, node.style or "")
         if id(node) in self._open:
             raise self._problems.stop(at, "alias-loop", "an alias stands inside what it names")
         self._open.add(id(node))

@@ -43,7 +43,7 @@ class LiveView:
         if event is None or event.task is None:
             return
         state = event.event.removeprefix("task_")
-        if state == "started":
+        if state == "started" and event.slot is not None:
             self._running[event.task] = time.monotonic()
         else:
             self._running.pop(event.task, None)
@@ -81,7 +81,7 @@ class LiveView:
             share = self._shares.get(key)
             lines.append(
                 Text(
-                    f"  {clean(key)}  {duration(now - since)}{f'  {share:.0%}' if share is not None else ''}",
+                    f"  {duration(now - since):>7}  {f'{share:.0%}  ' if share is not None else ''}{clean(key)}",
                     style="cyan",
                     no_wrap=True,
                     overflow="ellipsis",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from math import isfinite
+from typing import Any
+
 from plait._core.outcome import Outcome, RunResult
 from plait._core.scheduler import describe
 from plait.errors import CommandFailed
@@ -15,6 +19,37 @@ def clean(text: str) -> str:
 def clean_lines(text: str) -> list[str]:
     """The lines of `text`, each printable."""
     return [clean(line) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON that any reader takes, whatever it is: what JSON has no word for is shown as text."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(_plain(value, 0), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The nearest that JSON can say; too deep, odd or endless data becomes its text."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int) and value.bit_length() < 10_000:
+        return value
+    if depth < DEEPEST:
+        if isinstance(value, dict):
+            return {str(key): _plain(each, depth + 1) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_plain(each, depth + 1) for each in value]
+    try:
+        return str(value) if depth < DEEPEST else "..."
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+DEEPEST = 60
+"""Levels of data that are shown where JSON cannot show it as it is."""
 
 
 def duration(seconds: float | None) -> str:

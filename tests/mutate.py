@@ -1,0 +1,148 @@
+"""Breaks the code, row by row, and sees the row's test fail: `python tests/mutate.py` writes `docs/mutations.md`.
+
+Each mutation is one change to one file, in a copy of the sources. A test that still passes proves nothing, and is named.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+
+
+class Mutation(NamedTuple):
+    """A row, what is broken, where, and the test that must fail."""
+
+    row: str
+    what: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+S, D, C = "_core/scheduler.py", "_engine/driver.py", "concurrency.py"
+FLAT, CORE, RUN, TASKS, SIM, SHELL = (
+    "test_concurrency.py::TestRunWithConcurrency::", "_core/test_scheduler.py::", "test_runner.py::", "test_tasks.py::", "_core/test_simulation.py::", "executors/test_shell.py::",
+)  # fmt: skip
+
+MUTATIONS = [
+    Mutation("A1", "results leave out the last value", C, "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ]", "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ][:-1]", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
+    Mutation("A2", "outcomes in reverse", C, "Outcomes(result.table, range(len(bodies)), result.wall_offset)", "Outcomes(result.table, range(len(bodies))[::-1], result.wall_offset)", FLAT + "test_results_are_in_input_order_whatever_ends_first_and_a_legal_none_stays"),
+    Mutation("A3", "one slot too many", S, "if not self._open or self.used >= self._slots:", "if not self._open or self.used > self._slots:", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
+    Mutation("A4", "nothing is pulled when a body that suspended ends", "executors/async_.py", "        more = self._sink.pull()\n        if more is not None:\n            self.start(more)\n\n    @types", "        more = None\n        if more is not None:\n            self.start(more)\n\n    @types", FLAT + "test_the_next_task_starts_the_moment_any_slot_frees"),
+    Mutation("A5", "the child signal does not fire", "executors/base.py", "            self.stopped_at = now\n", "            self.stopped_at = now\n            return\n", FLAT + "test_the_first_failure_fires_the_child_signals_cancels_starts_nothing_and_leaves_the_callers_signal_alone"),
+    Mutation("A6", "an abort is not told apart", C, "bool(aborted)", "False", FLAT + "test_the_callers_abort_reaches_the_children_and_only_then_is_aborted_true"),
+    Mutation("A6", "already aborted starts all the same", C, "if signal is not None and not signal.listen(fired):", "if signal is not None and not signal.listen(fired) and False:", FLAT + "test_already_aborted_returns_at_once_and_calls_nothing"),
+    Mutation("A7", "a judged value is not kept", S, "value if state in (SUCCEEDED, FAILED) else None", "value if state == SUCCEEDED else None", FLAT + "test_a_value_judged_failed_fails_like_one_that_raised_and_is_kept"),
+    Mutation("A7", "a raising is_failed lets the value pass", D, "                except BaseException as raised:\n                    error = raised\n", "                except BaseException:\n                    pass\n", FLAT + "test_a_raising_is_failed_is_a_failure_too"),
+    Mutation("A8", "no tasks never end", D, "if not scheduler.unfinished and not self.done.done():", "if not scheduler.unfinished and self.table.size and not self.done.done():", FLAT + "test_no_tasks_one_task_one_slot_and_more_slots_than_tasks"),
+    Mutation("A9", "victims that raise count as failed", S, "        if why is Stop.CANCEL and (stopped or error is not None):\n            return CANCELLED, False\n", "", FLAT + "test_of_several_failures_the_lowest_index_and_the_first_in_time_are_reported"),
+    Mutation("A10", "the default limit is four", C, "max_concurrency: int | None = 3,", "max_concurrency: int | None = 4,", FLAT + "test_the_default_limit_is_three"),
+    Mutation("A11", "an abandoned attempt is said to have ended", S, "        table.unenforced.add(task)\n", "", FLAT + "test_a_task_that_ignores_the_signal_delays_the_return_by_grace_and_is_reported"),
+    Mutation("A11", "grace is ten times as long", S, "self._timers.arm(Due.FORCE, task, now + grace)", "self._timers.arm(Due.FORCE, task, now + 10 * grace)", FLAT + "test_a_task_that_ignores_the_signal_delays_the_return_by_grace_and_is_reported"),
+    Mutation("B1", "a thread for every call", "executors/threads.py", "if self._in_flight > self._threads:", "if True:", TASKS + "test_plain_functions_run_in_threads_and_the_pool_is_shared"),
+    Mutation("B2", "levels upside down", S, "self._queue.push(task, -policy.priority)", "self._queue.push(task, policy.priority)", TASKS + "TestOrder::test_priorities_then_first_come_first_served"),
+    Mutation("B2", "last come, first served", "_core/ready.py", "        self.size -= 1\n        return self._first.popleft()\n\n    def _pop_slowly", "        self.size -= 1\n        return self._first.pop()\n\n    def _pop_slowly", TASKS + "TestOrder::test_priorities_then_first_come_first_served"),
+    Mutation("B3", "needs are forgotten", "_core/table.py", "        self.left.extend(map(len, needs))\n", "        self.left.extend([0] * batch.size)\n", TASKS + "TestGraph::test_needs_may_be_keys_of_tasks_added_later_and_args_hold_nodes"),
+    Mutation("B13", "a map's values in reverse", "programs.py", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop][::-1])", TASKS + "TestGrowth::test_a_map_over_a_list_known_at_run_time_keeps_order"),
+    Mutation("B15", "the pause does not grow", "_core/policy.py", "self.delay * self.backoff ** min(attempt - 1, 60)", "self.delay", CORE + "TestAttempts::test_retries_wait_for_their_pause_without_a_slot_and_count"),
+    Mutation("B15", "one try too many", "_core/policy.py", "if attempt >= self.attempts or", "if attempt > self.attempts or", CORE + "TestAttempts::test_the_last_failure_never_waits"),
+    Mutation("B15", "what cannot succeed is tried again", "_core/policy.py", "return not isinstance(error, PlaitError) or error.retryable", "return True", CORE + "TestAttempts::test_what_cannot_succeed_is_not_tried_again"),
+    Mutation("B15", "a retry that waits is not cancelled", S, "for state in (RETRYING, WAITING):", "for state in (WAITING,):", CORE + "TestAttempts::test_a_retry_that_waits_is_cancelled_with_its_run"),
+    Mutation("C1", "three at once", "runner.py", "concurrency: int | None = 4,", "concurrency: int | None = 3,", RUN + "TestRunPhase::test_defaults_are_four_at_once_and_three_hundred_seconds"),
+    Mutation("C1", "no timeout by default", "runner.py", "timeout: float | str | None = 300,", "timeout: float | str | None = None,", RUN + "TestRunPhase::test_defaults_are_four_at_once_and_three_hundred_seconds"),
+    Mutation("C2", "nothing gives an error", "runner.py", "        given = listed(\"tasks\", tasks)\n        sequential", "        given = listed(\"tasks\", tasks)\n        given[0]\n        sequential", RUN + "TestRunPhase::test_nothing_gives_nothing"),
+    Mutation("C3", "a timeout is called failed", "runner.py", "\"timeout\" if outcome.status is Status.TIMED_OUT else \"failed\"", "\"failed\"", RUN + "TestRunPhase::test_defaults_are_four_at_once_and_three_hundred_seconds"),
+    Mutation("C3", "the error has no text", "runner.py", "describe(outcome.error), outcome)", "None, outcome)", RUN + "TestRunPhase::test_statuses_ids_and_the_errors_text"),
+    Mutation("C4", "only Exceptions are caught on the loop", "executors/async_.py", "                except BaseException as error:\n                    stopped = isinstance", "                except Exception as error:\n                    stopped = isinstance", "test_concurrency.py::TestBodies::test_whatever_a_body_raises_is_its_own_outcome"),
+    Mutation("C4", "only Exceptions are caught in threads", "executors/threads.py", "except BaseException as error:", "except Exception as error:", RUN + "TestRunPhase::test_it_never_raises_whatever_a_task_does"),
+    Mutation("C5", "results in reverse", "runner.py", "map(result.row, range(len(tasks)))", "map(result.row, range(len(tasks))[::-1])", RUN + "TestRunPhase::test_statuses_ids_and_the_errors_text"),
+    Mutation("C6", "the sequential path has no timeout", "runner.py", "policy=self._policy,", "policy=self._policy if slots != 1 else PLAIN,", RUN + "TestRunPhase::test_the_sequential_path_gives_the_same_results_timeout_included"),
+    Mutation("C7", "dependents run beside", "runner.py", "1 if sequential else self._concurrency", "self._concurrency", RUN + "TestRunPhase::test_one_independent_task_or_fewer_run_one_after_the_other"),
+    Mutation("C8", "needs outside the set are never met", "runner.py", "need in finished or (need not in ids and done is None)", "need in finished", RUN + "TestIndependent"),
+    Mutation("C9", "a timeout stops nothing", D, "            attempt.signal_stop(self.now)\n            self._executor_of(attempt).stop(attempt)\n", "", SHELL + "test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term"),
+    Mutation("C9", "force signals the leader only", "executors/shell.py", "            _signal_group(attempt.handle.popen.pid, signal.SIGKILL)\n        return True", "            attempt.handle.popen.kill()\n        return True", SHELL + "test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term"),
+    Mutation("C9", "an abandoned attempt frees its slot", S, "        self._abandoned.add(task)\n", "        self._abandoned.add(task)\n        self._release(task)\n", CORE + "TestAttempts::test_what_does_not_end_within_grace_is_forced_then_abandoned_and_keeps_its_slot"),
+    Mutation("C10", "rows are not used again", "streams.py", "        driver.scheduler.forgot(task)\n", "", "test_concurrency.py::TestAsCompleted::test_an_endless_source_is_read_no_further_than_the_window_and_memory_stays_bounded"),
+    Mutation("C10", "the window does not count what was not taken", "streams.py", "self._in_flight + len(self._ready) >= self._window", "self._in_flight >= self._window", "test_concurrency.py::TestAsCompleted::test_an_endless_source_is_read_no_further_than_the_window_and_memory_stays_bounded"),
+    Mutation("E1", "a join of one waits for all", S, "met, none = state == SUCCEEDED, met and not seen & _GOOD", "met, none = met and bool(seen & _GOOD), met and not seen & _GOOD", CORE + "TestNeeds::test_one_success_starts_at_the_first_success_while_other_needs_run"),
+    Mutation("E2", "dependents are not looked at", S, "                if not number:\n                    self._met(user, now)\n", "                if not number and False:\n                    self._met(user, now)\n", CORE + "TestNeeds::test_ready_tasks_start_in_parallel_and_each_dependent_as_soon_as_its_own_needs_are_done"),
+    Mutation("E3", "a move is not told", "_core/table.py", "        if self.moves is not None:\n            self.moves.append(Move(task, old, new, now, self.attempts(task)))", "        if self.moves is not None and new != 3:\n            self.moves.append(Move(task, old, new, now, self.attempts(task)))", "observe/test_stream.py::test_a_line_for_each_move_with_slots_times_and_reasons"),
+    Mutation("E3", "a second attempt is told as the first", S, "            table.numbers[task] += 1\n            self._ran.pop(task, None)\n        table.move(task, RUNNING, now)\n", "            table.move(task, RUNNING, now)\n            table.numbers[task] += 1\n            self._ran.pop(task, None)\n            return\n        table.move(task, RUNNING, now)\n", "observe/test_stream.py::test_a_line_for_each_move_with_slots_times_and_reasons"),
+    Mutation("E4", "a failed attempt keeps its slot", S, "        if not odd & CONTROL:\n            self._release(task)\n        if odd & (TIMED", "        if not odd & CONTROL and error is None:\n            self._release(task)\n        if odd & (TIMED", CORE + "TestLimitsAndOrder::test_never_more_than_the_limit_and_a_freed_slot_is_filled_at_once"),
+    Mutation("E5", "critical is not looked at", S, "        if policy.critical:\n            self._halt_run(OnFailure.FAIL_FAST", "        if False:\n            self._halt_run(OnFailure.FAIL_FAST", TASKS + "TestGraph::test_a_critical_failure_stops_all_running_tasks_and_others_go_on"),
+    Mutation("E6", "a failed need counts as done", S, "bad = failed and not allowed", "bad = False", CORE + "TestNeeds::test_a_failed_need_makes_its_dependents_upstream_failed_and_never_counts_as_done"),
+    Mutation("E6", "a waiting task is done", S, "        table.move(task, WAITING, now)\n        if", "        table.move(task, WAITING, now)\n        self.unfinished -= 1\n        if", CORE + "TestAttempts::test_a_waiting_task_frees_its_slot_and_its_timeout_stands_still"),
+    Mutation("E11", "nobody is woken for a group's room", S, "                limit.used -= 1\n                self._wake(limit)", "                limit.used -= 1", SIM + "test_ten_thousand_seeds_with_faults_keep_every_promise"),
+    Mutation("E12", "cycles are let through", "_core/graph.py", "    if seen == len(needs):\n        return\n", "    return\n", TASKS + "TestGraph::test_what_cannot_run_is_refused_before_anything_starts"),
+    Mutation("X10", "a virtual clock waits in real time", "testing/clock.py", "        self._clock.now += seconds\n        return True", "        return False", "test_concurrency.py::TestBodies::test_retries_and_timeouts_on_virtual_time"),
+    Mutation("X10", "chance is not seeded", "testing/simulate.py", "self.dice = random.Random(seed)", "self.dice = random.Random()", SIM + "test_equal_seeds_give_equal_runs_bit_for_bit"),
+    Mutation("W12", "a skip is decided before a failure can come", S, "verdict = UPSTREAM_FAILED if bad else PENDING", "verdict = UPSTREAM_FAILED if bad else SKIPPED if state == SKIPPED and join is Join.ALL_SUCCESS else PENDING", CORE + "TestNeeds::test_joins_decide_alike_in_whatever_order_needs_end"),
+    Mutation("F43", "a completion in the tick of a cancel is lost", S, "if why is Stop.CANCEL and (stopped or error is not None):", "if why is Stop.CANCEL:", CORE + "TestFailure::test_a_completion_before_the_stop_reached_it_is_kept"),
+    Mutation("F47", "the loop never gets a turn", "executors/async_.py", "            if clock() > until:", "            if clock() > until + 1e9:", "test_concurrency.py::TestBodies::test_a_long_run_without_suspension_lets_the_loop_breathe"),
+    Mutation("F53", "the result waits for whoever holds the output", "executors/shell.py", "        out = tempfile.TemporaryFile()\n", "        out = os.fdopen(os.pipe()[0], 'rb')\n", SHELL + "test_a_grandchild_that_holds_the_output_does_not_hold_the_result"),
+    Mutation("F73", "a parent keeps its slot", S, "        if not table.odd[parent] & CONTROL:\n            self._release(parent)\n            table.odd", "        if not table.odd[parent] & CONTROL:\n            table.odd", CORE + "TestLimitsAndOrder::test_a_parent_holds_no_slot_while_its_children_run"),
+    Mutation("S14", "values are not quoted", "flow/templates.py", "return text if lookup.raw else shlex.quote(text)", "return text", "flow/test_yaml.py::TestShellSafety::test_a_value_is_one_word_whatever_it_holds"),
+    Mutation("S14", "double quotes are not followed", "flow/templates.py", "        elif each == '\"':\n            self._stack.append('\"')\n", "", "flow/test_yaml.py::TestShellSafety::test_a_value_where_quoting_does_not_protect_is_refused"),
+    Mutation("S10", "the last of two equal keys wins", "flow/tree.py", "        if name in found.items:\n", "        if False:\n", "flow/test_yaml.py::TestBadFiles::test_what_is_no_workflow_file_gets_one_clear_line"),
+    Mutation("S09", "depth is not measured", "flow/tree.py", "                if depth > DEEPEST:\n", "                if False:\n", "flow/test_yaml.py::TestBadFiles::test_what_is_no_workflow_file_gets_one_clear_line"),
+    Mutation("W9", "leftovers of a group live on", "executors/shell.py", "        del self._running[attempt]\n        _signal_group(process.popen.pid, signal.SIGKILL)\n", "        del self._running[attempt]\n", SHELL + "test_what_a_command_leaves_in_its_group_ends_with_it"),
+    Mutation("F09", "a second signal waits like the first", "cli/session.py", "            self._driver.kill()\n            os._exit(128 + self._signal)\n", "            pass\n", "cli/test_cli.py::TestSignals::test_a_second_signal_kills_at_once"),
+]  # fmt: skip
+
+
+def survives(mutation: Mutation) -> str | None:
+    """None if the test fails as it must; else what happened."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "src", Path(folder) / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        path = Path(folder) / "src" / "plait" / mutation.file
+        text = path.read_text()
+        if text.count(mutation.old) != 1:
+            return f"the text to change occurs {text.count(mutation.old)} times"
+        path.write_text(text.replace(mutation.old, mutation.new))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--timeout",
+            "25",
+            str(ROOT / "tests" / mutation.test),
+        ]
+        env = {**os.environ, "PYTHONPATH": str(Path(folder) / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            return None
+        return None if done.returncode not in (0, 4, 5) else f"the test did not fail (exit {done.returncode})"
+
+
+def main() -> None:
+    """Tries every mutation (or those of the rows given) and writes the page."""
+    rows = sys.argv[1:]
+    lines = ["# Mutations", "", "What was broken in the code, and the test that failed for it. `python tests/mutate.py` tries them all again and", "writes this page. The bugs planted into the scheduler for the simulation are in `tests/planted.py`.", "", "| row | change | file | test that failed |", "| --- | --- | --- | --- |"]  # fmt: skip
+    survivors = 0
+    for mutation in MUTATIONS:
+        if rows and mutation.row not in rows:
+            continue
+        wrong = survives(mutation)
+        print(f"{mutation.row:5} {mutation.what}: {wrong or 'failed, as it must'}", flush=True)
+        survivors += wrong is not None
+        lines.append(f"| {mutation.row} | {mutation.what} | `{mutation.file}` | `{mutation.test}` |")
+    if not rows and not survivors:
+        (ROOT / "docs" / "mutations.md").write_text("\n".join(lines) + "\n")
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    main()
