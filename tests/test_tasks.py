@@ -385,3 +385,56 @@ def test_the_same_keys_in_two_branches_are_two_tasks() -> None:
         "left/inner": 2,
         "right/inner": 4,
     }
+
+
+class TestScale:
+    """F62: nothing recurses, nothing is worse than linear."""
+
+    def test_a_chain_of_a_hundred_thousand(self) -> None:
+        node: plait.Node[int] = add.bind(0)
+        for _ in range(100_000):
+            node = add.bind(node, 1)
+        assert plait.run(node) == 100_000
+
+    def test_a_star_of_a_hundred_thousand(self) -> None:
+        @plait.task
+        async def total(values: list[int]) -> int:
+            return sum(values)
+
+        first = add.bind(1)
+        assert plait.run(total.bind([add.bind(first, 1) for _ in range(100_000)]), max_concurrency=50) == 200_000
+
+    def test_a_chain_that_fails_is_upstream_failed_to_its_end(self) -> None:
+        graph = plait.Graph("chain")
+        graph.add("0", double, args=("no number",), retries=0)
+        graph.add("boom", lambda: 1 / 0, needs=["0"])
+        for number in range(1, 20_000):
+            graph.add(str(number), add, needs=["boom" if number == 1 else str(number - 1)])
+        result = plait.run(graph, raise_on_failure=False)
+        assert result.counts == {"succeeded": 1, "failed": 1, "upstream_failed": 19_999}
+
+
+def test_a_body_that_blocks_the_loop_delays_others_and_loses_nothing() -> None:
+    """F47."""
+    loop_time: list[float] = []
+
+    @plait.task
+    async def blocks() -> str:
+        end = asyncio.get_running_loop().time() + 0.2
+        while asyncio.get_running_loop().time() < end:
+            pass
+        return "blocked"
+
+    @plait.task
+    async def ticks(number: int) -> int:
+        await asyncio.sleep(0.01)
+        loop_time.append(asyncio.get_running_loop().time())
+        return number
+
+    @plait.task
+    async def join(*values: Any) -> list[Any]:
+        return list(values)
+
+    assert plait.run(
+        join.bind(*[ticks.bind(n) for n in range(5)], blocks.bind(), *[ticks.bind(n) for n in range(5)])
+    ) == [0, 1, 2, 3, 4, "blocked", 0, 1, 2, 3, 4]
