@@ -448,23 +448,23 @@ tasks:
         lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
             f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)
         ]
-        began = time.monotonic()
+        began = time.process_time()
         assert problems(write(tmp_path, "\n".join(lines)))[0][2] == "too-large"
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
     @pytest.mark.parametrize("line", ["- x\n", "x\n", "a: b\n", "{" * 10 + "\n", "\t"])
     def test_twenty_megabytes_are_refused_quickly(self, tmp_path: Path, line: str) -> None:
         """S13."""
-        began = time.monotonic()
+        began = time.process_time()
         assert problems(write(tmp_path, line * (20_000_000 // len(line))))[0][2] == "too-large"
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
     def test_as_many_nodes_as_fit_a_file_are_refused_quickly(self, tmp_path: Path) -> None:
         """S13."""
-        began = time.monotonic()
+        began = time.process_time()
         assert problems(write(tmp_path, "tasks: [" + "," * 4_900_000 + "]"))[0][2] in ("too-large", "yaml")
         assert problems(write(tmp_path, "- a\n" * 1_200_000))[0][2] == "too-large"
-        assert time.monotonic() - began < 4
+        assert time.process_time() - began < 4
 
     def test_depth_counts_what_aliases_stand_for(self, tmp_path: Path) -> None:
         """S08 S09."""
@@ -491,12 +491,12 @@ tasks:
     def test_many_problems_cost_little_and_are_counted(self, tmp_path: Path, text: str) -> None:
         """S13."""
         path = write(tmp_path, text)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             load(path)
         except FlowError as error:
             assert len(error.problems) <= 1001
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
     def test_every_cycle_is_told_and_bad_names_and_defaults_too(self, tmp_path: Path) -> None:
         path = write(

@@ -100,7 +100,7 @@ class AsyncExecutor:
                     return
             if task.cancelling() or task._must_cancel:  # type: ignore[attr-defined]
                 return  # its body cancelled the task that it saw: no other body shall
-            if clock() > until:
+            if sink.now > until:
                 sink.breathe()
                 yield
                 until = clock() + SLICE_S
