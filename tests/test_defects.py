@@ -324,6 +324,9 @@ def test_what_comes_too_late_is_no_value() -> None:
         lambda: plait.run(lambda: 5),
         lambda: plait.run(plait.shell("true"), wat=1),
         lambda: plait.current(),
+        lambda: plait.task(lambda one: one).bind(plait.task(abs)),
+        lambda: plait.task(lambda one: one).bind([plait.task(abs)]),
+        lambda: f"{plait.shell('true')}",
     ],
 )
 def test_input_that_cannot_be_is_one_clear_error(call: Callable[[], Any]) -> None:
@@ -387,3 +390,21 @@ def test_a_body_that_raises_cancelled_does_not_cancel_its_caller() -> None:
 
     with pytest.raises(plait.TaskCancelled):
         virtual(lambda: plait.amap(odd, [1]))
+
+
+def test_a_cancellation_that_the_caller_swallowed_before_is_not_the_runs() -> None:
+    async def odd(item: int) -> int:
+        await asyncio.sleep(0)
+        if item == 0:
+            raise asyncio.CancelledError
+        return item
+
+    async def main() -> list[str]:
+        me = asyncio.current_task()
+        assert me is not None
+        me.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+        return [str(each.status) async for each in plait.as_completed(odd, [0, 1], max_concurrency=1)]
+
+    assert virtual(main) == ["failed", "succeeded"]

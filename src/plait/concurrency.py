@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, overload
 from plait._core.graph import Batch, Numbered
 from plait._core.outcome import Outcome, Outcomes, RunResult
 from plait._core.policy import PLAIN, OnFailure, Rules, limit, policy
+from plait._core.scheduler import describe
 from plait._core.states import RunStatus, Status
 from plait._core.table import NONE, Table
 from plait._engine.doors import blocking, finish, refuse_inside, running_loop
@@ -119,7 +120,10 @@ def _with_signal(body: Callable[[CancelToken], Any]) -> Any:
 
 
 class ConcurrencyResult(Generic[T]):
-    """What `run_with_concurrency` came to."""
+    """What `run_with_concurrency` came to: an outcome for every task, the values there are, and what failed first.
+
+    `aborted` tells the caller's own signal from a failure: a run that a failure stopped is not aborted.
+    """
 
     def __init__(self, outcomes: Sequence[Outcome], aborted: bool, trigger_index: int | None) -> None:
         self.outcomes = outcomes
@@ -145,7 +149,11 @@ class ConcurrencyResult(Generic[T]):
         return next((at for at, each in enumerate(self.outcomes) if each.status in failed), None)
 
     def __repr__(self) -> str:
-        return f"<ConcurrencyResult: {len(self.results)} results of {len(self.outcomes)} tasks, aborted={self.aborted}>"
+        statuses = [str(each.status) for each in self.outcomes]
+        counted = ", ".join(f"{statuses.count(name)} {name}" for name in dict.fromkeys(statuses))
+        first = self.trigger_index
+        why = "" if first is None else f"; first failure: task {first}: {describe(self.outcomes[first].error)}"
+        return f"<ConcurrencyResult: {counted or 'no tasks'}, aborted={self.aborted}{why}>"
 
 
 async def run_with_concurrency(

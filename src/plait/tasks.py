@@ -55,6 +55,7 @@ class Node(Generic[R_co]):
         if not kwargs and all([type(arg) is Node for arg in args]):
             self._refs: bool | None = True if args else None
         else:
+            _refuse_unbound(definition.name, args, kwargs)
             self._refs = False if holds_node(args) or (kwargs and holds_node(kwargs)) else None
 
     def named(self, key: str) -> Node[R_co]:
@@ -91,6 +92,11 @@ class Node(Generic[R_co]):
     def __repr__(self) -> str:
         return f"<Node {self._key or self._definition.name}>"
 
+    def __format__(self, how: str) -> str:
+        raise UsageError(
+            f"{self!r} has no value yet, so it is no text: give plait.shell a list of words, or pass the node as an argument"
+        )
+
     def __iter__(self) -> Iterator[Any]:
         raise UsageError(
             f"{self!r} has no value yet: pass it to another task, or use .map for a list known at run time"
@@ -98,6 +104,14 @@ class Node(Generic[R_co]):
 
     def __bool__(self) -> bool:
         raise UsageError(f"{self!r} has no value yet: use `when=` for a condition known at run time")
+
+
+def _refuse_unbound(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> None:
+    """Nothing, unless an argument, or an item of a list given as one, is a task that nobody bound."""
+    for value in (*args, *(kwargs or {}).values()):
+        for each in value if type(value) in (list, tuple) and len(value) <= 100 else (value,):
+            if isinstance(each, TaskFunction):
+                raise UsageError(f"an argument of {name} is {each!r} itself: write {each._definition.name}.bind(...)")
 
 
 CONTAINERS = (list, tuple, dict)

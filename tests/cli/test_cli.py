@@ -221,6 +221,11 @@ class TestOutput:
         shown = json.loads(plait("run", file, "--json").stdout)["outputs"]["o"]
         assert shown[:2] == [{"(1, 2)": 3}, None]
 
+    def test_a_failed_call_says_where_it_raised(self, tmp_path: Path) -> None:
+        write(tmp_path, self.ODD, "odd_values.py")
+        done = plait("run", write(tmp_path, "tasks: {a: {call: 'odd_values:fails'}}"))
+        assert "first cause: a failed: ValueError: made (odd_values.py:3 in fails)" in done.stderr
+
     def test_what_functions_print_stays_out_of_the_json(self, tmp_path: Path) -> None:
         write(tmp_path, self.ODD, "odd_values.py")
         file = write(tmp_path, "tasks: {a: {call: 'odd_values:loud'}}")
@@ -316,7 +321,9 @@ class TestOther:
         assert plait("map", "echo", stdin="one\ntwo\n").stdout == "one\ntwo\n"
         done = plait("map", "test {} != b", "a", "b", "c", "-k")
         assert done.returncode == 1
-        assert "first cause: [1] failed: exit 1" in done.stderr
+        assert "first cause: [1] b failed: exit 1" in done.stderr
+        shown = plait()
+        assert (shown.returncode, shown.stderr.splitlines()[0]) == (2, "Usage: plait [OPTIONS] COMMAND [ARGS]...")
 
     def test_doctor_version_and_help(self) -> None:
         assert "default slots" in plait("doctor").stdout

@@ -57,6 +57,7 @@ class Driver:
         self.base: Context = copy_context()
         self.context: Context = self.base.copy()
         self.keeper: asyncio.Task[Any] | None = asyncio.current_task()  # whose cancellation is the run's
+        self._cancelled_before = self.keeper.cancelling() if self.keeper is not None else 0
         self.id = os.urandom(4).hex()
         self.name = name
         self.now = self.clock()
@@ -121,7 +122,8 @@ class Driver:
 
     def cancelled_outside(self) -> bool:
         """Is the caller's task, or the loop, being cancelled? Then the run is, and what is cancelled is its victim."""
-        if self.keeper is not None and self.keeper.cancelling() and not self.done.done():
+        # A caller may have swallowed a cancellation long ago: only a new one counts.
+        if self.keeper is not None and self.keeper.cancelling() > self._cancelled_before and not self.done.done():
             self.cancel()
         return self.scheduler.halt_reason == "cancel"
 

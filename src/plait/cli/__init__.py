@@ -32,6 +32,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
         code = end.exit_code
     except click.exceptions.Abort:
         code = 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        code = 2
     except click.ClickException as error:
         say(f"plait: {clean(' '.join(error.format_message().split()))}")
         code = 2

@@ -234,7 +234,7 @@ def map_command(
     if retries is not None:
         options["retries"] = retries
     graph = map_graph(command, listed, options)
-    return run_target(graph, {}, settings, printed=Mapped(len(listed)) if settings.display is Display.PEOPLE else None)
+    return run_target(graph, {}, settings, printed=Mapped(listed) if settings.display is Display.PEOPLE else None)
 
 
 @cli.command()

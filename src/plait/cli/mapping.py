@@ -43,10 +43,16 @@ def map_graph(command: str, items: list[str], options: dict[str, Any]) -> Graph:
 class Mapped:
     """Writes what commands print, each whole, in the order of the items."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, items: list[str]) -> None:
+        self._items = items
         self._held: dict[int, bytes] = {}
-        self._over = bytearray(size)
+        self._over = bytearray(len(items))
         self._next = 0
+
+    def label(self, key: str) -> str:
+        """A task's key with its item."""
+        item = self._items[int(key.strip("[]"))]
+        return f"{key} {item if len(item) <= 60 else item[:57] + '...'}"
 
     def output(self, driver: Driver, task: int, report: Output) -> None:
         stream = sys.stdout if report.stream == "stdout" else sys.stderr

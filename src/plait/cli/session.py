@@ -53,6 +53,7 @@ class Printed(Protocol):
 
     def output(self, driver: Driver, task: int, report: Output) -> None: ...
     def moved(self, driver: Driver, move: Any) -> None: ...
+    def label(self, key: str) -> str: ...
 
 
 def run_target(target: Any, inputs: dict[str, Any], settings: Settings, printed: Printed | None = None) -> int:
@@ -108,7 +109,8 @@ class _Session:
             )
             stream.subscribe(view)
         else:
-            stream.subscribe(Lines(say, level if self._printed is None else level - 1))
+            label = str if self._printed is None else self._printed.label
+            stream.subscribe(Lines(say, level if self._printed is None else level - 1, label))
         if level > 0 and self._printed is None:
             driver.listen(self._verbose)
 
@@ -178,7 +180,12 @@ class _Session:
                 say("and more failures: --json lists them all")
                 break
             is_first = first is not None and failure.key == first.key
-            for line in failure_lines(failure, first=is_first, allowed=result.allowed(failure.key)):
+            for line in failure_lines(
+                failure,
+                first=is_first,
+                allowed=result.allowed(failure.key),
+                key=failure.key if self._printed is None else self._printed.label(failure.key),
+            ):
                 say(line)
         if self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED:
             reason = f" - {result.reason}" if result.status is RunStatus.FAILED and first is None else ""

@@ -131,7 +131,11 @@ class _Reader:
             given = {key: plain(value) for key, value in each.items.items()}
             type_name = given.get("type", "string")
             if not isinstance(type_name, str) or type_name not in TYPES:
-                self.bad(each.items["type"].at, "value", f"type must be one of {', '.join(TYPES)}, not {type_name!r}")
+                hint = self._problems.nearest(str(type_name), TYPES)
+                self.bad(
+                    each.items["type"].at, "value", f"type must be one of {', '.join(TYPES)}, not {type_name!r}{hint}"
+                )
+                found[name] = Input("string")  # declared, if badly: what refers to it is not wrong
                 continue
             default = given.get("default")
             if "default" in given and default is not None and not fits(default, type_name):
@@ -274,8 +278,10 @@ class _Reader:
         if isinstance(tree, Scalar) and isinstance(tree.value, bool):
             return tree.value
         if isinstance(tree, Scalar) and isinstance(tree.value, str):
-            return self.template(tree, around, needs)
-        self.bad(tree.at, "type", f"when must be true, false or a template, not {kind(tree)}")
+            template = self.template(tree, around, needs)
+            if template is None or (len(template.parts) == 1 and not isinstance(template.parts[0], str)):
+                return template
+        self.bad(tree.at, "type", 'when needs true, false, or one template alone: "{{ tasks.check.output.ok }}"')
         return None
 
     def body(self, name: str, tree: Map, around: _Around, needs: list[str], depth: int) -> Body | None:

@@ -137,7 +137,18 @@ def _syntax(error: yaml.YAMLError, text: str, problems: Problems) -> Exception:
         column = line.index("{{") + 1
         return problems.stop(Place(at.line, column), "unquoted-template", UNQUOTED)
     what = getattr(error, "problem", None) or str(error)
-    return problems.stop(at, "yaml", f"not YAML: {what}")
+    return problems.stop(at, "yaml", f"not YAML: {what}{_hint(what, line)}")
+
+
+def _hint(what: str, line: str) -> str:
+    """What most often is behind one of the parser's sentences."""
+    if "mapping values are not allowed" in what:
+        return ". Quote a text that holds `: `, and give a key a line of its own"
+    if "cannot start any token" in what and "\t" in line:
+        return ". YAML is indented with spaces; this line has a tab"
+    if "did not find expected key" in what or "expected <block end>" in what:
+        return ". Is this line indented like those beside it, and is every quote closed?"
+    return ""
 
 
 _BARE_TEMPLATE = re.compile(r"(:|-|,|\[)\s+\{\{")

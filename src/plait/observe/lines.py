@@ -21,8 +21,9 @@ QUIET = ("task_failed", "task_timed_out")
 class Lines:
     """Writes what happens; `level` -1 says failures only, 1 starts and skipped tasks too."""
 
-    def __init__(self, write: Callable[[str], None], level: int = 0) -> None:
+    def __init__(self, write: Callable[[str], None], level: int = 0, label: Callable[[str], str] = str) -> None:
         self._write = write
+        self._label = label
         self._level = level
 
     def __call__(self, event: RunEvent | None) -> None:
@@ -38,5 +39,5 @@ class Lines:
         ran = event.detail.get("run_s")
         error = event.detail.get("error")
         self._write(
-            f"{clean(event.task)}: {mark}{f' in {duration(ran)}' if ran is not None else ''}{f': {clean(str(error))}' if error else ''}"
+            f"{clean(self._label(event.task))}: {mark}{f' in {duration(ran)}' if ran is not None else ''}{f': {clean(str(error))}' if error else ''}"
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait._core.outcome import Outcome, RunResult
 from plait._core.scheduler import describe
-from plait.errors import CommandFailed
+from plait.errors import CommandFailed, PlaitError
 
 
 def clean(text: str) -> str:
@@ -69,13 +69,26 @@ def counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items()) or "no tasks"
 
 
-def failure_lines(outcome: Outcome, *, first: bool, allowed: bool) -> list[str]:
+def failure_lines(outcome: Outcome, *, first: bool, allowed: bool, key: str = "") -> list[str]:
     """What the summary says of one failure: its key, its error and, unless it was allowed, the end of its output."""
     tried = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""
     unstopped = "" if outcome.enforced else " (its code may still run)"
-    head = f"{'first cause: ' if first else ''}{clean(outcome.key)} {outcome.status}{' (allowed)' if allowed else ''}{tried}{unstopped}: {clean(describe(outcome.error))}"
+    where = location(outcome.error)
+    head = f"{'first cause: ' if first else ''}{clean(key or outcome.key)} {outcome.status}{' (allowed)' if allowed else ''}"
+    head += f"{tried}{unstopped}: {clean(describe(outcome.error))}{f' ({where})' if where else ''}"
     tail = outcome.error.tail if isinstance(outcome.error, CommandFailed) and not allowed else ""
     return [head, *(f"    | {line}" for line in clean_lines(tail)[-10:] if tail)]
+
+
+def location(error: BaseException | None) -> str:
+    """`tools.py:4 in stats`: where a user's exception was raised; empty for plait's own."""
+    trace = None if isinstance(error, PlaitError) or error is None else error.__traceback__
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    return clean(f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno} in {code.co_name}")
 
 
 def summary_line(result: RunResult) -> str:
