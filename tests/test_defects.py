@@ -408,3 +408,122 @@ def test_a_cancellation_that_the_caller_swallowed_before_is_not_the_runs() -> No
         return [str(each.status) async for each in plait.as_completed(odd, [0, 1], max_concurrency=1)]
 
     assert virtual(main) == ["failed", "succeeded"]
+
+
+def test_a_listener_that_raises_changes_nothing_for_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """F79 A5."""
+
+    async def listens(token: plait.CancelToken) -> None:
+        token.listen(lambda: 1 / 0)
+        await asyncio.sleep(100)
+
+    async def fails(token: plait.CancelToken) -> None:
+        await asyncio.sleep(1)
+        raise ValueError
+
+    async def main() -> tuple[list[str], float]:
+        result = await plait.run_with_concurrency([listens, listens, fails], None)
+        return [str(each.status) for each in result.outcomes], asyncio.get_running_loop().time()
+
+    assert virtual(main) == (["cancelled", "cancelled", "failed"], 1)
+    assert "a listener of a cancel token raised" in caplog.text
+
+
+def test_a_condition_does_not_change_what_a_join_decided() -> None:
+    """W12."""
+
+    def fails() -> None:
+        raise ValueError
+
+    graph = plait.Graph("g")
+    graph.add("a", fails, allow_failure=True)
+    graph.add("s", lambda: 1, needs=["a"], join="one_success")
+    graph.add("j", lambda: 1, needs=["a", "s"], join="one_failed", when=lambda: True)
+    assert plait.run(graph)["j"].status == "succeeded"
+
+
+@pytest.mark.parametrize("options", [{"deadline": 5, "grace": 1}, {"on_failure": "fail_fast"}])
+def test_a_stream_tells_what_was_waiting_for_another_attempt(options: dict[str, Any]) -> None:
+    async def body(item: int) -> None:
+        await asyncio.sleep(0.1)
+        if item == 0:
+            raise ValueError
+        await asyncio.sleep(1 if "on_failure" in options else 100)
+        raise KeyboardInterrupt
+
+    async def main() -> dict[str, str]:
+        seen = {}
+        done = plait.as_completed(body, range(3), max_concurrency=1, retry={"attempts": 3, "delay": 0}, **options)
+        with contextlib.suppress(plait.RunFailed):
+            async for each in done:
+                seen[each.key] = str(each.status)
+        return seen
+
+    seen = virtual(main)
+    assert seen["body[0]"] == "cancelled"
+    assert set(seen) >= {"body[0]", "body[1]"}
+
+
+def test_a_tasks_deadline_counts_from_its_first_readiness() -> None:
+    tries: list[int] = []
+
+    async def slow() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError
+        clock.now += 4  # blocks the loop: no timer is served meanwhile
+        return "late"
+
+    graph = plait.Graph("g")
+    graph.add("t", slow, deadline=5, retry={"attempts": 2, "delay": 3, "jitter": False})
+    with VirtualClock() as clock:
+        assert plait.run(graph, raise_on_failure=False)["t"].status == "timed_out"
+
+
+def test_a_stream_without_a_limit_goes_on_however_many_attempts_are_abandoned() -> None:
+    """W13."""
+
+    async def body(item: int) -> int:
+        if item < 1000:
+            await deaf_for(1e6)
+        return item
+
+    async def main() -> int:
+        async with plait.as_completed(body, range(1003), max_concurrency=None, timeout=1, grace=1) as done:
+            return len([each async for each in done])
+
+    assert virtual(main) == 1003
+
+
+def test_a_reader_that_left_keeps_nothing() -> None:
+    async def main() -> int:
+        graph = plait.Graph("g")
+        graph.add("m", plait.task(asyncio.sleep).map([0] * 5000))
+        run = plait.start(graph)
+        events = run.events()
+        reading = aiter(events)
+        await anext(reading)
+        await reading.aclose()  # type: ignore[attr-defined]
+        await run
+        return events._queue.qsize()
+
+    assert asyncio.run(main()) < 1000
+
+
+def test_a_key_that_a_map_will_use_is_refused() -> None:
+    """E12: keys are the identity."""
+    graph = plait.Graph("g")
+    graph.add("p", plait.task(abs).map([10]))
+    graph.add("p[0]", abs, args=(99,))
+    with pytest.raises(plait.GraphError, match=r"key 'p\[0\]' is that of a task which the map 'p' grows"):
+        plait.run(graph)
+
+
+def test_deep_growth_costs_what_it_costs() -> None:
+    @plait.task
+    async def step(depth: int) -> Any:
+        return step.bind(depth - 1) if depth else 0
+
+    began = time.process_time()
+    assert plait.run(step.bind(2000)) == 0
+    assert time.process_time() - began < 5

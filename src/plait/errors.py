@@ -145,9 +145,13 @@ class JudgedFailed(TaskError):
 
 
 class ChildFailed(TaskError):
-    """A task that this one grew failed; `__cause__` is that task's own error."""
+    """A task that this one grew failed; `__cause__` is that task's own error, `root` the error at the very bottom."""
 
     code = "CHILD"
+
+    def __init__(self, message: str, root: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.root = root
 
 
 class NotRun(TaskError):

@@ -210,6 +210,10 @@ def _keys(order: list[Node[Any]]) -> Sequence[str]:
     for node in order:
         if node._key is not None and given.setdefault(node._key, node) is not node:
             raise GraphError(f"key {node._key!r} names two different tasks")
+    mapped = {node._key or node._definition.name for node in order if node._definition.each}
+    for name in given:
+        if name.endswith("]") and name.partition("[")[0] in mapped:
+            raise GraphError(f"key {name!r} is that of a task which the map {name.partition('[')[0]!r} grows")
     seen: dict[str, int] = {}
     for node in order:
         key = node._key

@@ -110,8 +110,9 @@ class AsCompleted:
         assert driver is not None
         if self._over or self._in_flight + len(self._ready) >= self._window:
             return False
-        if driver.table.vacancies == 0 and self._rows < self._window:
-            size = min(self._window - self._rows, max(16, self._rows))
+        # Without a limit, rows that abandoned attempts hold must not use up the window.
+        if driver.table.vacancies == 0 and (self._rows < self._window or self._slots is None):
+            size = min(max(16, self._window - self._rows), max(16, self._rows))
             self._rows += size
             driver.grow_stream(0, Batch(size, calls=self._work, keys=_StreamKeys(size), policy=self._policy))  # type: ignore[arg-type]
         return driver.table.vacancies > 0

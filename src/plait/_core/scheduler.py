@@ -55,10 +55,28 @@ class Turn(Enum):
 class Family:
     """The children of a running task: it is their join and stays running, without a slot, until `left` is 0."""
 
-    __slots__ = ("failed", "halted", "joining", "left", "limits", "open", "parent", "rows", "stream", "verdict")
+    __slots__ = (
+        "failed",
+        "halted",
+        "joining",
+        "left",
+        "limits",
+        "open",
+        "parent",
+        "rows",
+        "scope",
+        "stream",
+        "tolerated",
+        "verdict",
+    )
 
-    def __init__(self, parent: int, limits: tuple[Limit, ...]) -> None:
+    def __init__(
+        self, parent: int, limits: tuple[Limit, ...], around: Family | None, own_scope: bool, allowed: bool
+    ) -> None:
         self.parent = parent
+        # What a failure in here ends: this group, or one around it; None: the run.
+        self.scope: Family | None = self if own_scope else around.scope if around is not None else None
+        self.tolerated: bool = allowed or (around is not None and around.tolerated)  # does some group around allow it?
         self.rows: list[range] = []
         self.left = 0
         self.stream = False  # its rows are fed, delivered and used again
@@ -100,6 +118,7 @@ class Scheduler:
         self._abandoned: set[int] = set()
         self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
         self._answered: set[int] = set()
+        self._deadlines: dict[int, float] = {}  # from the first time that a task was ready
         self._ran: dict[int, float] = {}  # seconds of code before an answer
         self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
         if rules.deadline is not None:
@@ -287,7 +306,7 @@ class Scheduler:
             self._arm_timeout(parent)
         family = self._families.get(parent)
         if family is None:
-            family = self._families[parent] = Family(parent, self._limits_within(parent))
+            family = self._families[parent] = self._family_of(parent)
         rows = table.add(batch, parent, LIMITED if family.limits else 0)
         family.rows.append(rows)
         if self._mode is not None or self._ending(parent):
@@ -411,6 +430,7 @@ class Scheduler:
         policy = table.policies[task]
         odd = table.odd[task]
         if odd & WATCHED and policy.deadline is not None:
+            self._deadlines[task] = now + policy.deadline
             self._timers.arm(Due.DEADLINE, task, now + policy.deadline)
         if odd & CONTROL:
             table.move(task, RUNNING, now)
@@ -424,7 +444,7 @@ class Scheduler:
         """One need of `task` is final in `state`; `allowed`: it failed, and was allowed to."""
         table = self.table
         table.left[task] -= 1
-        if table.status[task] != PENDING:
+        if table.status[task] != PENDING or task in self._deciding:
             return
         join = table.policies[task].join
         failed = state not in (SUCCEEDED, SKIPPED)
@@ -459,6 +479,13 @@ class Scheduler:
                 self._seen.pop(task, None)
         else:
             self._seen[task] = seen
+
+    def _family_of(self, parent: int) -> Family:
+        table = self.table
+        policy = table.policies[parent]
+        around = self._families[table.parent(parent)] if table.odd[parent] & CHILD else None
+        own_scope = policy.on_failure is not None or policy.allow_failure
+        return Family(parent, self._limits_within(parent), around, own_scope, policy.allow_failure)
 
     # -- limits of groups
 
@@ -578,9 +605,8 @@ class Scheduler:
             return CANCELLED, False
         policy = self.table.policies[task]
         over = stopped or error is not None
-        if policy.deadline is not None and (
-            now > self.table.ready_at[task] + policy.deadline or (why is Stop.DEADLINE and over)
-        ):
+        deadline = self._deadlines.get(task)
+        if deadline is not None and (now > deadline or (why is Stop.DEADLINE and over)):
             return TIMED_OUT, True
         if policy.timeout is not None and (now > self._due(task) or (why is Stop.TIMEOUT and over)):
             return TIMED_OUT, False
@@ -695,13 +721,10 @@ class Scheduler:
         return any(self.table.status[place.task] == READY for place in limit.parked)
 
     def _ending(self, task: int) -> bool:
-        """Is some group around `task`, or grown by it, ending?"""
-        while task != NONE:
-            family = self._families.get(task)
-            if family is not None and family.halted is not None:
-                return True
-            task = self.table.parent(task) if self.table.odd[task] & CHILD else NONE
-        return False
+        """Is the group around `task`, or the one that it grew, ending? A group that ends marks those within it."""
+        own = self._families.get(task)
+        around = self._families[self.table.parent(task)] if self.table.odd[task] & CHILD else None
+        return any(family is not None and family.halted is not None for family in (own, around))
 
     def _halt_run(self, mode: OnFailure, reason: str, now: float) -> None:
         """Ends the run: what has not started never will; with `fail_fast` what runs is stopped. May be made stricter."""
@@ -713,6 +736,7 @@ class Scheduler:
         self._open = False
         self._timers.disarm(Due.RUN_DEADLINE, RUN)
         self._timers.disarm(Due.STUCK, RUN)
+        self._close_restarts(range(self.table.size), now)
         self.unfinished -= self.table.sweep(now)
         for family in self._families.values():
             family.left = sum(map(self.table.alive, family.rows))
@@ -771,8 +795,16 @@ class Scheduler:
             stack.extend(inner)
             self._check_family(family, now)
 
+    def _close_restarts(self, rows: range, now: float) -> None:
+        """What is ready for another attempt, or after an answer, had started: it is cancelled."""
+        if self.table.numbers:
+            for task in self.table.within(READY, rows):
+                if task in self.table.numbers:
+                    self._close(task, CANCELLED, now)
+
     def _swept(self, rows: range, now: float) -> None:
         """What has not started in `rows` never will."""
+        self._close_restarts(rows, now)
         changed = self.table.sweep(now, rows)
         self.unfinished -= changed
         if changed and self.table.odd[rows.start] & CHILD:
@@ -792,6 +824,7 @@ class Scheduler:
             for kind in (Due.DEADLINE, Due.TIMEOUT, Due.RETRY, Due.FORCE, Due.GIVE_UP):
                 self._timers.disarm(kind, task)
             self._ran.pop(task, None)
+            self._deadlines.pop(task, None)
         self._work.append(task)
 
     def _drain(self, now: float) -> None:
@@ -828,10 +861,8 @@ class Scheduler:
             self._close(parent, family.verdict, now)
         elif family.failed != NONE:
             cause = self.table.errors.get(family.failed)
-            root = cause
-            while isinstance(root, ChildFailed) and root.__cause__ is not None:
-                root = root.__cause__
-            failure = ChildFailed(f"task {self.table.key(family.failed)!r} failed: {describe(root)}")
+            root = cause.root if isinstance(cause, ChildFailed) else cause
+            failure = ChildFailed(f"task {self.table.key(family.failed)!r} failed: {describe(root)}", root)
             failure.__cause__ = cause
             self.table.errors[parent] = failure
             self._close(parent, FAILED, now)
@@ -848,18 +879,11 @@ class Scheduler:
         if policy.allow_failure and not policy.critical:
             self.degraded = True
             return
-        scope: Family | None = None
-        tolerated = False
-        at = task
-        while table.odd[at] & CHILD:
-            family = self._families[table.parent(at)]
-            if at == task and family.failed == NONE:
-                family.failed = task
-            around = table.policies[family.parent]
-            if scope is None and (around.on_failure is not None or around.allow_failure):
-                scope = family
-            tolerated = tolerated or around.allow_failure
-            at = family.parent
+        family = self._families[table.parent(task)] if table.odd[task] & CHILD else None
+        if family is not None and family.failed == NONE:
+            family.failed = task
+        scope = None if family is None else family.scope
+        tolerated = family is not None and family.tolerated
         if self.first_cause == NONE and (policy.critical or not tolerated):
             self.first_cause = task
         if policy.critical:

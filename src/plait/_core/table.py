@@ -202,25 +202,22 @@ class Table:
         self.ready_at[rows.start : rows.stop] = array("d", (now,)) * len(rows)
 
     def sweep(self, now: float, rows: range | None = None) -> int:
-        """Makes every task (of `rows`) that is pending or ready `not_started`, unless an attempt had begun before.
+        """Makes every task (of `rows`) that is pending or ready `not_started`; none of them may have started before.
 
         Returns how many tasks became final. The statuses change at memory speed when nobody reads the moves.
         """
         rows = range(self.size) if rows is None else rows
-        started = [t for t in self.numbers if t in rows and self.status[t] in (PENDING, READY)]
-        for task in started:  # between attempts, or answered: it had started
-            self.move(task, CANCELLED, now)
         part = self.status[rows.start : rows.stop]
         changed = part.count(PENDING) + part.count(READY)
         if not changed:
-            return len(started)
+            return 0
         if self.moves is None:
             self.status[rows.start : rows.stop] = part.translate(_SWEEP)
         else:
             for task, state in enumerate(part, rows.start):
                 if state <= READY:
                     self.move(task, NOT_STARTED, now)
-        return changed + len(started)
+        return changed
 
     def within(self, state: int, rows: range | None = None) -> Iterator[int]:
         """The tasks (of `rows`) that are in `state` when reached, found at memory speed."""

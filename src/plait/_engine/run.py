@@ -127,8 +127,15 @@ class Events:
             raise UsageError(
                 "a plain `for` over run.events() would block the loop that drives the run: use `async for`"
             )
-        while (event := self._queue.get()) is not None:
-            yield event
+        try:
+            while (event := self._queue.get()) is not None:
+                yield event
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Nobody reads on: nothing more is kept for this reader."""
+        self._run._tell(lambda: self._run._stream.unsubscribe(self._put))
 
     async def __aiter__(self) -> AsyncIterator[RunEvent]:
         loop = asyncio.get_running_loop()
@@ -141,11 +148,14 @@ class Events:
                 pass  # the reader's loop is closed
 
         self._wake = wake
-        while True:
-            bell.clear()
-            while not self._queue.empty():
-                event = self._queue.get()
-                if event is None:
-                    return
-                yield event
-            await bell.wait()
+        try:
+            while True:
+                bell.clear()
+                while not self._queue.empty():
+                    event = self._queue.get()
+                    if event is None:
+                        return
+                    yield event
+                await bell.wait()
+        finally:
+            self._leave()

@@ -38,6 +38,7 @@ class ShellExecutor:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._running: dict[Attempt, _Process] = {}
+        self._groups: dict[int, list[int]] | None = None  # living processes by group, for one turn of the loop
 
     def start(self, attempt: Attempt) -> None:
         command: ShellCommand = attempt.body
@@ -131,14 +132,26 @@ class ShellExecutor:
 
     def _watch_group(self, attempt: Attempt, process: _Process) -> bool:
         """A stopped command's children have their grace too: waits for each of them. False if there are none."""
-        for pid in _members(process.popen.pid):
+        for pid in self._members(process.popen.pid):
             try:
                 pidfd = os.pidfd_open(pid)
-            except OSError:
+            except ProcessLookupError:
                 continue  # it just ended
+            except (OSError, AttributeError):
+                break  # no way to wait for it: it ends now
             process.left.append(pidfd)
             self._sink.loop.add_reader(pidfd, self._member_ended, attempt, process, pidfd)
         return bool(process.left)
+
+    def _members(self, group: int) -> list[int]:
+        """The living processes of a group, but for its leader. Many commands that end together share one look."""
+        if self._groups is None:
+            self._groups = _living_groups()
+            self._sink.loop.call_soon(self._forget_groups)
+        return [pid for pid in self._groups.get(group, ()) if pid != group]
+
+    def _forget_groups(self) -> None:
+        self._groups = None
 
     def _member_ended(self, attempt: Attempt, process: _Process, pidfd: int) -> None:
         self._sink.loop.remove_reader(pidfd)
@@ -193,22 +206,22 @@ def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:
     return data, max(0, size - len(data))
 
 
-def _members(group: int) -> list[int]:
-    """The living processes of a group, but for its leader; none where there is no /proc."""
-    found = []
+def _living_groups() -> dict[int, list[int]]:
+    """Every living process by its group; empty where there is no /proc."""
+    found: dict[int, list[int]] = {}
     try:
         names = os.listdir("/proc")
     except OSError:
-        return []
+        return found
     for name in names:
-        if name.isdigit() and int(name) != group:
+        if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
-                    state, _, number = file.read().rpartition(b")")[2].split()[:3]
+                    state, _, group = file.read().rpartition(b")")[2].split()[:3]
             except (OSError, ValueError):
                 continue  # it just ended
-            if int(number) == group and state not in (b"Z", b"X"):
-                found.append(int(name))
+            if state not in (b"Z", b"X"):
+                found.setdefault(int(group), []).append(int(name))
     return found
 
 

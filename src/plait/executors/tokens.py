@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 
 from plait.errors import TaskCancelled
+
+log = logging.getLogger("plait")
 
 # One for all tokens: held for a few instructions, and a token stays small. A signal handler may fire a token while its
 # thread holds the lock.
@@ -36,7 +39,10 @@ class CancelToken:
             self._cancelled = True
             listeners, self._listeners = self._listeners, None
         for listener in listeners or ():
-            listener()
+            try:
+                listener()
+            except Exception:
+                log.exception("a listener of a cancel token raised; the others are told all the same")
 
     @property
     def cancelled(self) -> bool:

@@ -61,6 +61,7 @@ class Stream:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._subscribers: list[Callable[[RunEvent | None], None]] = []
+        self._reading = False
         self._seq = 0
         self._free: list[int] = []
         self._slots = 0
@@ -70,11 +71,17 @@ class Stream:
 
     def subscribe(self, subscriber: Callable[[RunEvent | None], None], *, started: bool = False) -> None:
         """Has every event from now on shown to `subscriber`, and None at the end; `started` adds `run_started`."""
-        if not self._subscribers:
+        if not self._reading:
+            self._reading = True
             self._source.read(self._moved)
         self._subscribers.append(subscriber)
         if started:
             self._emit("run_started", self._source.started_at, detail={"name": self._source.name})
+
+    def unsubscribe(self, subscriber: Callable[[RunEvent | None], None]) -> None:
+        """Shows `subscriber` nothing more."""
+        if subscriber in self._subscribers:
+            self._subscribers.remove(subscriber)
 
     def _emit(
         self,
@@ -90,7 +97,7 @@ class Stream:
         made = RunEvent(
             self._source.id, self._seq, at + self._source.wall_offset, event, key, attempt, slot, detail or {}
         )
-        for subscriber in self._subscribers:
+        for subscriber in tuple(self._subscribers):
             subscriber(made)
 
     def _moved(self, source: Any, move: Move | None) -> None:
@@ -139,7 +146,7 @@ class Stream:
     def _finished(self) -> None:
         result = self._source.result()
         self._emit("run_finished", self._source.now, detail=summary(result, self._busy_s, self._slots))
-        for subscriber in self._subscribers:
+        for subscriber in tuple(self._subscribers):
             subscriber(None)
 
 
