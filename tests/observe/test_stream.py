@@ -72,6 +72,21 @@ def test_a_line_for_each_move_with_slots_times_and_reasons() -> None:
     assert last["reason"] == "task 'a' failed: ValueError: y"
 
 
+def test_a_log_line_for_each_move_where_somebody_wants_it(caplog: pytest.LogCaptureFixture) -> None:
+    """E3."""
+    with caplog.at_level("DEBUG", logger="plait"):
+        plait.run(plait.task(abs).bind(-1))
+    moves = [record.getMessage().split(": ", 1)[1] for record in caplog.records if "->" in record.getMessage()]
+    assert moves == [
+        "task 'abs': pending -> ready (attempt 0)",
+        "task 'abs': ready -> running (attempt 1)",
+        "task 'abs': running -> succeeded (attempt 1)",
+    ]
+    caplog.clear()
+    plait.run(plait.task(abs).bind(-1))
+    assert caplog.records == []
+
+
 def test_every_status_has_its_event() -> None:
     assert {f"task_{status}" for status in Status} >= {f"task_{STATUSES[state]}" for state in range(5, 12)}
 

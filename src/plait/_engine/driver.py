@@ -22,6 +22,7 @@ from plait._core.graph import Batch
 from plait._core.outcome import RunResult
 from plait._core.policy import TIMED, OnFailure, Rules
 from plait._core.scheduler import Scheduler, Turn
+from plait._core.states import STATUSES
 from plait._core.table import Move, Table
 from plait._engine.work import Growth, Work
 from plait.errors import UsageError
@@ -91,6 +92,8 @@ class Driver:
         """Starts whatever may start. An empty run is over at once."""
         if not self.done.done():
             LIVE.add(self)
+            if log.isEnabledFor(logging.DEBUG):
+                self.read(_log_move)
             self.scheduler.added(self._batch, self._tell_now())
             self._follow()
             self.more()
@@ -438,6 +441,14 @@ class Driver:
         for reader in self._readers:
             self._guarded(reader, None)
         self.done.set_result(result)
+
+
+def _log_move(driver: Driver, move: Move | None) -> None:
+    """A line on the logger `plait`, at DEBUG, for every move of a task."""
+    if move is not None:
+        table = driver.table
+        what = (driver.id, table.key(move.task), STATUSES[move.old], STATUSES[move.new], move.attempt)
+        log.debug("run %s: task %r: %s -> %s (attempt %d)", *what)
 
 
 LIVE: set[Driver] = set()
