@@ -70,6 +70,12 @@ class TestNodes:
         with pytest.raises(plait.UsageError, match=r"double\.bind: missing a required argument: 'value'"):
             double.bind()
 
+    def test_a_list_of_nodes_gives_a_list_of_whatever_length(self) -> None:
+        assert plait.run([double.bind(1)]) == [2]
+        assert plait.run([double.bind(1), double.bind(2)]) == [2, 4]
+        assert plait.run([]) == []
+        assert plait.run(double.bind(1)) == 2
+
     def test_options_and_keys_of_a_node(self) -> None:
         executor = ScriptedExecutor({"slow": [Scripted(error=ValueError("x")), Scripted(value=3)]})
         graph = plait.Graph("g")

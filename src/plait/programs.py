@@ -184,11 +184,8 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
         controls=[at for at, definition in enumerate(definitions) if definition.each],
         conditional=[at for at, definition in enumerate(definitions) if definition.when is not None],
     )
-    only = targets[0] if len(targets) == 1 else None
 
     def value(result: RunResult) -> Any:
-        if only is not None:
-            return result.table.values[only]
         return [result.table.values[target] for target in targets]
 
     return Program(

@@ -48,6 +48,8 @@ def make_driver(
         program = compile_graph(target)
     elif isinstance(target, Node):
         program = compile_nodes([target])
+        (place,) = program.targets
+        program = program._replace(value=lambda result: result.table.values[place])
     elif isinstance(target, (list, tuple)) and all(isinstance(each, Node) for each in target):
         program = compile_nodes(target)
     elif hasattr(target, "program"):
