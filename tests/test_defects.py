@@ -13,12 +13,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import psutil
 import pytest
 
 import plait
 from plait._engine.doors import blocking
 from plait.testing import VirtualClock
+from processes import living
 
 
 def virtual(make: Callable[[], Any]) -> Any:
@@ -225,15 +225,6 @@ def test_a_token_fired_by_a_body_on_the_loop_is_heard_at_once() -> None:
 ENDLESS = "trap '' TERM; while :; do sleep 1; done # "
 
 
-def alive(marker: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and marker in " ".join(process.cmdline()):
-                found.append(process)
-    return found
-
-
 @pytest.mark.realtime
 @pytest.mark.parametrize("how", ["twice", "start"])
 def test_no_command_outlives_the_process_that_started_it(how: str) -> None:
@@ -249,7 +240,7 @@ def test_no_command_outlives_the_process_that_started_it(how: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
     if how == "twice":
         deadline = time.monotonic() + 20
-        while not alive(marker + "") or len(alive(marker)) < 2:
+        while not living(marker + "") or len(living(marker)) < 2:
             assert time.monotonic() < deadline
         child.send_signal(signal.SIGINT)
         while child.poll() is None and time.monotonic() < deadline:
@@ -257,7 +248,7 @@ def test_no_command_outlives_the_process_that_started_it(how: str) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.2)
     child.communicate(timeout=20)
-    assert alive(marker) == []
+    assert living(marker) == []
 
 
 def test_tasks_may_be_methods() -> None:

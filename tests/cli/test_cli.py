@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+
+from processes import living
 
 pytestmark = pytest.mark.realtime
 
@@ -337,19 +338,10 @@ def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def descendants(marker: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and marker in " ".join(process.cmdline()):
-                found.append(process)
-    return found
-
-
 class TestSignals:
     def until_running(self, marker: str) -> None:
         deadline = time.monotonic() + 20
-        while not descendants(marker):
+        while not living(marker):
             assert time.monotonic() < deadline
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -366,7 +358,7 @@ class TestSignals:
         assert child.returncode == code
         assert err.splitlines()[-1].endswith("1 cancelled, 1 not_started")
         assert "Traceback" not in err
-        assert descendants(marker) == []
+        assert living(marker) == []
 
     def test_a_second_signal_kills_at_once(self, tmp_path: Path) -> None:
         """F09 W9."""
@@ -380,7 +372,7 @@ class TestSignals:
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=20)
         assert child.returncode == 130
-        assert descendants(marker) == []
+        assert living(marker) == []
 
     def test_a_closed_standard_output_ends_the_run_quietly(self, tmp_path: Path) -> None:
         """F58."""

@@ -15,6 +15,7 @@ import pytest
 
 import plait
 from plait.errors import CommandFailed
+from processes import living
 
 pytestmark = pytest.mark.realtime
 
@@ -26,14 +27,8 @@ def outcome(command: Any, **options: Any) -> plait.Outcome:
 
 
 def gone(marker: str) -> bool:
-    """Is no process left whose environment or words hold `marker`?"""
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and marker in " ".join(process.cmdline()):
-                return False
-        except psutil.Error:
-            continue
-    return True
+    """Is no process left that holds `marker`?"""
+    return not living(marker)
 
 
 def test_a_list_runs_without_a_shell_and_text_runs_in_one() -> None:
