@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -127,14 +126,35 @@ plait.run(deaf.bind())
         assert child.stdout.readline() == "ready\n"
         child.send_signal(signal.SIGINT)
         assert child.stdout.readline() == "again\n"
-        while child.poll() is None:
-            # As a person would: Python itself may lose an exception that a signal raises within a callback.
-            child.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(1)
+        child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
         assert "KeyboardInterrupt" in err
         assert time.monotonic() - began < 4.5  # less than the grace
+
+    def test_ctrl_c_twice_leaves_at_once_even_where_a_body_swallows_the_second(self) -> None:
+        """F09 F44: a KeyboardInterrupt is raised in whatever code runs, and that may catch it."""
+        program = """
+import asyncio, os, plait, signal, time
+@plait.task
+async def greedy():
+    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000):
+                    pass
+            except KeyboardInterrupt:
+                pass
+began = time.monotonic()
+try:
+    plait.run(greedy.bind())
+except KeyboardInterrupt:
+    print("left", time.monotonic() - began < 4, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+        assert python(program) == (0, "left True True\n", "")
 
     def test_ctrl_c_inside_the_users_own_loop(self) -> None:
         program = (

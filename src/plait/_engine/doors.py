@@ -7,6 +7,7 @@ import atexit
 import concurrent.futures
 import contextvars
 import os
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -76,9 +77,44 @@ def _on_own_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     runner = asyncio.Runner(loop_factory=loop_factory)
     loop = runner.get_loop()
     try:
-        return runner.run(make())
+        return runner.run(_interruptible(make))
     finally:
         _close(loop)
+
+
+async def _interruptible(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """`make()`, left at once on a second SIGINT, even where a body swallows the KeyboardInterrupt that it raises.
+
+    `asyncio.Runner` cancels this task on the first one and raises on the second, in whatever code runs at that moment.
+    """
+    ours = signal.getsignal(signal.SIGINT)
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or not callable(ours)
+        or ours is signal.default_int_handler
+    ):
+        return await make()  # the runner left the signal alone, so do we
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    seen = 0
+
+    def leave() -> None:
+        task.uncancel()  # the runner takes one cancellation for its own
+        task.cancel()
+
+    def interrupted(number: int, frame: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            loop.call_soon_threadsafe(leave)
+        ours(number, frame)
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        return await make()
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupted:
+            signal.signal(signal.SIGINT, ours)
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
