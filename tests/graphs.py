@@ -61,6 +61,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             deaf=dice.choice([0, 0.2]),
             grows=dice.choice([0, 0.2]),
             asks=dice.choice([0, 0.2]),
+            blocks=dice.choice([0, 0.5]),
             cancels=dice.choice([0, 0, 0.5]),
             pauses=dice.choice([0, 0.3]),
         ),

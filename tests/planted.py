@@ -30,8 +30,8 @@ BUGS = [
     Bug(
         "a retry keeps its slot",
         scheduler,
-        "        if not odd & CONTROL:\n            self._release(task)\n        if odd & (TIMED",
-        "        if not odd & CONTROL and error is None:\n            self._release(task)\n        if odd & (TIMED",
+        "        if not odd & CONTROL:\n            self._release(task)\n        why = ",
+        "        if not odd & CONTROL and error is None:\n            self._release(task)\n        why = ",
     ),
     Bug("one attempt too many", policy, "if attempt >= self.attempts or", "if attempt > self.attempts or"),
     Bug(
@@ -94,6 +94,30 @@ BUGS = [
         scheduler,
         "if policy.timeout is not None and (now > self._due(task) or",
         "if policy.timeout is not None and (",
+    ),
+    Bug(
+        "what did not suspend and passed its timeout counts as success",
+        scheduler,
+        "if mark & UNUSUAL or (mark & TIMED and now > self._due(task)):",
+        "if mark & UNUSUAL:",
+    ),
+    Bug(
+        "the end of a plain child is not counted",
+        scheduler,
+        "            family.left -= 1\n            if not family.left:",
+        "            if not family.left:",
+    ),
+    Bug(
+        "a second report of a plain end counts again",
+        scheduler,
+        "            return  # a duplicate\n        # Most",
+        "            pass\n        # Most",
+    ),
+    Bug(
+        "what ended in the queue starts",
+        scheduler,
+        "            if table.status[task] != READY:  # it ended while it stood in the queue",
+        "            if table.status[task] == RUNNING:",
     ),
     Bug("a skipped need counts as success", scheduler, "            seen |= _SKIP\n", "            seen |= _GOOD\n"),
     Bug(

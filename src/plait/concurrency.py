@@ -95,6 +95,16 @@ class _Flat(Work):
         return self._executor, self._function, (self._items[place],), None
 
 
+class _EveryType:
+    """Holds every type."""
+
+    def __contains__(self, kind: object) -> bool:
+        return True
+
+
+_EVERY_TYPE = _EveryType()
+
+
 class _Bodies(Work):
     """A different body for every place, each given the child signal of its attempt."""
 
@@ -102,7 +112,7 @@ class _Bodies(Work):
         self._bodies = bodies
         self._executors = [executor_for(body) for body in bodies]
         self._is_failed = is_failed
-        self.checks = is_failed is not None
+        self.suspects = _EVERY_TYPE if is_failed is not None else ()
 
     def call(self, place: int, table: Table, first: int) -> Call:
         body = self._bodies[place]

@@ -19,7 +19,6 @@ __all__ = ["Program", "compile_graph", "compile_nodes"]
 class _Nodes(Work):
     """The calls of a batch of nodes."""
 
-    checks = True
     suspects = frozenset((Node, *CONTAINERS))
 
     def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
@@ -79,7 +78,6 @@ class _Nodes(Work):
 class _Items(Work):
     """The calls of a map: one function, an item of each list."""
 
-    checks = True
     suspects = _Nodes.suspects
 
     def __init__(self, definition: Definition, columns: list[list[Any]]) -> None:

@@ -15,13 +15,18 @@ from typing import Any, TypeAlias
 
 from plait.errors import LimitError, PlaitError, UsageError
 
-# What makes a task other than plain: the scheduler's fast path serves tasks for which none of these is set.
+# What makes a task other than plain.
 LIMITED = 1  # belongs to a group with a limit of its own
 TIMED = 2  # has a timeout: its end is compared with it
 CHILD = 4  # was grown by another task
 CONTROL = 8  # holds no slot: it decides, grows or joins
-HELD = 16  # a cancel, timer or earlier attempt is on record
-WATCHED = 32  # join other than all_success, or a deadline
+HELD = 16  # a cancel or an earlier attempt is on record
+WATCHED = 32  # more than its number of needs decides: a join, a `when`, a need that did not succeed; or it has a deadline
+ARMED = 64  # a timer for its timeout was set
+STREAM = 128  # its outcome is delivered and its row used again
+
+UNUSUAL = LIMITED | CONTROL | HELD | WATCHED | ARMED | STREAM
+"""What a task has none of whose end is only counted: the rest is compared there and then."""
 
 
 class Join(StrEnum):

@@ -16,7 +16,7 @@ class ReadyQueue:
     they had: they go before all that got ready after them.
     """
 
-    __slots__ = ("_back", "_buckets", "_first", "_first_level", "_levels", "_stamp", "came_from", "size")
+    __slots__ = ("_back", "_buckets", "_first", "_first_level", "_levels", "_stamp", "came_from")
 
     def __init__(self) -> None:
         self._buckets: dict[int, deque[int]] = {}
@@ -27,11 +27,12 @@ class ReadyQueue:
         self._stamp = 0
         self.came_from: tuple[Parked, Limit] | None = None
         """Of the task that `pop` gave last: its place and the limit that woke it, if one did."""
-        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._first or self._back or self._levels)
 
     def push(self, task: int, level: int) -> None:
         """Adds a task at the end of its level."""
-        self.size += 1
         if level == self._first_level:
             self._first.append(task)
             return
@@ -47,13 +48,11 @@ class ReadyQueue:
             self.push(tasks[0], level)
             bucket = self._first if level == self._first_level else self._buckets[level]
             bucket.extend(tasks[1:])
-            self.size += len(tasks) - 1
 
     def pop(self) -> int:
         """The first task in order, taken out; NONE if there is none."""
         if self._back or not self._first:
             return self._pop_slowly()
-        self.size -= 1
         return self._first.popleft()
 
     def _pop_slowly(self) -> int:
@@ -65,11 +64,9 @@ class ReadyQueue:
             self._first = self._buckets.pop(self._first_level)
         if self._back and (not self._first or self._back[0][0].level <= self._first_level):
             self.came_from = heappop(self._back)
-            self.size -= 1
             return self.came_from[0].task
         if not self._first:
             return NONE
-        self.size -= 1
         return self._first.popleft()
 
     def place_of(self, task: int, level: int) -> Parked:
@@ -81,7 +78,6 @@ class ReadyQueue:
 
     def come_back(self, place: Parked, limit: Limit) -> None:
         """Adds a task that was parked at `limit`, at the place that it had."""
-        self.size += 1
         heappush(self._back, (place, limit))
 
     def _open(self, level: int, bucket: deque[int]) -> None:

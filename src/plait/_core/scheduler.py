@@ -16,7 +16,21 @@ from typing import Any
 from plait._core.commands import Cancel, Command, Force, Settle, Stop, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import Limit
-from plait._core.policy import CHILD, CONTROL, HELD, LIMITED, NO_RETRY, TIMED, WATCHED, Join, OnFailure, Rules
+from plait._core.policy import (
+    ARMED,
+    CHILD,
+    CONTROL,
+    HELD,
+    LIMITED,
+    NO_RETRY,
+    STREAM,
+    TIMED,
+    UNUSUAL,
+    WATCHED,
+    Join,
+    OnFailure,
+    Rules,
+)
 from plait._core.ready import ReadyQueue
 from plait._core.states import (
     CANCELLED,
@@ -110,6 +124,8 @@ class Scheduler:
         self._queue = ReadyQueue()
         self._timers = Timers()
         self._families: dict[int, Family] = {}
+        self._near_rows = range(0)  # of the batch whose family was asked for last, and that family
+        self._near: Any = None
         self._limits: dict[int, tuple[Limit, ...]] = {}  # by first row of a batch
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
@@ -134,7 +150,7 @@ class Scheduler:
     @property
     def startable(self) -> bool:
         """May `take` give a task now? True is a guess (limits of groups may refuse), False is certain."""
-        return self._open and self.used < self._slots and self._queue.size > 0
+        return self._open and self.used < self._slots and bool(self._queue)
 
     @property
     def idle(self) -> int:
@@ -168,17 +184,21 @@ class Scheduler:
             task = queue.pop()
             if task < 0:
                 return NONE
-            odd = table.odd[task]
             if table.status[task] != READY:  # it ended while it stood in the queue
                 self._wake_another()
-            elif not odd & LIMITED or self._admit(task, now):
+                continue
+            odd = table.odd[task]
+            if not odd & (LIMITED | HELD):
+                table.status[task] = RUNNING  # `Table.move`, written out: most tasks start here
+                table.started_at[task] = now
+                if table.moves is not None:
+                    table.moved(task, READY, RUNNING, now)
+                break
+            if not odd & LIMITED or self._admit(task, now):
+                self._start(task, now)
                 break
         queue.came_from = None
         self.used += 1
-        if odd & HELD:
-            self._start_again(task, now)
-        else:
-            table.move(task, RUNNING, now)
         return task
 
     # -- facts about attempts
@@ -186,38 +206,51 @@ class Scheduler:
     def began(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt began: its timeout runs from `now`."""
         table = self.table
-        if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stopping:
+        odd = table.odd[task]
+        if table.status[task] != RUNNING or (
+            odd & HELD and (attempt != table.attempts(task) or task in self._stopping)
+        ):
             return
-        table.begin(task, now)
-        if table.odd[task] & TIMED:
+        table.started_at[task] = now
+        if odd & TIMED:
             self._arm_timeout(task)
 
     def returned(self, task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
         """An attempt ended with a value; `stopped` says that the stop signal had reached its code before."""
         table = self.table
-        if table.odd[task]:
+        odd = table.odd
+        mark = odd[task]
+        if mark & UNUSUAL or (mark & TIMED and now > self._due(task)):
             self._ended(task, attempt, value, None, now, 0.0, stopped)
             self._drain(now)
             return
         if table.status[task] != RUNNING:
             return  # a duplicate
-        self.used -= 1
+        # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
         table.values[task] = value
-        table.move(task, SUCCEEDED, now)
+        table.status[task] = SUCCEEDED
+        table.ended_at[task] = now
+        if table.moves is not None:
+            table.moved(task, RUNNING, SUCCEEDED, now)
+        self.used -= 1
         self.unfinished -= 1
         users = table.users
         if users and (row := users[task]):
-            left, odd = table.left, table.odd
+            left = table.left
             for user in row:
                 if odd[user] & WATCHED:
                     self._need_final(user, SUCCEEDED, False, now)
                     continue
-                number = left[user] - 1
-                left[user] = number
+                number = left[user] = left[user] - 1
                 if not number:
                     self._met(user, now)
-            if self._work:
-                self._drain(now)
+        if mark & CHILD:
+            family = self._around(task)
+            family.left -= 1
+            if not family.left:
+                self._check_family(family, now)
+        if self._work:
+            self._drain(now)
 
     def raised(
         self,
@@ -307,7 +340,7 @@ class Scheduler:
         family = self._families.get(parent)
         if family is None:
             family = self._families[parent] = self._family_of(parent)
-        rows = table.add(batch, parent, LIMITED if family.limits else 0)
+        rows = table.add(batch, parent, (LIMITED if family.limits else 0) | (STREAM if vacant else 0))
         family.rows.append(rows)
         if self._mode is not None or self._ending(parent):
             family.halted = self._mode or OnFailure.FAIL_FAST
@@ -417,18 +450,14 @@ class Scheduler:
         table = self.table
         if table.status[task] != PENDING:
             return
-        if self._seen and self._seen.pop(task, 0) & _SKIP and table.policies[task].join is Join.ALL_SUCCESS:
-            self._close(task, SKIPPED, now)
-            return
-        if self._undecided and task in self._undecided:
-            self._undecided.discard(task)
-            self._deciding.add(task)
-            self.turns.append((Turn.DECIDE, task))
-        if self._deciding and task in self._deciding:
-            return
-        table.move(task, READY, now)
-        policy = table.policies[task]
         odd = table.odd[task]
+        policy = table.policies[task]
+        if odd & WATCHED and not self._may_get_ready(task, now):
+            return
+        table.status[task] = READY  # `Table.move`, written out
+        table.ready_at[task] = now
+        if table.moves is not None:
+            table.moved(task, PENDING, READY, now)
         if odd & WATCHED and policy.deadline is not None:
             self._deadlines[task] = now + policy.deadline
             self._timers.arm(Due.DEADLINE, task, now + policy.deadline)
@@ -440,12 +469,24 @@ class Scheduler:
         else:
             self._queue.push(task, -policy.priority)
 
+    def _may_get_ready(self, task: int, now: float) -> bool:
+        """False where a need was skipped, or its `when` is to be worked out first."""
+        if self._seen.pop(task, 0) & _SKIP and self.table.policies[task].join is Join.ALL_SUCCESS:
+            self._close(task, SKIPPED, now)
+            return False
+        if task in self._undecided:
+            self._undecided.discard(task)
+            self._deciding.add(task)
+            self.turns.append((Turn.DECIDE, task))
+        return task not in self._deciding
+
     def _need_final(self, task: int, state: int, allowed: bool, now: float) -> None:
         """One need of `task` is final in `state`; `allowed`: it failed, and was allowed to."""
         table = self.table
         table.left[task] -= 1
         if table.status[task] != PENDING or task in self._deciding:
             return
+        table.odd[task] |= WATCHED  # from here on its number of needs is not all
         join = table.policies[task].join
         failed = state not in (SUCCEEDED, SKIPPED)
         bad = failed and not allowed
@@ -483,9 +524,17 @@ class Scheduler:
     def _family_of(self, parent: int) -> Family:
         table = self.table
         policy = table.policies[parent]
-        around = self._families[table.parent(parent)] if table.odd[parent] & CHILD else None
+        around = self._around(parent) if table.odd[parent] & CHILD else None
         own_scope = policy.on_failure is not None or policy.allow_failure
         return Family(parent, self._limits_within(parent), around, own_scope, policy.allow_failure)
+
+    def _around(self, task: int) -> Family:
+        """The family that `task` is a child of."""
+        if task not in self._near_rows:
+            table = self.table
+            self._near_rows = table.rows_of(task)
+            self._near = self._families[table.parent(task)]
+        return self._near
 
     # -- limits of groups
 
@@ -534,8 +583,8 @@ class Scheduler:
 
     # -- attempts end
 
-    def _start_again(self, task: int, now: float) -> None:
-        """A task that was given before is taken: as another attempt, or going on after its answer."""
+    def _start(self, task: int, now: float) -> None:
+        """A task is taken: for its first attempt, for another one, or going on after its answer."""
         table = self.table
         if task in self._answered:
             self._answered.discard(task)
@@ -549,6 +598,7 @@ class Scheduler:
         table.move(task, RUNNING, now)
 
     def _arm_timeout(self, task: int) -> None:
+        self.table.odd[task] |= ARMED
         self._timers.arm(Due.TIMEOUT, task, self._due(task))
 
     def _due(self, task: int) -> float:
@@ -571,10 +621,6 @@ class Scheduler:
         odd = table.odd[task]
         if not odd & CONTROL:
             self._release(task)
-        if odd & (TIMED | HELD):
-            self._timers.disarm(Due.TIMEOUT, task)
-            self._timers.disarm(Due.FORCE, task)
-            self._timers.disarm(Due.GIVE_UP, task)
         why = self._stopping.pop(task, None)
         state, late = self._verdict(task, error, now, stopped, why)
         table.values[task] = value if state in (SUCCEEDED, FAILED) else None  # what came too late is no result
@@ -634,6 +680,7 @@ class Scheduler:
         table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
         table.values[task] = None
         table.numbers[task] = attempt
+        self._disarm(task)
         table.odd[task] |= HELD
         table.move(task, RETRYING, now)
         self._timers.arm(Due.RETRY, task, now + retry.pause(attempt, chance))
@@ -712,7 +759,7 @@ class Scheduler:
     def _is_stuck(self) -> bool:
         if not self._open or not self._abandoned:
             return False
-        if self._queue.size and self.used >= self._slots and len(self._abandoned) >= self.used:
+        if self._queue and self.used >= self._slots and len(self._abandoned) >= self.used:
             return True
         held = {limit for task in self._abandoned for limit in self._limits.get(self.table.first_row(task), ())}
         return any(limit.full and limit.abandoned >= limit.used and self._someone_parked(limit) for limit in held)
@@ -723,7 +770,7 @@ class Scheduler:
     def _ending(self, task: int) -> bool:
         """Is the group around `task`, or the one that it grew, ending? A group that ends marks those within it."""
         own = self._families.get(task)
-        around = self._families[self.table.parent(task)] if self.table.odd[task] & CHILD else None
+        around = self._around(task) if self.table.odd[task] & CHILD else None
         return any(family is not None and family.halted is not None for family in (own, around))
 
     def _halt_run(self, mode: OnFailure, reason: str, now: float) -> None:
@@ -808,7 +855,7 @@ class Scheduler:
         changed = self.table.sweep(now, rows)
         self.unfinished -= changed
         if changed and self.table.odd[rows.start] & CHILD:
-            self._families[self.table.parent(rows.start)].left -= changed
+            self._around(rows.start).left -= changed
 
     # -- tasks are final
 
@@ -819,13 +866,24 @@ class Scheduler:
         self.unfinished -= 1
         odd = table.odd[task]
         if odd & CHILD:
-            self._families[table.parent(task)].left -= 1
-        if odd & (HELD | WATCHED | TIMED):
-            for kind in (Due.DEADLINE, Due.TIMEOUT, Due.RETRY, Due.FORCE, Due.GIVE_UP):
-                self._timers.disarm(kind, task)
+            self._around(task).left -= 1
+        if odd & (HELD | ARMED):
+            self._disarm(task)
             self._ran.pop(task, None)
+        if odd & WATCHED:
+            self._timers.disarm(Due.DEADLINE, task)
             self._deadlines.pop(task, None)
         self._work.append(task)
+
+    def _disarm(self, task: int) -> None:
+        """No timer of an attempt, or of the pause after one, is needed any more."""
+        odd = self.table.odd
+        if odd[task] & ARMED:
+            self._timers.disarm(Due.TIMEOUT, task)
+            odd[task] &= ~ARMED
+        if odd[task] & HELD:
+            for kind in (Due.RETRY, Due.FORCE, Due.GIVE_UP):
+                self._timers.disarm(kind, task)
 
     def _drain(self, now: float) -> None:
         """Draws the consequences of every task that got final, without recursion: a chain may be long."""
@@ -847,7 +905,7 @@ class Scheduler:
                     else:
                         self._need_final(user, state, allowed, now)
             if table.odd[task] & CHILD:
-                family = self._families[table.parent(task)]
+                family = self._around(task)
                 if family.stream:
                     self.commands.append(Settle(task))
                 self._check_family(family, now)
@@ -879,7 +937,7 @@ class Scheduler:
         if policy.allow_failure and not policy.critical:
             self.degraded = True
             return
-        family = self._families[table.parent(task)] if table.odd[task] & CHILD else None
+        family = self._around(task) if table.odd[task] & CHILD else None
         if family is not None and family.failed == NONE:
             family.failed = task
         scope = None if family is None else family.scope

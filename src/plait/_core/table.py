@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch
-from plait._core.policy import CHILD, CONTROL, HELD, Policy
+from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy
 from plait._core.states import (
     CANCELLED,
     FINAL,
@@ -109,6 +109,8 @@ class Table:
             self.policies.extend(policies)
         for place in batch.controls:
             self.odd[first + place] |= CONTROL
+        for place in batch.conditional:
+            self.odd[first + place] |= WATCHED
         self.values.extend([None] * size)
         blank = array("d", (NEVER,)) * size
         self.ready_at.extend(blank)
@@ -163,7 +165,7 @@ class Table:
             return NONE
         task = self._vacant.pop()
         self.status[task] = PENDING
-        self.odd[task] &= ~HELD
+        self.odd[task] &= ~(HELD | ARMED)
         self.started_at[task] = self.ended_at[task] = NEVER
         return task
 
@@ -188,9 +190,10 @@ class Table:
         if self.moves is not None:
             self.moves.append(Move(task, old, new, now, self.attempts(task)))
 
-    def begin(self, task: int, now: float) -> None:
-        """The code of the latest attempt began at `now`: its clock runs from here."""
-        self.started_at[task] = now
+    def moved(self, task: int, old: int, new: int, now: float) -> None:
+        """Tells readers a move that the scheduler wrote out itself: the law and the times are its own then."""
+        if self.moves is not None:
+            self.moves.append(Move(task, old, new, now, self.attempts(task)))
 
     def make_ready(self, rows: range, now: float) -> None:
         """Moves pending `rows` to ready, at memory speed when nobody reads the moves."""
@@ -247,6 +250,11 @@ class Table:
         """The batch that `task` came in, and its place there."""
         at = bisect_right(self._firsts, task) - 1
         return self._batches[at], task - self._firsts[at]
+
+    def rows_of(self, task: int) -> range:
+        """The rows of the batch that `task` came in."""
+        at = bisect_right(self._firsts, task) - 1
+        return range(self._firsts[at], self._firsts[at] + self._batches[at].size)
 
     def parent(self, task: int) -> int:
         """The task that grew `task`; -1 for one of the run's own."""

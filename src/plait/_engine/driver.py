@@ -73,6 +73,8 @@ class Driver:
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
         self._attempts: dict[int, Attempt] = {}
+        self._rows = range(0)  # of the batch that was started from last, and its calls
+        self._work: Work = Work()
         self._joins: dict[int, Callable[[Table, range], Any]] = {}
         self._readers: list[Callable[[Driver, Move | None], None]] = []
         self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
@@ -94,7 +96,7 @@ class Driver:
             LIVE.add(self)
             if log.isEnabledFor(logging.DEBUG):
                 self.read(_log_move)
-            self.scheduler.added(self._batch, self._tell_now())
+            self.scheduler.added(self._batch, self.look())
             self._follow()
             self.more()
 
@@ -111,7 +113,7 @@ class Driver:
     def cancel(self, mode: OnFailure = OnFailure.FAIL_FAST) -> None:
         """Ends the run: see `OnFailure`."""
         if not self.done.done():
-            self._tell_now()
+            self.look()
             self.scheduler.halted(mode, self.now)
             self._follow()
             self.more()
@@ -132,28 +134,28 @@ class Driver:
 
     def grow_stream(self, parent: int, batch: Batch) -> None:
         """More rows for a stream."""
-        self.scheduler.grew(parent, batch, self._tell_now(), vacant=True)
+        self.scheduler.grew(parent, batch, self.look(), vacant=True)
 
     def pause(self) -> None:
         """Nothing new starts until `resume`; running tasks finish."""
         if not self.done.done():
-            self.scheduler.paused(self._tell_now())
+            self.scheduler.paused(self.look())
             self._follow()
 
     def resume(self) -> None:
         """Starts go on."""
         if not self.done.done():
-            self.scheduler.unpaused(self._tell_now())
+            self.scheduler.unpaused(self.look())
             self.more()
 
     def feed(self, parent: int) -> int:
         """Adds one task to a stream; its row, or NONE. Its call must be there before `more` is called."""
-        return self.scheduler.fed(parent, self._tell_now())
+        return self.scheduler.fed(parent, self.look())
 
     def close_stream(self, parent: int) -> None:
         """No more tasks for a stream."""
         if not self.done.done():
-            self.scheduler.closed(parent, self._tell_now())
+            self.scheduler.closed(parent, self.look())
             self._follow()
             self.more()
 
@@ -185,36 +187,41 @@ class Driver:
 
     # -- what executors tell (the Sink)
 
+    def look(self) -> float:
+        """Reads the clock: what is told and pulled from here on is at that time."""
+        now = self.now = self.clock()
+        return now
+
     def pull(self) -> Attempt | None:
-        """The next attempt for `async`, if any may start now; those of other executors are started on the way."""
+        """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
         scheduler = self.scheduler
         while not self._killed:
             if scheduler.turns:
                 self._take_turns()
-            now = self.now = self.clock()
-            task = scheduler.take(now)
+            task = scheduler.take(self.now)
             if task < 0:
                 if scheduler.turns:
                     continue
                 self.breathe()
                 return None
             table = self.table
-            batch, place = table.batch_of(task)
-            work: Work = batch.calls  # type: ignore[assignment]
-            number = table.attempts(task)
+            rows = self._rows
+            if task not in rows:
+                rows = self._rows = table.rows_of(task)
+                self._work = table.batch_of(task)[0].calls  # type: ignore[assignment]
+            work, first = self._work, rows.start
+            number = table.numbers.get(task, 1) if table.numbers else 1
             try:
-                executor, body, args, kwargs = work.call(place, table, task - place)
+                call = work.call(task - first, table, first)
             except BaseException as error:
-                self._raised(task, number, error, now)
+                self._raised(task, number, error, self.now)
                 self._follow()
                 continue
-            attempt = Attempt(self, task, number, body, args, kwargs, bool(table.odd[task] & TIMED), executor)
-            self._attempts[task] = attempt
-            if work.checks:
-                attempt.work = work
-            if executor == "async":
+            timed = table.odd[task] & TIMED != 0
+            attempt = self._attempts[task] = Attempt(self, task, number, call, timed, work.suspects)
+            if call[0] == "async":
                 return attempt
-            self._executor(executor).start(attempt)
+            self._executor(call[0]).start(attempt)
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()
         return None
@@ -238,27 +245,28 @@ class Driver:
     def returned(self, attempt: Attempt, value: Any) -> None:
         """`Ended(now, value)` without the record: what most attempts report."""
         now = self.now = self.clock()
-        task = attempt.task
-        work = attempt.work
-        if work is not None and (work.suspects is None or type(value) in work.suspects):
-            self._checked(attempt, Ended(now, value))
-        else:
-            if self._attempts.get(task) is attempt:
-                del self._attempts[task]
-            self.scheduler.returned(task, attempt.number, value, now)
         scheduler = self.scheduler
+        if type(value) in attempt.suspects:
+            self._checked(attempt, Ended(now, value))
+        elif self._attempts.pop(attempt.task, None) is not None:
+            scheduler.returned(attempt.task, attempt.number, value, now)
         if scheduler.commands or not scheduler.unfinished or self.table.moves:
             self._follow()
 
+    def began(self, attempt: Attempt, at: float) -> None:
+        """`Begun(at)` without the record; only the first counts."""
+        if not attempt.begun:
+            attempt.begun = True
+            self.scheduler.began(attempt.task, attempt.number, at)
+            if attempt.timed:
+                self.breathe()
+
     def report(self, attempt: Attempt, report: Report) -> None:
         """Takes one report."""
-        self._tell_now()
+        self.look()
         match report:
             case Begun(at):
-                if not attempt.begun:
-                    attempt.begun = True
-                    self.scheduler.began(attempt.task, attempt.number, at)
-                    self.breathe()
+                self.began(attempt, at)
             case Ended():
                 self._checked(attempt, report)
             case Output() | Progress():
@@ -284,10 +292,6 @@ class Driver:
 
     # -- how facts are told
 
-    def _tell_now(self) -> float:
-        self.now = self.clock()
-        return self.now
-
     def _checked(self, attempt: Attempt, ended: Ended) -> None:
         """An attempt ended: what it returned may go on as an awaitable, be judged failed, or grow."""
         if self._attempts.get(attempt.task) is not attempt:
@@ -295,14 +299,16 @@ class Driver:
         task, number, value, error = attempt.task, attempt.number, ended.value, ended.error
         if error is None and not ended.stopped:
             if attempt.executor == "thread" and hasattr(type(value), "__await__"):
-                attempt.body, attempt.args, attempt.kwargs, attempt.executor = awaited, (value,), None, "async"
+                attempt.call = ("async", awaited, (value,), None)
                 attempt.begun = True
                 self._executor("async").start(attempt)
                 return
             growth: Growth | None = None
-            if attempt.work is not None:
+            if type(value) in attempt.suspects:
+                batch, place = self.table.batch_of(task)
+                work: Work = batch.calls  # type: ignore[assignment]
                 try:
-                    growth = attempt.work.check(task - self.table.first_row(task), value)
+                    growth = work.check(place, value)
                 except BaseException as raised:
                     error = raised
             if growth is not None:
@@ -332,7 +338,7 @@ class Driver:
         scheduler, table = self.scheduler, self.table
         while scheduler.turns:
             turn, task = scheduler.turns.popleft()
-            now = self._tell_now()
+            now = self.look()
             try:
                 # User code may run there: in a copy of the context of the run's start, as no task in particular.
                 self.base.copy().run(self._turn, turn, task, now)
@@ -364,7 +370,7 @@ class Driver:
     def _tick(self) -> None:
         self._timer = self._timer_at = None
         if not self.done.done():
-            self.scheduler.ticked(self._tell_now())
+            self.scheduler.ticked(self.look())
             self._follow()
             self.more()
 
@@ -435,7 +441,7 @@ class Driver:
     def _finish(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._tell_now()
+        self.look()
         self.kill()
         result = self.result()
         for reader in self._readers:

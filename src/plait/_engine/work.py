@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Container
+from typing import Any, NamedTuple
 
 from plait._core.graph import Batch
 from plait._core.table import Table
-
-Call: TypeAlias = tuple[str, Any, Sequence[Any], Mapping[str, Any] | None]
-"""Name of the executor, body, arguments, keyword arguments."""
+from plait.executors.base import Call
 
 
 class Growth(NamedTuple):
@@ -26,11 +24,8 @@ class Growth(NamedTuple):
 class Work:
     """The calls of one batch, by place. `first` is the row of place 0, so `table.values[first + p]` is the value of place p."""
 
-    checks = False
-    """True where values are to be shown to `check` before they count."""
-
-    suspects: frozenset[type] | None = None
-    """Types of values that `check` has an eye for; None: all of them."""
+    suspects: Container[type] = ()
+    """Types of values that are to be shown to `check` before they count."""
 
     def call(self, place: int, table: Table, first: int) -> Call:
         """The call to start. An exception here is the task's failure."""

@@ -9,12 +9,12 @@ cancellation see an ordinary task, which ends with its body and serves no other.
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from contextvars import copy_context
+from types import CoroutineType, TracebackType
 from typing import Any
 
-from plait.executors.base import CURRENT, Attempt, Begun, Ended, Sink, awaited
+from plait.executors.base import CURRENT, Attempt, Ended, Sink, awaited
 
 SLICE_S = 0.005
 """After this long without a suspension a pool task lets the rest of the loop have a turn."""
@@ -24,14 +24,14 @@ class AsyncExecutor:
     """Runs coroutine functions. Stopping cancels; a body that swallows the cancellation cannot be forced."""
 
     def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._pool: dict[asyncio.Task[None], Attempt] = {}
+        self.sink = sink
+        self.pool: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
 
     def start(self, attempt: Attempt) -> None:
+        seat = Seat(self, attempt)
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
-        task = asyncio.Task(self._work(attempt), loop=self._sink.loop, context=self._sink.context)
-        self._pool[task] = attempt  # the loop holds tasks weakly
-        task.add_done_callback(self._left)
+        task = seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context)
+        self.pool.add(task)
 
     def stop(self, attempt: Attempt) -> None:
         if attempt.handle is not None:
@@ -42,93 +42,164 @@ class AsyncExecutor:
         return False
 
     def close(self) -> None:
-        for task in self._pool:
+        for task in self.pool:
             # Abandoned bodies: their loop may be closed under them, and the outcome has said so.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
 
-    def _left(self, task: asyncio.Task[None]) -> None:
-        """A pool task is over; one that was cancelled before its first step has not reported its attempt."""
-        attempt = self._pool.pop(task)
-        if task.cancelled():
-            stopped = self._sink.cancelled_outside()
-            error = None if stopped else asyncio.CancelledError()
-            self._sink.report(attempt, Ended(self._sink.clock(), error=error, stopped=stopped))
-            self._sink.more()
 
-    async def _work(self, attempt: Attempt) -> None:
+class Seat(Coroutine[Any, Any, None]):
+    """What one pool task runs: first steps of bodies until one suspends, then that body to its end.
+
+    A coroutine written out as an object: asyncio sends to it and throws into it as into any other. A generator would add
+    frames to every step, and would not be asked at all where it is cancelled before it began.
+    """
+
+    __slots__ = ("_attempt", "_body", "_executor", "_run", "_sink", "_stopped", "task")
+    __name__ = "plait"  # what asyncio prints of a task
+
+    task: asyncio.Task[None]
+
+    def __init__(self, executor: AsyncExecutor, attempt: Attempt) -> None:
+        self._executor = executor
+        self._sink = executor.sink
+        self._attempt: Attempt | None = attempt  # None between two bodies
+        self._body: Any = None  # once it has suspended
+        self._run: Any = None  # `Context.run` of that body
+        self._stopped = False
+
+    def send(self, value: Any) -> Any:
+        """One step, as asyncio asks for it."""
+        body = self._body
+        if body is None:
+            return self._first_steps()
         try:
-            await self._drive(attempt)
-        except asyncio.CancelledError:
-            pass  # somebody cancelled it between two bodies: others carry on
-        more = self._sink.pull()
-        if more is not None:
-            self.start(more)
+            return self._run(body.send, value)
+        except StopIteration as end:
+            returned = end.value
+        except BaseException as error:
+            self._raised(error)
+            raise StopIteration from None
+        if self._stopped:
+            self._report(Ended(self._sink.clock(), value=returned, stopped=True))
+        else:
+            self._sink.returned(self._attempt, returned)  # type: ignore[arg-type]
+        self._leave()
+        raise StopIteration
 
-    @types.coroutine
-    def _drive(self, first: Attempt) -> Generator[Any, Any, None]:
-        sink = self._sink
-        clock = sink.clock
-        task = asyncio.current_task()
-        assert task is not None
-        began = clock()
-        until = began + SLICE_S
-        attempt: Attempt | None = first
+    def throw(self, error: Any, value: Any = None, trace: TracebackType | None = None, /) -> Any:
+        """A cancellation, as asyncio delivers it."""
+        if isinstance(error, type):
+            error = error() if value is None else value
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and not self._stopped and self._attempt is not None:
+            self._stopped = self._attempt.stopped_at is not None or self._sink.cancelled_outside()
+        if self._body is None:
+            if self._attempt is not None:  # cancelled before it began
+                self._raised(error)
+            else:
+                self._leave()  # somebody cancelled the task between two bodies: others carry on
+            raise StopIteration
+        try:
+            return self._run(self._body.throw, error)
+        except StopIteration as end:
+            self._report(Ended(self._sink.clock(), value=end.value, stopped=self._stopped))
+        except BaseException as raised:
+            self._raised(raised)
+            raise StopIteration from None
+        self._leave()
+        raise StopIteration
+
+    def close(self) -> None:
+        """The loop is gone: ends the body where it stands."""
+        if self._body is not None:
+            self._run(self._body.close)
+
+    def __await__(self) -> Any:
+        raise NotImplementedError  # asyncio's Task is the only one that drives it
+
+    def _first_steps(self) -> Any:
+        """Runs bodies one after another until one suspends: what that one waits for. None lets the loop have a turn."""
+        sink, task = self._sink, self.task
+        now = sink.look()
+        until = now + SLICE_S
+        attempt = self._attempt
+        if attempt is None:
+            attempt = sink.pull()
+        elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
+            sink.report(attempt, Ended(now, stopped=True))
+            attempt = sink.pull()
+        else:
+            sink.began(attempt, now)
+        began = now
         while attempt is not None:
+            self._attempt = attempt
             CURRENT.set(attempt)
             run = copy_context().run
+            _, call, args, kwargs = attempt.call
             try:
-                if attempt.stopped_at is not None:
-                    made: Any = _stopped_early()
-                elif attempt.kwargs:
-                    made = run(attempt.body, *attempt.args, **attempt.kwargs)
-                else:
-                    made = run(attempt.body, *attempt.args)
+                body = run(call, *args, **kwargs) if kwargs else run(call, *args)
             except BaseException as error:
-                sink.report(attempt, Ended(clock(), error=error))
+                sink.report(attempt, Ended(sink.clock(), error=error))
             else:
-                body = made if type(made) is types.CoroutineType else _as_coroutine(made)
+                if type(body) is not CoroutineType:
+                    body = _as_coroutine(body)
                 try:
                     step = run(body.send, None)
                 except StopIteration as end:
                     sink.returned(attempt, end.value)
                 except BaseException as error:
-                    stopped = isinstance(error, _StoppedEarly)
-                    sink.report(attempt, Ended(clock(), error=None if stopped else error, stopped=stopped))
+                    sink.report(attempt, Ended(sink.clock(), error=error))
                 else:
-                    self._suspended(attempt, task, began)
-                    yield from _rest(attempt, body, run, step)
-                    return
+                    self._body, self._run = body, run
+                    self._suspended(attempt, began)
+                    return step
             if task.cancelling() or task._must_cancel:  # type: ignore[attr-defined]
-                return  # its body cancelled the task that it saw: no other body shall
+                break  # its body cancelled the task that it saw: no other body shall
             if sink.now > until:
+                self._attempt = None
                 sink.breathe()
-                yield
-                until = clock() + SLICE_S
+                return None
             attempt = sink.pull()
             began = sink.now
+        self._leave()
+        raise StopIteration
 
-    def _suspended(self, attempt: Attempt, task: asyncio.Task[Any], began: float) -> None:
+    def _suspended(self, attempt: Attempt, began: float) -> None:
         """The pool task is the attempt's own from here on; two others take its place.
 
         Two, so that many sleepers start in a few turns of the loop and not one by one.
         """
-        attempt.handle = task
-        self._sink.report(attempt, Begun(began))
+        sink = self._sink
+        attempt.handle = self.task
+        if attempt.timed:
+            sink.began(attempt, began)
+        sink.look()
         if attempt.stopped_at is not None:
-            task.cancel()  # it was told to stop during its first step
+            self.task.cancel()  # it was told to stop during its first step
         for _ in range(2):
-            more = self._sink.pull()
+            more = sink.pull()
             if more is None:
                 break
-            self.start(more)
+            self._executor.start(more)
 
+    def _raised(self, error: BaseException) -> None:
+        """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""
+        plain = self._stopped and isinstance(error, asyncio.CancelledError)
+        self._report(Ended(self._sink.clock(), error=None if plain else error, stopped=self._stopped))
+        self._leave()
 
-class _StoppedEarly(BaseException):
-    """The attempt was told to stop before its code began: it is not called."""
+    def _report(self, ended: Ended) -> None:
+        assert self._attempt is not None
+        self._sink.report(self._attempt, ended)
 
-
-async def _stopped_early() -> None:
-    raise _StoppedEarly
+    def _leave(self) -> None:
+        """The pool task ends here; whatever may start now gets another."""
+        self._executor.pool.discard(self.task)
+        self._attempt = self._body = self._run = None
+        del self.task  # or the two would hold each other
+        more = self._sink.pull()
+        if more is not None:
+            self._executor.start(more)
 
 
 def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:
@@ -138,37 +209,3 @@ def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:
 
 async def _value(value: Any) -> Any:
     return value
-
-
-def _rest(attempt: Attempt, body: Coroutine[Any, Any, Any], run: Any, step: Any) -> Generator[Any, Any, None]:
-    """Drives a suspended body to its end, in its own context, and reports it."""
-    sink = attempt.sink
-    send, throw = body.send, body.throw
-    stopped = closing = False
-    try:
-        while True:
-            try:
-                sent = yield step
-            except GeneratorExit:
-                closing = True  # the loop is gone
-                body.close()
-                raise
-            except BaseException as thrown:
-                if not stopped and isinstance(thrown, asyncio.CancelledError):
-                    stopped = attempt.stopped_at is not None or sink.cancelled_outside()
-                step = run(throw, thrown)
-            else:
-                step = run(send, sent)
-    except StopIteration as end:
-        if not stopped:
-            sink.returned(attempt, end.value)
-        else:
-            sink.report(attempt, Ended(sink.clock(), value=end.value, stopped=True))
-    except asyncio.CancelledError as error:
-        sink.report(attempt, Ended(sink.clock(), error=None if stopped else error, stopped=stopped))
-    except GeneratorExit as error:
-        if closing:
-            raise
-        sink.report(attempt, Ended(sink.clock(), error=error, stopped=stopped))
-    except BaseException as error:
-        sink.report(attempt, Ended(sink.clock(), error=error, stopped=stopped))

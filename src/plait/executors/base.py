@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -77,49 +77,39 @@ _token_lock = threading.Lock()
 Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
 
 
+Call: TypeAlias = tuple[str, Any, Sequence[Any], Mapping[str, Any] | None]
+"""Name of the executor, body, arguments, keyword arguments."""
+
+
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = (
-        "args",
-        "begun",
-        "body",
-        "executor",
-        "handle",
-        "kwargs",
-        "number",
-        "sink",
-        "stopped_at",
-        "task",
-        "timed",
-        "token",
-        "work",
-    )
+    __slots__ = ("begun", "call", "handle", "number", "sink", "stopped_at", "suspects", "task", "timed", "token")
 
     def __init__(
         self,
         sink: Sink,
         task: int,
         number: int,
-        body: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        call: Call,
         timed: bool = False,
-        executor: str = "async",
+        suspects: Container[type] = (),
     ) -> None:
         self.sink = sink
         self.task = task
         self.number = number
-        self.body = body
-        self.args = args
-        self.kwargs = kwargs
+        self.call = call
         self.timed = timed  # its start matters: tell it at once
-        self.executor = executor  # who has it now
-        self.work: Any = None  # who is to see its value first, if anybody
+        self.suspects = suspects  # types of values that the engine looks at before they count
         self.begun = False
         self.handle: Any = None
         self.stopped_at: float | None = None  # when it was told to stop, on the run's clock
         self.token: CancelToken | None = None
+
+    @property
+    def executor(self) -> str:
+        """Who has it now."""
+        return self.call[0]
 
     @property
     def signal(self) -> CancelToken:
@@ -167,8 +157,16 @@ class Sink(Protocol):
         """The context in which the run was started: bodies run in copies of it."""
         ...
 
+    def look(self) -> float:
+        """Reads the clock: what is told and pulled from here on is at that time."""
+        ...
+
     def report(self, attempt: Attempt, report: Report) -> None:
         """Takes one report."""
+        ...
+
+    def began(self, attempt: Attempt, at: float) -> None:
+        """`Begun(at)` without the record; only the first counts."""
         ...
 
     def returned(self, attempt: Attempt, value: Any) -> None:
@@ -176,7 +174,7 @@ class Sink(Protocol):
         ...
 
     def pull(self) -> Attempt | None:
-        """The next attempt for `async`, if any may start now; those of other executors are started on the way."""
+        """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
         ...
 
     def more(self) -> None:
@@ -227,6 +225,7 @@ __all__ = [
     "Attempt",
     "Beat",
     "Begun",
+    "Call",
     "CancelToken",
     "Ended",
     "Executor",

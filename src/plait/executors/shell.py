@@ -41,9 +41,10 @@ class ShellExecutor:
         self._groups: dict[int, list[int]] | None = None  # living processes by group, for one turn of the loop
 
     def start(self, attempt: Attempt) -> None:
-        command: ShellCommand = attempt.body
+        command: ShellCommand
+        _, command, args, kwargs = attempt.call
         try:
-            command = command.filled(*attempt.args, **(attempt.kwargs or {}))
+            command = command.filled(*args, **(kwargs or {}))
             process = self._spawn(attempt, command)
         except BaseException as error:
             self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))

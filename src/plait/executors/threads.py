@@ -57,7 +57,8 @@ class ThreadExecutor:
             context = self._sink.context.copy()
             context.run(CURRENT.set, attempt)
             try:
-                value = context.run(attempt.body, *attempt.args, **(attempt.kwargs or {}))
+                _, body, args, kwargs = attempt.call
+                value = context.run(body, *args, **(kwargs or {}))
             except BaseException as error:
                 at = clock()
                 ended = Ended(at, error=error, stopped=_reached(attempt, at))
@@ -66,7 +67,7 @@ class ThreadExecutor:
                 ended = Ended(at, value=value, stopped=_reached(attempt, at))
                 del value
             self._tell(attempt, ended)
-            del attempt, ended, context  # an idle thread keeps nothing alive
+            del attempt, ended, context, body, args, kwargs  # an idle thread keeps nothing alive
 
     def _tell(self, attempt: Attempt, report: Report) -> None:
         """Hands a report to the loop's thread: many reports, one wake-up."""

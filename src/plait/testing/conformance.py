@@ -50,11 +50,19 @@ class Recorder:
         self.reports.append((attempt, report))
         self._change.set()
 
+    def look(self) -> float:
+        self.now = self.clock()
+        return self.now
+
+    def began(self, attempt: Attempt, at: float) -> None:
+        if not attempt.begun:
+            attempt.begun = True
+            self.report(attempt, Begun(at))
+
     def returned(self, attempt: Attempt, value: Any) -> None:
         self.report(attempt, Ended(self.clock(), value))
 
     def pull(self) -> Attempt | None:
-        self.now = self.clock()
         return self.queued.pop(0) if self.queued else None
 
     def more(self) -> None:
@@ -85,7 +93,7 @@ class Recorder:
 
 def attempt_of(sink: Recorder, call: tuple[Any, tuple[Any, ...]], task: int = 0, executor: str = "async") -> Attempt:
     body, args = call
-    return Attempt(sink, task, 1, body, args, None, True, executor)
+    return Attempt(sink, task, 1, (executor, body, args, None), True)
 
 
 async def reports_one_end_with_the_value(kind: Kind) -> None:

@@ -37,6 +37,7 @@ class Likelihood:
     fails: float = 0.2  # an attempt
     deaf: float = 0.1  # an attempt ignores being stopped, for a while or for ever
     grows: float = 0.0  # an attempt ends by growing children
+    blocks: float = 0.0  # an attempt never suspends: its start is not told, its end is the first that is heard of it
     asks: float = 0.0  # an attempt asks for input on its way
     holds: float = 0.7  # a `when`
     cancels: float = 0.0  # the whole run, at some moment
@@ -255,7 +256,8 @@ class _Play:
         if books.numbers.get(task) != number:
             books.numbers[task] = number
             books.ran_s[task] = 0.0
-        self.scheduler.began(task, number, self.now)
+        if not self.chance(self.likely.blocks):
+            self.scheduler.began(task, number, self.now)
         if self.chance(self.likely.deaf):
             live.deaf_until = self.now + self.dice.choice([1.0, 8.0, 100.0])
         length = self.dice.uniform(self.likely.shortest_s, self.likely.longest_s)
