@@ -42,9 +42,9 @@ BUGS = [
     ),
     Bug(
         "last come, first served",
-        ready,
-        "return self._first.popleft()\n\n    def _pop_slowly",
-        "return self._first.pop()\n\n    def _pop_slowly",
+        scheduler,
+        "task = queue.first.popleft() if",
+        "task = queue.first.pop() if",
     ),
     Bug(
         "a report of an earlier attempt ends the latest",

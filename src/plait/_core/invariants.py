@@ -57,17 +57,17 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
         _law(limit.used == used[name], lambda: f"limit {limit.name}: {limit.used} are counted, {used[name]} hold it")
         _law(limit.used <= limit.capacity, lambda: f"limit {limit.name}: {limit.used} of {limit.capacity} are held")
         waiting = any(status == READY for status in (table.status[place.task] for place in limit.parked))
-        woken = any(whose is limit for _, whose in scheduler._queue._back)
+        woken = any(whose is limit for _, whose in scheduler._queue.back)
         _law(not waiting or limit.full or woken, lambda: f"limit {limit.name} has room, and nobody was woken for it")
 
 
 def _check_queue(scheduler: Scheduler) -> None:
     """Every ready task stands in exactly one queue, once."""
     table, queue = scheduler.table, scheduler._queue
-    standing = Counter(queue._first)
+    standing = Counter(queue.first)
     for bucket in queue._buckets.values():
         standing.update(bucket)
-    standing.update(place.task for place, _ in queue._back)
+    standing.update(place.task for place, _ in queue.back)
     _law(bool(queue) == bool(standing), lambda: f"the queue says {bool(queue)}, {sum(standing.values())} stand there")
     for limit in {id(limit): limit for family in scheduler._families.values() for limit in family.limits}.values():
         standing.update(place.task for place in limit.parked)

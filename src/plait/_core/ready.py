@@ -16,25 +16,25 @@ class ReadyQueue:
     they had: they go before all that got ready after them.
     """
 
-    __slots__ = ("_back", "_buckets", "_first", "_first_level", "_levels", "_stamp", "came_from")
+    __slots__ = ("back", "_buckets", "first", "level", "_levels", "_stamp", "came_from")
 
     def __init__(self) -> None:
         self._buckets: dict[int, deque[int]] = {}
         self._levels: list[int] = []
-        self._first: deque[int] = deque()  # the bucket of the first level
-        self._first_level = 0
-        self._back: list[tuple[Parked, Limit]] = []
+        self.first: deque[int] = deque()  # the bucket of the first level
+        self.level = 0
+        self.back: list[tuple[Parked, Limit]] = []
         self._stamp = 0
         self.came_from: tuple[Parked, Limit] | None = None
         """Of the task that `pop` gave last: its place and the limit that woke it, if one did."""
 
     def __bool__(self) -> bool:
-        return bool(self._first or self._back or self._levels)
+        return bool(self.first or self.back or self._levels)
 
     def push(self, task: int, level: int) -> None:
         """Adds a task at the end of its level."""
-        if level == self._first_level:
-            self._first.append(task)
+        if level == self.level:
+            self.first.append(task)
             return
         bucket = self._buckets.get(level)
         if bucket is None:
@@ -46,28 +46,28 @@ class ReadyQueue:
         """Adds many tasks at the end of one level."""
         if tasks:
             self.push(tasks[0], level)
-            bucket = self._first if level == self._first_level else self._buckets[level]
+            bucket = self.first if level == self.level else self._buckets[level]
             bucket.extend(tasks[1:])
 
     def pop(self) -> int:
         """The first task in order, taken out; NONE if there is none."""
-        if self._back or not self._first:
-            return self._pop_slowly()
-        return self._first.popleft()
+        if self.first and not self.back:
+            return self.first.popleft()
+        return self._pop_slowly()
 
     def _pop_slowly(self) -> int:
         self.came_from = None
-        while not self._first:
+        while not self.first:
             if not self._levels:
                 break
-            self._first_level = heappop(self._levels)
-            self._first = self._buckets.pop(self._first_level)
-        if self._back and (not self._first or self._back[0][0].level <= self._first_level):
-            self.came_from = heappop(self._back)
+            self.level = heappop(self._levels)
+            self.first = self._buckets.pop(self.level)
+        if self.back and (not self.first or self.back[0][0].level <= self.level):
+            self.came_from = heappop(self.back)
             return self.came_from[0].task
-        if not self._first:
+        if not self.first:
             return NONE
-        return self._first.popleft()
+        return self.first.popleft()
 
     def place_of(self, task: int, level: int) -> Parked:
         """The place in the order of the task that `pop` just gave, to be kept while it is parked."""
@@ -78,16 +78,16 @@ class ReadyQueue:
 
     def come_back(self, place: Parked, limit: Limit) -> None:
         """Adds a task that was parked at `limit`, at the place that it had."""
-        heappush(self._back, (place, limit))
+        heappush(self.back, (place, limit))
 
     def _open(self, level: int, bucket: deque[int]) -> None:
-        if not self._first and not self._levels:
-            self._first, self._first_level = bucket, level
-        elif level < self._first_level:
+        if not self.first and not self._levels:
+            self.first, self.level = bucket, level
+        elif level < self.level:
             # The level in front steps back behind the new one.
-            self._buckets[self._first_level] = self._first
-            heappush(self._levels, self._first_level)
-            self._first, self._first_level = bucket, level
+            self._buckets[self.level] = self.first
+            heappush(self._levels, self.level)
+            self.first, self.level = bucket, level
         else:
             self._buckets[level] = bucket
             heappush(self._levels, level)

@@ -122,7 +122,7 @@ class Scheduler:
         self._paused = False
         self._mode: OnFailure | None = None  # of the halt
         self._queue = ReadyQueue()
-        self._timers = Timers()
+        self.timers = Timers()
         self._families: dict[int, Family] = {}
         self._near_rows = range(0)  # of the batch whose family was asked for last, and that family
         self._near: Any = None
@@ -138,7 +138,7 @@ class Scheduler:
         self._ran: dict[int, float] = {}  # seconds of code before an answer
         self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
         if rules.deadline is not None:
-            self._timers.arm(Due.RUN_DEADLINE, RUN, now + rules.deadline)
+            self.timers.arm(Due.RUN_DEADLINE, RUN, now + rules.deadline)
 
     # -- what the engine asks
 
@@ -158,8 +158,8 @@ class Scheduler:
         return self._slots - self.used
 
     def next_wake(self) -> float | None:
-        """When time alone changes something: call `ticked` then. None: never."""
-        return self._timers.next()
+        """When time alone changes something: call `ticked` then. None: never, which an empty `timers.heap` says too."""
+        return self.timers.next()
 
     def status(self) -> RunStatus:
         """Where the run stands."""
@@ -181,25 +181,24 @@ class Scheduler:
             return NONE
         table, queue = self.table, self._queue
         while True:
-            task = queue.pop()
+            # The first line of `pop`, where nothing else is to be seen to.
+            task = queue.first.popleft() if queue.first and not queue.back else queue.pop()
             if task < 0:
                 return NONE
             if table.status[task] != READY:  # it ended while it stood in the queue
                 self._wake_another()
-                continue
-            odd = table.odd[task]
-            if not odd & (LIMITED | HELD):
+            elif not table.odd[task] & (LIMITED | HELD):
                 table.status[task] = RUNNING  # `Table.move`, written out: most tasks start here
                 table.started_at[task] = now
                 if table.moves is not None:
                     table.moved(task, READY, RUNNING, now)
-                break
-            if not odd & LIMITED or self._admit(task, now):
+                self.used += 1
+                return task
+            elif not table.odd[task] & LIMITED or self._admit(task, now):
+                queue.came_from = None
                 self._start(task, now)
-                break
-        queue.came_from = None
-        self.used += 1
-        return task
+                self.used += 1
+                return task
 
     # -- facts about attempts
 
@@ -280,7 +279,7 @@ class Scheduler:
         table.odd[task] |= HELD
         table.numbers[task] = attempt
         self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]
-        self._timers.disarm(Due.TIMEOUT, task)
+        self.timers.disarm(Due.TIMEOUT, task)
         self._release(task)
         table.move(task, WAITING, now)
         if self._mode is not None or self._ending(task):
@@ -404,7 +403,7 @@ class Scheduler:
 
     def ticked(self, now: float) -> None:
         """Time alone: draws the consequences of every timer that was due by `now`, in order."""
-        while (due := self._timers.pop_due(now)) is not None:
+        while (due := self.timers.pop_due(now)) is not None:
             kind, task = due
             match kind:
                 case Due.RUN_DEADLINE:
@@ -418,7 +417,7 @@ class Scheduler:
                     self._pass_deadline(task, now)
                 case Due.FORCE:
                     self.commands.append(Force(task, self.table.attempts(task)))
-                    self._timers.arm(Due.GIVE_UP, task, now + FORCE_PATIENCE_S)
+                    self.timers.arm(Due.GIVE_UP, task, now + FORCE_PATIENCE_S)
                 case Due.GIVE_UP:
                     self._abandon(task, now)
                 case Due.RETRY:
@@ -460,7 +459,7 @@ class Scheduler:
             table.moved(task, PENDING, READY, now)
         if odd & WATCHED and policy.deadline is not None:
             self._deadlines[task] = now + policy.deadline
-            self._timers.arm(Due.DEADLINE, task, now + policy.deadline)
+            self.timers.arm(Due.DEADLINE, task, now + policy.deadline)
         if odd & CONTROL:
             table.move(task, RUNNING, now)
             if odd & TIMED:
@@ -599,7 +598,7 @@ class Scheduler:
 
     def _arm_timeout(self, task: int) -> None:
         self.table.odd[task] |= ARMED
-        self._timers.arm(Due.TIMEOUT, task, self._due(task))
+        self.timers.arm(Due.TIMEOUT, task, self._due(task))
 
     def _due(self, task: int) -> float:
         """When the timeout of the running attempt passes."""
@@ -683,7 +682,7 @@ class Scheduler:
         self._disarm(task)
         table.odd[task] |= HELD
         table.move(task, RETRYING, now)
-        self._timers.arm(Due.RETRY, task, now + retry.pause(attempt, chance))
+        self.timers.arm(Due.RETRY, task, now + retry.pause(attempt, chance))
         return True
 
     # -- stopping
@@ -701,10 +700,10 @@ class Scheduler:
             return
         self._stopping[task] = why
         table.odd[task] |= HELD
-        self._timers.disarm(Due.TIMEOUT, task)
+        self.timers.disarm(Due.TIMEOUT, task)
         grace = table.policies[task].grace
         self.commands.append(Cancel(task, table.attempts(task), why, grace))
-        self._timers.arm(Due.FORCE, task, now + grace)
+        self.timers.arm(Due.FORCE, task, now + grace)
 
     def _pass_deadline(self, task: int, now: float) -> None:
         state = self.table.status[task]
@@ -745,7 +744,7 @@ class Scheduler:
                 limit.abandoned -= 1
         self._release(task)
         if not self._is_stuck():
-            self._timers.disarm(Due.STUCK, RUN)
+            self.timers.disarm(Due.STUCK, RUN)
         if task in self._forgotten:
             self._forgotten.discard(task)
             self.table.vacate(task)
@@ -753,8 +752,8 @@ class Scheduler:
 
     def _watch_for_stuck(self, now: float) -> None:
         """Where only abandoned attempts hold what a ready task needs, the run ends unless that changes within `grace`."""
-        if not self._timers.armed(Due.STUCK, RUN) and self._is_stuck():
-            self._timers.arm(Due.STUCK, RUN, now + self.rules.grace)
+        if not self.timers.armed(Due.STUCK, RUN) and self._is_stuck():
+            self.timers.arm(Due.STUCK, RUN, now + self.rules.grace)
 
     def _is_stuck(self) -> bool:
         if not self._open or not self._abandoned:
@@ -781,8 +780,8 @@ class Scheduler:
             self.halt_reason = reason
         self._mode = mode
         self._open = False
-        self._timers.disarm(Due.RUN_DEADLINE, RUN)
-        self._timers.disarm(Due.STUCK, RUN)
+        self.timers.disarm(Due.RUN_DEADLINE, RUN)
+        self.timers.disarm(Due.STUCK, RUN)
         self._close_restarts(range(self.table.size), now)
         self.unfinished -= self.table.sweep(now)
         for family in self._families.values():
@@ -871,7 +870,7 @@ class Scheduler:
             self._disarm(task)
             self._ran.pop(task, None)
         if odd & WATCHED:
-            self._timers.disarm(Due.DEADLINE, task)
+            self.timers.disarm(Due.DEADLINE, task)
             self._deadlines.pop(task, None)
         self._work.append(task)
 
@@ -879,11 +878,11 @@ class Scheduler:
         """No timer of an attempt, or of the pause after one, is needed any more."""
         odd = self.table.odd
         if odd[task] & ARMED:
-            self._timers.disarm(Due.TIMEOUT, task)
+            self.timers.disarm(Due.TIMEOUT, task)
             odd[task] &= ~ARMED
         if odd[task] & HELD:
             for kind in (Due.RETRY, Due.FORCE, Due.GIVE_UP):
-                self._timers.disarm(kind, task)
+                self.timers.disarm(kind, task)
 
     def _drain(self, now: float) -> None:
         """Draws the consequences of every task that got final, without recursion: a chain may be long."""

@@ -24,18 +24,18 @@ class Due(IntEnum):
 class Timers:
     """Times by task and kind. Arming again replaces; disarming is free: the heap is swept when mostly stale."""
 
-    __slots__ = ("_armed", "_heap")
+    __slots__ = ("_armed", "heap")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, int]] = []
+        self.heap: list[tuple[float, int, int]] = []
         self._armed: dict[tuple[int, int], float] = {}
 
     def arm(self, kind: Due, task: int, at: float) -> None:
         self._armed[kind, task] = at
-        heappush(self._heap, (at, kind, task))
-        if len(self._heap) > 64 + 2 * len(self._armed):
-            self._heap = [(when, what, whose) for (what, whose), when in self._armed.items()]
-            heapify(self._heap)
+        heappush(self.heap, (at, kind, task))
+        if len(self.heap) > 64 + 2 * len(self._armed):
+            self.heap = [(when, what, whose) for (what, whose), when in self._armed.items()]
+            heapify(self.heap)
 
     def disarm(self, kind: Due, task: int) -> None:
         self._armed.pop((kind, task), None)
@@ -45,7 +45,7 @@ class Timers:
 
     def next(self) -> float | None:
         """When the earliest timer is due; None if there is none."""
-        heap = self._heap
+        heap = self.heap
         while heap and self._armed.get((heap[0][1], heap[0][2])) != heap[0][0]:
             heappop(heap)
         return heap[0][0] if heap else None
@@ -55,7 +55,7 @@ class Timers:
         at = self.next()
         if at is None or at > now:
             return None
-        _, kind, task = heappop(self._heap)
+        _, kind, task = heappop(self.heap)
         del self._armed[kind, task]
         return Due(kind), task
 

@@ -41,6 +41,40 @@ EXECUTORS = {
 class Driver:
     """One run on one loop. Made and used in the loop's thread only; `Run` is the thread-safe handle around it."""
 
+    __slots__ = (
+        "_attempts",
+        "_batch",
+        "_cancelled_before",
+        "_dice",
+        "_executors",
+        "_factories",
+        "_joins",
+        "_killed",
+        "_listeners",
+        "_on_settled",
+        "_on_vacated",
+        "_readers",
+        "_rows",
+        "_rules",
+        "_timer",
+        "_timer_at",
+        "_value",
+        "_work",
+        "base",
+        "clock",
+        "context",
+        "done",
+        "id",
+        "keeper",
+        "loop",
+        "name",
+        "now",
+        "scheduler",
+        "started_at",
+        "table",
+        "wall_offset",
+    )
+
     def __init__(
         self,
         batch: Batch,
@@ -202,7 +236,8 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
-                self.breathe()
+                if scheduler.timers.heap:
+                    self.breathe()
                 return None
             table = self.table
             rows = self._rows
@@ -254,12 +289,11 @@ class Driver:
             self._follow()
 
     def began(self, attempt: Attempt, at: float) -> None:
-        """`Begun(at)` without the record; only the first counts."""
-        if not attempt.begun:
-            attempt.begun = True
+        """`Begun(at)` without the record; only the first of a timed attempt counts."""
+        if attempt.timed:
+            attempt.timed = False
             self.scheduler.began(attempt.task, attempt.number, at)
-            if attempt.timed:
-                self.breathe()
+            self.breathe()
 
     def report(self, attempt: Attempt, report: Report) -> None:
         """Takes one report."""
@@ -300,7 +334,7 @@ class Driver:
         if error is None and not ended.stopped:
             if attempt.executor == "thread" and hasattr(type(value), "__await__"):
                 attempt.call = ("async", awaited, (value,), None)
-                attempt.begun = True
+                attempt.timed = False
                 self._executor("async").start(attempt)
                 return
             growth: Growth | None = None

@@ -1,9 +1,10 @@
 """Coroutines, on the run's loop: as cheap as a function call until they suspend, a real asyncio task from then on.
 
 A pool of asyncio tasks, grown when needed and never larger than the run has slots, drives the bodies. A pool task runs
-a body's first step inside itself, in that body's own context. A body that never suspends costs no turn of the loop, and
-the pool task goes on with the next. One that suspends owns its pool task from then on: `asyncio.timeout`, TaskGroup and
-cancellation see an ordinary task, which ends with its body and serves no other.
+a body's first step inside itself. A body that never suspends costs no turn of the loop, and the pool task goes on with
+the next, unless that body left something behind: a cancellation, or a changed context. One that suspends owns its pool
+task from then on: `asyncio.timeout`, TaskGroup and cancellation see an ordinary task, which ends with its body and serves
+no other.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class AsyncExecutor:
     def start(self, attempt: Attempt) -> None:
         seat = Seat(self, attempt)
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
-        task = seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context)
+        task = seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context.copy())
         self.pool.add(task)
 
     def stop(self, attempt: Attempt) -> None:
@@ -54,7 +55,7 @@ class Seat(Coroutine[Any, Any, None]):
     frames to every step, and would not be asked at all where it is cancelled before it began.
     """
 
-    __slots__ = ("_attempt", "_body", "_executor", "_run", "_sink", "_stopped", "task")
+    __slots__ = ("_attempt", "_body", "_executor", "_sink", "_stopped", "task")
     __name__ = "plait"  # what asyncio prints of a task
 
     task: asyncio.Task[None]
@@ -64,7 +65,6 @@ class Seat(Coroutine[Any, Any, None]):
         self._sink = executor.sink
         self._attempt: Attempt | None = attempt  # None between two bodies
         self._body: Any = None  # once it has suspended
-        self._run: Any = None  # `Context.run` of that body
         self._stopped = False
 
     def send(self, value: Any) -> Any:
@@ -73,7 +73,7 @@ class Seat(Coroutine[Any, Any, None]):
         if body is None:
             return self._first_steps()
         try:
-            return self._run(body.send, value)
+            return body.send(value)
         except StopIteration as end:
             returned = end.value
         except BaseException as error:
@@ -100,7 +100,7 @@ class Seat(Coroutine[Any, Any, None]):
                 self._leave()  # somebody cancelled the task between two bodies: others carry on
             raise StopIteration
         try:
-            return self._run(self._body.throw, error)
+            return self._body.throw(error)
         except StopIteration as end:
             self._report(Ended(self._sink.clock(), value=end.value, stopped=self._stopped))
         except BaseException as raised:
@@ -112,7 +112,7 @@ class Seat(Coroutine[Any, Any, None]):
     def close(self) -> None:
         """The loop is gone: ends the body where it stands."""
         if self._body is not None:
-            self._run(self._body.close)
+            self._body.close()
 
     def __await__(self) -> Any:
         raise NotImplementedError  # asyncio's Task is the only one that drives it
@@ -120,45 +120,51 @@ class Seat(Coroutine[Any, Any, None]):
     def _first_steps(self) -> Any:
         """Runs bodies one after another until one suspends: what that one waits for. None lets the loop have a turn."""
         sink, task = self._sink, self.task
-        now = sink.look()
-        until = now + SLICE_S
+        until = began = 0.0
         attempt = self._attempt
         if attempt is None:
+            sink.look()
             attempt = sink.pull()
         elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
-            sink.report(attempt, Ended(now, stopped=True))
+            sink.report(attempt, Ended(sink.clock(), stopped=True))
             attempt = sink.pull()
-        else:
-            sink.began(attempt, now)
-        began = now
+        elif attempt.timed:
+            began = sink.look()
+            sink.began(attempt, began)
         while attempt is not None:
             self._attempt = attempt
             CURRENT.set(attempt)
-            run = copy_context().run
+            before = copy_context()
             _, call, args, kwargs = attempt.call
             try:
-                body = run(call, *args, **kwargs) if kwargs else run(call, *args)
+                body = call(*args, **kwargs) if kwargs else call(*args)
             except BaseException as error:
                 sink.report(attempt, Ended(sink.clock(), error=error))
             else:
                 if type(body) is not CoroutineType:
                     body = _as_coroutine(body)
                 try:
-                    step = run(body.send, None)
+                    step = body.send(None)
                 except StopIteration as end:
                     sink.returned(attempt, end.value)
                 except BaseException as error:
                     sink.report(attempt, Ended(sink.clock(), error=error))
                 else:
-                    self._body, self._run = body, run
+                    self._body = body
                     self._suspended(attempt, began)
                     return step
-            if task.cancelling() or task._must_cancel:  # type: ignore[attr-defined]
-                break  # its body cancelled the task that it saw: no other body shall
+            try:
+                # No other body shall see what this one did to the task or the context that it saw.
+                if task.cancelling() or task._must_cancel or copy_context() != before:  # type: ignore[attr-defined]
+                    break
+            except Exception:  # it changed the context, to values that do not compare
+                break
             if sink.now > until:
-                self._attempt = None
-                sink.breathe()
-                return None
+                if until:
+                    self._attempt = None
+                    sink.breathe()
+                    return None
+                until = sink.now + SLICE_S
             attempt = sink.pull()
             began = sink.now
         self._leave()
@@ -195,8 +201,11 @@ class Seat(Coroutine[Any, Any, None]):
     def _leave(self) -> None:
         """The pool task ends here; whatever may start now gets another."""
         self._executor.pool.discard(self.task)
-        self._attempt = self._body = self._run = None
-        del self.task  # or the two would hold each other
+        # The task holds its context, in which stands the attempt: nothing may hold the task.
+        if self._attempt is not None:
+            self._attempt.handle = None
+        self._attempt = self._body = None
+        del self.task
         more = self._sink.pull()
         if more is not None:
             self._executor.start(more)

@@ -84,7 +84,7 @@ Call: TypeAlias = tuple[str, Any, Sequence[Any], Mapping[str, Any] | None]
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = ("begun", "call", "handle", "number", "sink", "stopped_at", "suspects", "task", "timed", "token")
+    __slots__ = ("call", "handle", "number", "sink", "stopped_at", "suspects", "task", "timed", "token")
 
     def __init__(
         self,
@@ -99,9 +99,8 @@ class Attempt:
         self.task = task
         self.number = number
         self.call = call
-        self.timed = timed  # its start matters: tell it at once
+        self.timed = timed  # its start matters, and is to be told
         self.suspects = suspects  # types of values that the engine looks at before they count
-        self.begun = False
         self.handle: Any = None
         self.stopped_at: float | None = None  # when it was told to stop, on the run's clock
         self.token: CancelToken | None = None
@@ -166,7 +165,7 @@ class Sink(Protocol):
         ...
 
     def began(self, attempt: Attempt, at: float) -> None:
-        """`Begun(at)` without the record; only the first counts."""
+        """`Begun(at)` without the record; only the first of a timed attempt counts."""
         ...
 
     def returned(self, attempt: Attempt, value: Any) -> None:

@@ -55,8 +55,8 @@ class Recorder:
         return self.now
 
     def began(self, attempt: Attempt, at: float) -> None:
-        if not attempt.begun:
-            attempt.begun = True
+        if attempt.timed:
+            attempt.timed = False
             self.report(attempt, Begun(at))
 
     def returned(self, attempt: Attempt, value: Any) -> None:
