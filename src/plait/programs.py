@@ -28,6 +28,12 @@ class _Nodes(Work):
     def call(self, place: int, table: Table, first: int) -> Call:
         node = self._nodes[place]
         definition = node._definition
+        if node._refs and not first:  # every argument is a node, and places are rows
+            needs = self._needs[place]
+            args: Sequence[Any] = [*map(table.values.__getitem__, needs)]
+            if len(args) > len(node._args):
+                del args[len(node._args) :]  # type: ignore[attr-defined]
+            return definition.executor, definition.body, args, None
         args, kwargs = self._filled(node, place, table, first)
         return definition.executor, definition.body, args, kwargs
 
@@ -39,10 +45,7 @@ class _Nodes(Work):
             return node._args, node._kwargs
         values = table.values
         if node._refs:
-            needs = self._needs[place]
-            if len(needs) == len(node._args):
-                return [values[first + need] for need in needs], None
-            return [values[first + need] for need in needs[: len(node._args)]], None
+            return [values[first + need] for need in self._needs[place][: len(node._args)]], None
         found = (values[first + need] for need in self._needs[place])
         args = replaced(node._args, found)
         return args, (replaced(node._kwargs, found) if node._kwargs else None)
@@ -130,36 +133,33 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
     Raises:
         GraphError: for two nodes of one key, or a cycle.
     """
-    order: list[Node[Any]] = []
-    place: dict[int, int] = {}  # -1 while a node's needs are being walked
+    place: dict[Node[Any], int] = {}  # in the order of the walk; nodes are told apart by identity
+    place_of = place.__getitem__
     needs: list[tuple[int, ...]] = []
-    stack: list[tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]] = []
+    stack: list[Node[Any]] = []
+    entered: set[Node[Any]] = set()  # of the stack: those whose needs stand above them
     for target in targets:
-        if id(target) in place:
-            continue
-        stack.append(_entered(target, place))
+        stack.append(target)
         while stack:
-            node, needed, rest = stack[-1]
-            for need in rest:
-                at = place.get(id(need))
-                if at is None:
-                    stack.append(_entered(need, place))
-                    break
-                if at == -1:
-                    raise GraphError(_cycle_text([entry[0] for entry in stack], need))
-            else:
+            node = stack[-1]
+            if node in place:
                 stack.pop()
-                place[id(node)] = len(order)
-                order.append(node)
-                needs.append(tuple([place[id(need)] for need in needed]) if needed else ())
-    return _program(order, needs, [place[id(target)] for target in targets])
-
-
-def _entered(node: Node[Any], place: dict[int, int]) -> tuple[Node[Any], Sequence[Node[Any]], Iterator[Node[Any]]]:
-    """A node whose needs are walked from here on."""
-    place[id(node)] = -1
-    needed = node._needed()
-    return node, needed, iter(needed)
+                continue
+            needed = node._needed()
+            try:
+                row = tuple(map(place_of, needed))
+            except KeyError:
+                entered.add(node)
+                missing = [need for need in needed if need not in place]
+                for need in missing:
+                    if need in entered:
+                        raise GraphError(_cycle_text([each for each in stack if each in entered], need)) from None
+                stack.extend(reversed(missing))
+            else:
+                place[node] = len(needs)
+                needs.append(row)
+                stack.pop()
+    return _program(list(place), needs, [place[target] for target in targets])
 
 
 def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
@@ -170,17 +170,17 @@ def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
 
 def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
     definitions = [node._definition for node in order]
-    policies = [definition.policy for definition in definitions]
-    one_policy = all(each is policies[0] for each in policies) if policies else True
+    kinds = list({id(each): each for each in definitions}.values())  # few, however many nodes
+    one_policy = len({id(each.policy) for each in kinds}) <= 1
     batch = Batch(
         len(order),
         calls=_Nodes(order, needs),  # type: ignore[arg-type]
-        keys=_keys(order),
+        keys=_Keys(order),
         needs=needs if any(needs) else None,
-        policy=policies[0] if policies and one_policy else PLAIN,
-        policies=None if one_policy else policies,
-        controls=[at for at, definition in enumerate(definitions) if definition.each],
-        conditional=[at for at, definition in enumerate(definitions) if definition.when is not None],
+        policy=kinds[0].policy if kinds and one_policy else PLAIN,
+        policies=None if one_policy else [each.policy for each in definitions],
+        controls=_places(definitions, kinds, lambda each: each.each),
+        conditional=_places(definitions, kinds, lambda each: each.when is not None),
     )
 
     def value(result: RunResult) -> Any:
@@ -194,31 +194,58 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
     )
 
 
-def _keys(order: list[Node[Any]]) -> Sequence[str]:
+def _places(
+    definitions: list[Definition], kinds: list[Definition], wanted: Callable[[Definition], bool]
+) -> Sequence[int]:
+    """The places whose definition is wanted."""
+    chosen = {id(each) for each in kinds if wanted(each)}
+    return [at for at, each in enumerate(definitions) if id(each) in chosen] if chosen else ()
+
+
+class _Keys(Sequence[str]):
     """The keys of nodes: the one given, else the function's name, numbered from its second occurrence (`parse#2`).
 
+    Made when one is read: most runs never do.
+
     Raises:
-        GraphError: for one key given to two different nodes.
+        GraphError: at once, for one key given to two different nodes.
     """
-    keys: list[str] = []
-    given: dict[str, Node[Any]] = {}
-    for node in order:
-        if node._key is not None and given.setdefault(node._key, node) is not node:
-            raise GraphError(f"key {node._key!r} names two different tasks")
-    mapped = {node._key or node._definition.name for node in order if node._definition.each}
-    for name in given:
-        if name.endswith("]") and name.partition("[")[0] in mapped:
-            raise GraphError(f"key {name!r} is that of a task which the map {name.partition('[')[0]!r} grows")
-    seen: dict[str, int] = {}
-    for node in order:
-        key = node._key
-        if key is None:
-            name = node._definition.name
-            while key is None or key in given:
-                number = seen[name] = seen.get(name, 0) + 1
-                key = name if number == 1 else f"{name}#{number}"
-        keys.append(key)
-    return keys
+
+    __slots__ = ("_given", "_keys", "_order")
+
+    def __init__(self, order: list[Node[Any]]) -> None:
+        self._order = order
+        self._keys: list[str] | None = None
+        self._given: dict[str, Node[Any]] = {}
+        given = [node for node in order if node._key is not None]
+        for node in given:
+            assert node._key is not None
+            if self._given.setdefault(node._key, node) is not node:
+                raise GraphError(f"key {node._key!r} names two different tasks")
+        if any(name.endswith("]") for name in self._given):
+            mapped = {node._key or node._definition.name for node in order if node._definition.each}
+            for name in self._given:
+                if name.endswith("]") and name.partition("[")[0] in mapped:
+                    raise GraphError(f"key {name!r} is that of a task which the map {name.partition('[')[0]!r} grows")
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, at: Any) -> Any:
+        if self._keys is None:
+            self._keys = list(self._made())
+        return self._keys[at]
+
+    def _made(self) -> Iterator[str]:
+        seen: dict[str, int] = {}
+        for node in self._order:
+            key = node._key
+            if key is None:
+                name = node._definition.name
+                while key is None or key in self._given:
+                    number = seen[name] = seen.get(name, 0) + 1
+                    key = name if number == 1 else f"{name}#{number}"
+            yield key
 
 
 def compile_graph(graph: Graph) -> Program:
@@ -249,7 +276,7 @@ def compile_graph(graph: Graph) -> Program:
             row.append(found)
         needs.append(row)
         at += 1
-    keys = _keys(order)
+    keys = _Keys(order)
     for position, (key, names) in enumerate(graph._needs.items()):
         # Behind the arguments' nodes and before the one of `when`, which stands last.
         row = needs[position]

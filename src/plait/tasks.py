@@ -51,12 +51,23 @@ class Node(Generic[R_co]):
         self._kwargs = kwargs
         self._key = key
         self._extra = extra
-        # True where every argument is a node: the common case, filled without a walk.
-        if not kwargs and all([type(arg) is Node for arg in args]):
-            self._refs: bool | None = True if args else None
+        # True where every argument is a node: the common case, filled without a walk. None: none of them holds one.
+        self._refs: bool | None = True if args else None
+        if kwargs:
+            self._look_at(args, kwargs)
         else:
-            _refuse_unbound(definition.name, args, kwargs)
-            self._refs = False if holds_node(args) or (kwargs and holds_node(kwargs)) else None
+            for arg in args:
+                if type(arg) is not Node:
+                    self._look_at(args, {})
+                    break
+
+    def _look_at(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Not every argument is a node: refuses what was meant to be one, and looks for those within."""
+        if _PLAIN_DATA.issuperset(map(type, (*args, *kwargs.values()))):
+            self._refs = None
+            return
+        _refuse_unbound(self._definition.name, args, kwargs)
+        self._refs = False if holds_node(args) or (kwargs and holds_node(kwargs)) else None
 
     def named(self, key: str) -> Node[R_co]:
         """The same call under the key `key`.
@@ -82,6 +93,8 @@ class Node(Generic[R_co]):
     def _needed(self) -> Sequence[Node[Any]]:
         """The nodes in the arguments, in order and as often as they stand there; then those needed beside."""
         when = self._definition.when
+        if self._refs and when is None and not self._extra:
+            return self._args
         beside = self._extra if type(when) is not Node else (*self._extra, when)
         if self._refs is None:
             return beside
@@ -113,6 +126,9 @@ def _refuse_unbound(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] 
             if isinstance(each, TaskFunction):
                 raise UsageError(f"an argument of {name} is {each!r} itself: write {each._definition.name}.bind(...)")
 
+
+_PLAIN_DATA = frozenset((int, float, str, bytes, bool, type(None)))
+"""Types that hold no node and are none."""
 
 CONTAINERS = (list, tuple, dict)
 DEEPEST = 100
@@ -195,6 +211,7 @@ class TaskFunction(Generic[P, R]):
         update_wrapper(self, function, updated=())  # a callable object's own attributes stay its own
         self._function = function
         self._definition = definition
+        self._fits: set[int] = set()  # numbers of positional arguments that were seen to fit
         try:
             self._signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):
@@ -213,7 +230,7 @@ class TaskFunction(Generic[P, R]):
         Raises:
             UsageError: for arguments that the function does not take.
         """
-        if kwargs or not self._takes(len(args)):
+        if kwargs or len(args) not in self._fits:
             self._check(args, kwargs)
         return Node(self._definition, args, kwargs or None)
 
@@ -228,7 +245,7 @@ class TaskFunction(Generic[P, R]):
         """
         if not lists:
             raise UsageError(f"{self._definition.name}.map needs at least one list")
-        if not self._takes(len(lists)):
+        if len(lists) not in self._fits:
             self._check(lists, {}, "map")
         for name in ("retries", "retry", "uninterruptible", "executor"):
             if name in options:
@@ -248,27 +265,14 @@ class TaskFunction(Generic[P, R]):
         """
         return TaskFunction(self._function, _with_options(self._definition, options))
 
-    def _takes(self, number: int) -> bool:
-        """Quickly: do `number` positional arguments certainly fit? False means: look closely."""
-        try:
-            return number in self._fits
-        except AttributeError:
-            self._fits: set[int] = set()
-            if self._signature is not None:
-                for size in range(9):
-                    try:
-                        self._signature.bind(*range(size))
-                    except TypeError:
-                        continue
-                    self._fits.add(size)
-            return number in self._fits
-
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: str = "bind") -> None:
         if self._signature is not None:
             try:
                 self._signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise UsageError(f"{self._definition.name}.{how}: {error}") from None
+        if not kwargs:
+            self._fits.add(len(args))
 
     def __repr__(self) -> str:
         return f"<task {self._definition.name}>"
