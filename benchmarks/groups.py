@@ -1,0 +1,289 @@
+"""What is compared: groups of rows, each group with the rows its ratios are to and the goal it is there for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One thing to measure: a work of a module, in a process of its own."""
+
+    name: str
+    module: str
+    work: str
+    size: int | None = None
+    """Where it isn't the group's: what is compared then is the figure per task."""
+    peer: str = ""
+    """The package or program that must be there; "" for plain Python and plait."""
+    venv: str = ""
+    """The virtual environment whose Python runs it; "" for the one that runs `run.py`."""
+    rounds: int | None = None
+    """At most this many, for slow ones."""
+    timeout: float = 120
+
+
+class Group(NamedTuple):
+    """Rows that are measured in turns. Ratios are to the row `base`, and to `second` where there is one."""
+
+    name: str
+    size: int
+    rows: list[Row]
+    base: str
+    second: str = ""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """More comparisons: this row to that one."""
+    goal: str = ""
+    unit: str = "µs"
+    per: str = "task"
+    """What one figure is of; "" for the whole of a row."""
+    memory: bool = True
+    family: str = ""
+    """Groups of one family differ in their size alone: their rows are compared across sizes."""
+    smoke: int = 150
+    """The size in a smoke run."""
+
+
+def label(size: int) -> str:
+    return f"{size // 1_000_000}M" if size >= 1_000_000 else f"{size // 1000}k"
+
+
+def flat(size: int) -> Group:
+    rows = [
+        Row("one Task per item", "limits", "task_per_item noop"),
+        Row("gather + Semaphore", "limits", "gather_semaphore noop"),
+        Row("bare for-await loop", "limits", "bare_loop noop"),
+        Row("one Task per item, asyncio.timeout each", "limits", "task_per_item noop timeout"),
+        Row("one Task per item, uvloop", "limits", "task_per_item noop uvloop", peer="uvloop"),
+        Row("plait.amap", "with_plait", "amap noop"),
+        Row("plait.amap, timeout=60 each", "with_plait", "amap noop timeout"),
+        Row("plait.amap, uvloop", "with_plait", "amap noop uvloop", peer="uvloop"),
+        Row("trio", "peers.asyncs", "trio noop", peer="trio", venv="light"),
+        Row("anyio", "peers.asyncs", "anyio noop", peer="anyio", venv="light"),
+        Row("aiometer", "peers.asyncs", "aiometer noop", peer="aiometer", venv="light", timeout=60),
+        Row("Dask, synchronous", "peers.dask_", "sync noop", peer="dask", venv="dask"),
+        Row("Dask, threaded", "peers.dask_", "threaded noop", peer="dask", venv="dask"),
+    ]
+    if size == 10_000:
+        rows += [
+            Row("LangGraph", "peers.langgraph_", "noop", peer="langgraph", venv="langgraph"),
+            Row("Prefect", "peers.prefect_", "noop", 500, peer="prefect", venv="prefect", rounds=3, timeout=180),
+        ]
+    return Group(
+        f"flat no-op {label(size)}",
+        size,
+        rows,
+        "one Task per item",
+        "gather + Semaphore",
+        (
+            ("plait.amap, timeout=60 each", "plait.amap"),
+            ("one Task per item, asyncio.timeout each", "one Task per item"),
+            ("plait.amap, uvloop", "one Task per item, uvloop"),
+            ("plait.amap, uvloop", "plait.amap"),
+        ),
+        goal="plait.amap at most 0.6 of one Task per item, 0.25 of gather + Semaphore and 160 bytes a task; a timeout on each adds at most 5 %",
+        family="flat no-op",
+    )
+
+
+def suspending(size: int) -> Group:
+    return Group(
+        f"flat suspending {label(size)}",
+        size,
+        [
+            Row("one Task per item", "limits", "task_per_item pause"),
+            Row("gather + Semaphore", "limits", "gather_semaphore pause"),
+            Row("one Task per item, asyncio.timeout each", "limits", "task_per_item pause timeout"),
+            Row("one Task per item, uvloop", "limits", "task_per_item pause uvloop", peer="uvloop"),
+            Row("plait.amap", "with_plait", "amap pause"),
+            Row("plait.amap, timeout=60 each", "with_plait", "amap pause timeout"),
+            Row("plait.amap, uvloop", "with_plait", "amap pause uvloop", peer="uvloop"),
+            Row("trio", "peers.asyncs", "trio pause", peer="trio", venv="light"),
+            Row("anyio", "peers.asyncs", "anyio pause", peer="anyio", venv="light"),
+        ],
+        "one Task per item",
+        "gather + Semaphore",
+        (
+            ("plait.amap, timeout=60 each", "plait.amap"),
+            ("one Task per item, asyncio.timeout each", "one Task per item"),
+            ("plait.amap, uvloop", "one Task per item, uvloop"),
+            ("plait.amap, uvloop", "plait.amap"),
+        ),
+        goal="plait.amap at most 1.3 of one Task per item; a timeout on each adds at most 1 µs",
+        family="flat suspending",
+    )
+
+
+def graph(shape: str, size: int, goal: str, *more: Row) -> Group:
+    return Group(
+        f"{shape} graph {label(size)}",
+        size,
+        [
+            Row("one Task per node", "limits", f"task_per_node {shape}"),
+            Row("bare graphlib loop", "limits", f"graphlib_loop {shape}"),
+            Row("counters + deque, plain calls", "limits", f"indegree_loop {shape}"),
+            Row("plait, building included", "with_plait", f"graph {shape}"),
+            Row("plait, engine part", "with_plait", f"engine {shape}"),
+            *more,
+        ],
+        "one Task per node",
+        "bare graphlib loop",
+        goal=goal,
+        family=f"{shape} graph",
+    )
+
+
+def dask(shape: str, size: int | None = None) -> list[Row]:
+    return [
+        Row("Dask, synchronous", "peers.dask_", f"sync {shape}", size, peer="dask", venv="dask"),
+        Row("Dask, threaded", "peers.dask_", f"threaded {shape}", size, peer="dask", venv="dask"),
+    ]
+
+
+def langgraph(shape: str, size: int | None = None) -> Row:
+    return Row("LangGraph", "peers.langgraph_", shape, size, peer="langgraph", venv="langgraph")
+
+
+LAYERED_GOAL = "the engine part at most 0.6 of one Task per node; with building at most 1.0 of the graphlib loop"
+SIZE_GOAL = "a task at 1M costs at most 2.0 of one at 10k; at most 300 bytes a node"
+CHAIN_GOAL = "at most 0.35 of one Task per node"
+LINEAR_GOAL = "nothing grows faster than the size"
+
+
+def cancel(size: int) -> Group:
+    return Group(
+        f"cancel {label(size)} running",
+        size,
+        [
+            Row("TaskGroup", "limits", "cancel task_group"),
+            Row("gather, cancelled by hand", "limits", "cancel gather"),
+            Row("asyncio.wait, cancelled by hand", "limits", "cancel wait"),
+            Row("plait.amap", "with_plait", "cancel amap"),
+            Row("anyio", "peers.asyncs", "anyio cancel", peer="anyio", venv="light"),
+            Row("trio", "peers.asyncs", "trio cancel", peer="trio", venv="light"),
+        ],
+        "TaskGroup",
+        goal="from the failure of one task until all others are over, at most 1.5 of TaskGroup",
+        unit="ms",
+        per="",
+        memory=False,
+    )
+
+
+STOP_GOAL = "100k tasks that have not started make a cancel at most 1 ms longer"
+
+
+def stop(name: str, plait: str, work: str, *more: Row) -> Group:
+    return Group(
+        name,
+        100_000,
+        [Row(f"{plait}, nothing waits", "with_plait", work, 0), Row(f"{plait}, n wait", "with_plait", work), *more],
+        f"{plait}, nothing waits",
+        goal=STOP_GOAL,
+        unit="ms",
+        per="",
+        memory=False,
+    )
+
+
+def commands(slots: int) -> Group:
+    return Group(
+        f"commands, {slots} at once",
+        2_000,
+        [
+            Row("make -Otarget", "peers.commands", f"make {slots}", peer="make"),
+            Row("ninja", "peers.commands", f"ninja {slots}", peer="ninja"),
+            Row("posix_spawn loop, no capture", "commands", f"spawn {slots}"),
+            Row("posix_spawn loop, captured", "commands", f"captured {slots}"),
+            Row("asyncio subprocess + Semaphore", "commands", f"asyncio {slots}"),
+            Row("plait.run, a script", "commands", f"plait {slots}"),
+            Row("plait map", "commands", f"plait map {slots}"),
+            Row("plait run FILE, foreach", "commands", f"plait run foreach {slots}"),
+            Row("plait run FILE, a task each", "commands", f"plait run tasks {slots}"),
+            Row("xargs -P", "peers.commands", f"xargs {slots}", peer="xargs"),
+            Row("GNU parallel", "peers.commands", f"parallel {slots}", peer="parallel"),
+        ],
+        "make -Otarget",
+        "ninja",
+        (
+            ("plait.run, a script", "asyncio subprocess + Semaphore"),
+            ("plait.run, a script", "GNU parallel"),
+            ("plait map", "GNU parallel"),
+        ),
+        goal="plait.run at most 1.25 of make, 0.7 of ninja, 0.3 of GNU parallel; through the shell at most 1.15 of ninja",
+        per="command",
+        memory=False,
+        smoke=10,
+    )
+
+
+def start_up() -> Group:
+    return Group(
+        "start-up",
+        10,
+        [
+            Row("python -c pass", "startup", "pass"),
+            Row("import asyncio", "startup", "import asyncio"),
+            Row("import plait", "startup", "import plait"),
+            Row("from plait import amap, run", "startup", "from plait"),
+            Row("plait --version", "startup", "plait --version"),
+            Row("plait run FILE, one command", "startup", "plait run"),
+            Row("make, one command", "startup", "make", peer="make"),
+            Row("import dask", "startup", "import dask", peer="dask", venv="dask"),
+            Row("Dask, one task", "startup", "dask", peer="dask", venv="dask"),
+            Row("import langgraph.graph", "startup", "import langgraph", 3, peer="langgraph", venv="langgraph"),
+            Row("LangGraph, one node", "startup", "langgraph", 3, peer="langgraph", venv="langgraph"),
+            Row("import prefect", "startup", "import prefect", 1, peer="prefect", venv="prefect", rounds=3),
+            Row("Prefect, one flow", "startup", "prefect", 1, peer="prefect", venv="prefect", rounds=3, timeout=180),
+        ],
+        "python -c pass",
+        "import asyncio",
+        goal="import plait at most 20 ms above import asyncio",
+        unit="ms",
+        per="process",
+        memory=False,
+        smoke=1,
+    )
+
+
+GROUPS: list[Group] = [
+    flat(10_000),
+    flat(100_000),
+    suspending(10_000),
+    suspending(100_000),
+    graph(
+        "layered",
+        1_000,
+        LAYERED_GOAL,
+        *dask("layered"),
+        langgraph("layered"),
+        Row("Prefect", "peers.prefect_", "layered", 300, peer="prefect", venv="prefect", rounds=3, timeout=180),
+    ),
+    graph("layered", 10_000, LAYERED_GOAL, *dask("layered"), langgraph("layered")),
+    graph("layered", 100_000, LAYERED_GOAL),
+    graph("layered", 1_000_000, SIZE_GOAL),
+    graph("chain", 10_000, CHAIN_GOAL, *dask("chain", 1000), langgraph("chain", 1000)),
+    graph("chain", 100_000, CHAIN_GOAL),
+    graph("star", 10_000, LINEAR_GOAL),
+    graph("star", 100_000, LINEAR_GOAL),
+    graph("fan-in", 10_000, LINEAR_GOAL),
+    graph("fan-in", 100_000, LINEAR_GOAL),
+    Group(
+        "growth 100k",
+        100_000,
+        [
+            Row("plait, nodes in a list", "with_plait", "listed"),
+            Row("one Task per item", "limits", "task_per_item noop"),
+            Row("plait, nodes returned by a task", "with_plait", "grown"),
+        ],
+        "plait, nodes in a list",
+        "one Task per item",
+        goal="tasks that a task returns cost about what they cost when known before",
+    ),
+    cancel(1_000),
+    cancel(10_000),
+    stop("stop a queue", "plait.amap", "stop amap", Row("gather + Semaphore, n wait", "limits", "stop semaphore")),
+    stop("stop a graph", "plait.arun", "stop graph"),
+    commands(2),
+    commands(8),
+    start_up(),
+]

@@ -1,0 +1,44 @@
+"""Dask's local schedulers, without and with threads. Building its dictionary is part of the work, as nodes are for plait."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from common import SHAPES, Job, flat, graph, total, value
+from dask.local import get_sync
+from dask.threaded import get as get_threaded
+
+
+def same(item: int) -> int:
+    return item
+
+
+def flat_row(get: Callable[..., Any], size: int) -> Job:
+    return flat(
+        lambda: get({f"t{item}": (same, item) for item in range(size)}, [f"t{item}" for item in range(size)]), size
+    )
+
+
+def graph_row(get: Callable[..., Any], shape: str, size: int) -> Job:
+    made = SHAPES[shape](size)
+
+    def work() -> int:
+        tasks = {f"t{at}": (value, *[f"t{need}" for need in row]) for at, row in enumerate(made.needs)}
+        return total(made, get(tasks, list(tasks)))
+
+    return graph(work, made)
+
+
+threads = partial(get_threaded, num_workers=os.cpu_count() or 1)
+
+ROWS: dict[str, Callable[[int], Job]] = {
+    "sync noop": partial(flat_row, get_sync),
+    "threaded noop": partial(flat_row, threads),
+    "sync layered": partial(graph_row, get_sync, "layered"),
+    "threaded layered": partial(graph_row, threads, "layered"),
+    "sync chain": partial(graph_row, get_sync, "chain"),
+    "threaded chain": partial(graph_row, threads, "chain"),
+}
