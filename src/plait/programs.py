@@ -11,7 +11,7 @@ from plait._core.policy import PLAIN, nearest
 from plait._core.table import Table
 from plait._engine.work import Call, Growth, Work
 from plait.errors import GraphError, UsageError
-from plait.tasks import CONTAINERS, Definition, Graph, Node, holds_node, nodes_in, replaced
+from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, holds_node, nodes_in, replaced
 
 __all__ = ["Program", "compile_graph", "compile_nodes"]
 
@@ -42,13 +42,14 @@ class _Nodes(Work):
     ) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
         """The arguments, each node in them replaced by its value."""
         if node._refs is None:
-            return node._args, node._kwargs
+            return node._args, node._beside.kwargs
         values = table.values
         if node._refs:
             return [values[first + need] for need in self._needs[place][: len(node._args)]], None
         found = (values[first + need] for need in self._needs[place])
         args = replaced(node._args, found)
-        return args, (replaced(node._kwargs, found) if node._kwargs else None)
+        kwargs = node._beside.kwargs
+        return args, (replaced(kwargs, found) if kwargs else None)
 
     def check(self, place: int, value: Any) -> Growth | None:
         if type(value) is Node or (type(value) in CONTAINERS and holds_node(value)):
@@ -141,14 +142,14 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
     for target in targets:
         stack.append(target)
         while stack:
-            node = stack[-1]
+            node = stack.pop()
             if node in place:
-                stack.pop()
                 continue
             needed = node._needed()
             try:
                 row = tuple(map(place_of, needed))
             except KeyError:
+                stack.append(node)
                 entered.add(node)
                 missing = [need for need in needed if need not in place]
                 for need in missing:
@@ -158,13 +159,12 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
             else:
                 place[node] = len(needs)
                 needs.append(row)
-                stack.pop()
     return _program(list(place), needs, [place[target] for target in targets])
 
 
 def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
     """Lists in arguments may be changed after `bind`: only so can nodes come to need each other."""
-    names = [node._key or node._definition.name for node in path[path.index(again) :]]
+    names = [node._name for node in path[path.index(again) :]]
     return cycle_text(names[::-1])
 
 
@@ -189,7 +189,7 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
     return Program(
         batch,
         targets,
-        name or (order[targets[-1]]._key or definitions[targets[-1]].name if targets else "empty"),
+        name or (order[targets[-1]]._name if targets else "empty"),
         value,
     )
 
@@ -217,13 +217,12 @@ class _Keys(Sequence[str]):
         self._order = order
         self._keys: list[str] | None = None
         self._given: dict[str, Node[Any]] = {}
-        given = [node for node in order if node._key is not None]
-        for node in given:
-            assert node._key is not None
-            if self._given.setdefault(node._key, node) is not node:
-                raise GraphError(f"key {node._key!r} names two different tasks")
+        for node in [node for node in order if node._beside is not NOTHING_BESIDE]:
+            key = node._beside.key
+            if key is not None and self._given.setdefault(key, node) is not node:
+                raise GraphError(f"key {key!r} names two different tasks")
         if any(name.endswith("]") for name in self._given):
-            mapped = {node._key or node._definition.name for node in order if node._definition.each}
+            mapped = {node._name for node in order if node._definition.each}
             for name in self._given:
                 if name.endswith("]") and name.partition("[")[0] in mapped:
                     raise GraphError(f"key {name!r} is that of a task which the map {name.partition('[')[0]!r} grows")
@@ -239,7 +238,7 @@ class _Keys(Sequence[str]):
     def _made(self) -> Iterator[str]:
         seen: dict[str, int] = {}
         for node in self._order:
-            key = node._key
+            key = node._beside.key
             if key is None:
                 name = node._definition.name
                 while key is None or key in self._given:
@@ -266,10 +265,11 @@ def compile_graph(graph: Graph) -> Program:
             found = place.get(id(need))
             if found is None and id(need) in graph._added:
                 found = by_key[graph._added[id(need)][1]]
-            if found is None and need._key is not None and need._key in by_key:
-                found = by_key[need._key]
+            key = need._beside.key
+            if found is None and key is not None and key in by_key:
+                found = by_key[key]
                 if order[found]._definition.body is not need._definition.body:
-                    raise GraphError(f"key {need._key!r} names two different tasks")
+                    raise GraphError(f"key {key!r} names two different tasks")
             if found is None:
                 found = place[id(need)] = len(order)
                 order.append(need)

@@ -32,29 +32,31 @@ class Definition(NamedTuple):
     each: bool = False  # a map: the last positional argument is the list
 
 
+class Beside(NamedTuple):
+    """What few nodes have: keyword arguments, a key, nodes needed beside the arguments."""
+
+    kwargs: Mapping[str, Any] | None = None
+    key: str | None = None
+    extra: tuple[Node[Any], ...] = ()
+
+
+NOTHING_BESIDE = Beside()
+
+
 class Node(Generic[R_co]):
     """A call that a graph will make: what `.bind` gives. A task that is not yet in a run; it may be used in many."""
 
-    __slots__ = ("_args", "_definition", "_extra", "_key", "_kwargs", "_refs")
+    # A graph has many of them: each word more is memory that the garbage collector walks.
+    __slots__ = ("_args", "_beside", "_definition", "_refs")
 
-    def __init__(
-        self,
-        definition: Definition,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
-        *,
-        key: str | None = None,
-        extra: tuple[Node[Any], ...] = (),
-    ) -> None:
+    def __init__(self, definition: Definition, args: tuple[Any, ...], beside: Beside = NOTHING_BESIDE) -> None:
         self._definition = definition
         self._args = args
-        self._kwargs = kwargs
-        self._key = key
-        self._extra = extra
+        self._beside = beside
         # True where every argument is a node: the common case, filled without a walk. None: none of them holds one.
         self._refs: bool | None = True if args else None
-        if kwargs:
-            self._look_at(args, kwargs)
+        if beside.kwargs:
+            self._look_at(args, beside.kwargs)
         else:
             for arg in args:
                 if type(arg) is not Node:
@@ -75,35 +77,36 @@ class Node(Generic[R_co]):
         Raises:
             GraphError: for a key that cannot name a task.
         """
-        return self._with(key=safe_key(key))
+        return Node(self._definition, self._args, self._beside._replace(key=safe_key(key)))
 
     def options(self, **options: Any) -> Node[R_co]:
         """The same call with other task options."""
-        return self._with(definition=_with_options(self._definition, options))
+        return Node(_with_options(self._definition, options), self._args, self._beside)
 
     def after(self, *nodes: Node[Any]) -> Node[R_co]:
         """The same call, started after `nodes` too."""
-        return self._with(extra=(*self._extra, *_nodes("after", nodes)))
+        beside = self._beside
+        return Node(self._definition, self._args, beside._replace(extra=(*beside.extra, *_nodes("after", nodes))))
 
-    def _with(self, **changes: Any) -> Node[R_co]:
-        definition = changes.get("definition", self._definition)
-        key, extra = changes.get("key", self._key), changes.get("extra", self._extra)
-        return Node(definition, self._args, self._kwargs, key=key, extra=extra)
+    @property
+    def _name(self) -> str:
+        """The key, if it has one, else the function's name."""
+        return self._beside.key or self._definition.name
 
     def _needed(self) -> Sequence[Node[Any]]:
         """The nodes in the arguments, in order and as often as they stand there; then those needed beside."""
         when = self._definition.when
-        if self._refs and when is None and not self._extra:
-            return self._args
-        beside = self._extra if type(when) is not Node else (*self._extra, when)
+        beside = self._beside.extra
+        if type(when) is Node:
+            beside = (*beside, when)
         if self._refs is None:
             return beside
         if self._refs:
             return (*self._args, *beside) if beside else self._args
-        return (*nodes_in(self._args), *nodes_in(self._kwargs or {}), *beside)
+        return (*nodes_in(self._args), *nodes_in(self._beside.kwargs or {}), *beside)
 
     def __repr__(self) -> str:
-        return f"<Node {self._key or self._definition.name}>"
+        return f"<Node {self._name}>"
 
     def __format__(self, how: str) -> str:
         raise UsageError(
@@ -232,7 +235,7 @@ class TaskFunction(Generic[P, R]):
         """
         if kwargs or len(args) not in self._fits:
             self._check(args, kwargs)
-        return Node(self._definition, args, kwargs or None)
+        return Node(self._definition, args, Beside(kwargs)) if kwargs else Node(self._definition, args)
 
     def map(self, *lists: Any, **options: Any) -> Node[list[Any]]:
         """A node whose value is the list of `function(item)` for the items of a list, in order; one child task each.
@@ -254,7 +257,7 @@ class TaskFunction(Generic[P, R]):
         whole = Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
-        node: Node[list[Any]] = Node(_with_options(whole, options), lists, None)
+        node: Node[list[Any]] = Node(_with_options(whole, options), lists)
         return node if key is None else node.named(key)
 
     def options(self, **options: Any) -> TaskFunction[P, R]:
@@ -347,7 +350,7 @@ def shell(
         "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
     )
     definition = _with_options(Definition(name or "shell", body, "shell", PLAIN), dict(options))
-    return Node(definition, (words,), {"env": dict(env)} if env else None)
+    return Node(definition, (words,), Beside({"env": dict(env)}) if env else NOTHING_BESIDE)
 
 
 class Graph:

@@ -124,8 +124,7 @@ class Scheduler:
         self._queue = ReadyQueue()
         self.timers = Timers()
         self._families: dict[int, Family] = {}
-        self._near_rows = range(0)  # of the batch whose family was asked for last, and that family
-        self._near: Any = None
+        self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
         self._limits: dict[int, tuple[Limit, ...]] = {}  # by first row of a batch
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
@@ -233,10 +232,9 @@ class Scheduler:
             table.moved(task, RUNNING, SUCCEEDED, now)
         self.used -= 1
         self.unfinished -= 1
-        users = table.users
-        if users and (row := users[task]):
+        if table.users:
             left = table.left
-            for user in row:
+            for user in table.users[task]:
                 if odd[user] & WATCHED:
                     self._need_final(user, SUCCEEDED, False, now)
                     continue
@@ -450,23 +448,22 @@ class Scheduler:
         if table.status[task] != PENDING:
             return
         odd = table.odd[task]
-        policy = table.policies[task]
         if odd & WATCHED and not self._may_get_ready(task, now):
             return
         table.status[task] = READY  # `Table.move`, written out
         table.ready_at[task] = now
         if table.moves is not None:
             table.moved(task, PENDING, READY, now)
-        if odd & WATCHED and policy.deadline is not None:
-            self._deadlines[task] = now + policy.deadline
-            self.timers.arm(Due.DEADLINE, task, now + policy.deadline)
+        if odd & WATCHED and (deadline := table.policies[task].deadline) is not None:
+            self._deadlines[task] = now + deadline
+            self.timers.arm(Due.DEADLINE, task, now + deadline)
         if odd & CONTROL:
             table.move(task, RUNNING, now)
             if odd & TIMED:
                 self._arm_timeout(task)
             self.turns.append((Turn.GROW, task))
         else:
-            self._queue.push(task, -policy.priority)
+            self._queue.push(task, -table.policies[task].priority)
 
     def _may_get_ready(self, task: int, now: float) -> bool:
         """False where a need was skipped, or its `when` is to be worked out first."""
@@ -529,11 +526,10 @@ class Scheduler:
 
     def _around(self, task: int) -> Family:
         """The family that `task` is a child of."""
-        if task not in self._near_rows:
-            table = self.table
-            self._near_rows = table.rows_of(task)
-            self._near = self._families[table.parent(task)]
-        return self._near
+        near = self._near
+        if near is None or task not in near[0]:
+            near = self._near = (self.table.rows_of(task), self._families[self.table.parent(task)])
+        return near[1]
 
     # -- limits of groups
 
@@ -895,14 +891,13 @@ class Scheduler:
             if state in (FAILED, TIMED_OUT):
                 allowed = table.policies[task].allow_failure
                 self._count_failure(task, now)
-            if table.users and (row := table.users[task]):
-                for user in row:
-                    if state == SUCCEEDED and not table.odd[user] & WATCHED:
-                        table.left[user] -= 1
-                        if not table.left[user]:
-                            self._met(user, now)
-                    else:
-                        self._need_final(user, state, allowed, now)
+            for user in table.users_of(task):
+                if state == SUCCEEDED and not table.odd[user] & WATCHED:
+                    table.left[user] -= 1
+                    if not table.left[user]:
+                        self._met(user, now)
+                else:
+                    self._need_final(user, state, allowed, now)
             if table.odd[task] & CHILD:
                 family = self._around(task)
                 if family.stream:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch
@@ -35,6 +35,9 @@ NONE = -1
 
 VACANT = 12
 """A row without a task; no state, so no move leads here and none leads on."""
+
+_FEW = 16
+"""Users up to this many are a tuple: smaller than a list, and the garbage collector walks it once. Never a list's length."""
 
 _SWEEP = bytes(NOT_STARTED if state in (PENDING, READY) else state for state in range(256))
 
@@ -67,7 +70,8 @@ class Table:
         self.status = bytearray()
         self.odd = bytearray()
         self.left: list[int] = []  # needs that are not final
-        self.users: list[list[int] | None] = []
+        self.users: list[Sequence[int]] = []
+        """Rows that need a task; no rows at all where no task has needs."""
         self.policies: list[Policy] = []
         self.values: list[Any] = []
         self.ready_at: array[float] = array("d")
@@ -124,23 +128,24 @@ class Table:
         if needs is None:
             self.left.extend([0] * batch.size)
             if self.users:
-                self.users.extend([None] * batch.size)
+                self.users.extend([()] * batch.size)
             return
         self.left.extend(map(len, needs))
         users = self.users
-        users.extend([None] * (self.size - len(users)))
+        users.extend([()] * (self.size - len(users)))
         for place, row in enumerate(needs, first):
             for need in row:
                 at = first + need
                 known = users[at]
-                if known is None:
-                    users[at] = [place]
+                if len(known) != _FEW:
+                    known += (place,)  # type: ignore[operator]  # a list grows where it is
                 else:
-                    known.append(place)
+                    known = [*known, place]
+                users[at] = known
 
-    def users_of(self, task: int) -> list[int] | tuple[()]:
+    def users_of(self, task: int) -> Sequence[int]:
         """Rows that need `task`; empty where nobody does."""
-        return (self.users[task] or ()) if self.users else ()
+        return self.users[task] if self.users else ()
 
     # -- rows come again: an endless stream keeps only what is in flight
 

@@ -46,15 +46,16 @@ class Driver:
         "_batch",
         "_cancelled_before",
         "_dice",
+        "_end",
         "_executors",
         "_factories",
+        "_first",
         "_joins",
         "_killed",
         "_listeners",
         "_on_settled",
         "_on_vacated",
         "_readers",
-        "_rows",
         "_rules",
         "_timer",
         "_timer_at",
@@ -107,7 +108,8 @@ class Driver:
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
         self._attempts: dict[int, Attempt] = {}
-        self._rows = range(0)  # of the batch that was started from last, and its calls
+        # The batch that was started from last: its rows and its calls.
+        self._first = self._end = 0
         self._work: Work = Work()
         self._joins: dict[int, Callable[[Table, range], Any]] = {}
         self._readers: list[Callable[[Driver, Move | None], None]] = []
@@ -240,11 +242,11 @@ class Driver:
                     self.breathe()
                 return None
             table = self.table
-            rows = self._rows
-            if task not in rows:
-                rows = self._rows = table.rows_of(task)
-                self._work = table.batch_of(task)[0].calls  # type: ignore[assignment]
-            work, first = self._work, rows.start
+            if not self._first <= task < self._end:
+                batch, place = table.batch_of(task)
+                self._first, self._end = task - place, task - place + batch.size
+                self._work = batch.calls  # type: ignore[assignment]
+            work, first = self._work, self._first
             number = table.numbers.get(task, 1) if table.numbers else 1
             try:
                 call = work.call(task - first, table, first)
@@ -252,7 +254,7 @@ class Driver:
                 self._raised(task, number, error, self.now)
                 self._follow()
                 continue
-            timed = table.odd[task] & TIMED != 0
+            timed = table.odd[task] & TIMED
             attempt = self._attempts[task] = Attempt(self, task, number, call, timed, work.suspects)
             if call[0] == "async":
                 return attempt
@@ -291,7 +293,7 @@ class Driver:
     def began(self, attempt: Attempt, at: float) -> None:
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         if attempt.timed:
-            attempt.timed = False
+            attempt.timed = 0
             self.scheduler.began(attempt.task, attempt.number, at)
             self.breathe()
 
@@ -334,7 +336,7 @@ class Driver:
         if error is None and not ended.stopped:
             if attempt.executor == "thread" and hasattr(type(value), "__await__"):
                 attempt.call = ("async", awaited, (value,), None)
-                attempt.timed = False
+                attempt.timed = 0
                 self._executor("async").start(attempt)
                 return
             growth: Growth | None = None

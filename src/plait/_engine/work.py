@@ -42,3 +42,6 @@ class Work:
     def children(self, place: int, table: Table, first: int) -> Growth:
         """What a control task grows."""
         raise NotImplementedError
+
+
+__all__ = ["Call", "Growth", "Work"]

@@ -92,14 +92,14 @@ class Attempt:
         task: int,
         number: int,
         call: Call,
-        timed: bool = False,
+        timed: int = 0,
         suspects: Container[type] = (),
     ) -> None:
         self.sink = sink
         self.task = task
         self.number = number
         self.call = call
-        self.timed = timed  # its start matters, and is to be told
+        self.timed = timed  # not 0: its start matters, and is to be told
         self.suspects = suspects  # types of values that the engine looks at before they count
         self.handle: Any = None
         self.stopped_at: float | None = None  # when it was told to stop, on the run's clock

@@ -56,7 +56,7 @@ class Recorder:
 
     def began(self, attempt: Attempt, at: float) -> None:
         if attempt.timed:
-            attempt.timed = False
+            attempt.timed = 0
             self.report(attempt, Begun(at))
 
     def returned(self, attempt: Attempt, value: Any) -> None:
