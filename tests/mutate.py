@@ -46,7 +46,7 @@ MUTATIONS = [
     Mutation("A9", "victims that raise count as failed", S, "        if why is Stop.CANCEL and (stopped or error is not None):\n            return CANCELLED, False\n", "", FLAT + "test_of_several_failures_the_lowest_index_and_the_first_in_time_are_reported"),
     Mutation("A10", "the default limit is four", C, "max_concurrency: int | None = 3,", "max_concurrency: int | None = 4,", FLAT + "test_the_default_limit_is_three"),
     Mutation("A11", "an abandoned attempt is said to have ended", S, "        table.unenforced.add(task)\n", "", FLAT + "test_a_task_that_ignores_the_signal_delays_the_return_by_grace_and_is_reported"),
-    Mutation("A11", "grace is ten times as long", S, "self.timers.arm(Due.FORCE, task, now + grace)", "self.timers.arm(Due.FORCE, task, now + 10 * grace)", FLAT + "test_a_task_that_ignores_the_signal_delays_the_return_by_grace_and_is_reported"),
+    Mutation("A11", "grace is ten times as long", S, "self._stops.add(task, why, now + grace)", "self._stops.add(task, why, now + 10 * grace)", FLAT + "test_a_task_that_ignores_the_signal_delays_the_return_by_grace_and_is_reported"),
     Mutation("B1", "a thread for every call", "executors/threads.py", "if self._in_flight > self._threads:", "if True:", TASKS + "test_plain_functions_run_in_threads_and_the_pool_is_shared"),
     Mutation("B2", "levels upside down", S, "self._queue.push(task, -table.policies[task].priority)", "self._queue.push(task, table.policies[task].priority)", TASKS + "TestOrder::test_priorities_then_first_come_first_served"),
     Mutation("B2", "last come, first served", S, "task = queue.first.popleft() if", "task = queue.first.pop() if", TASKS + "TestOrder::test_priorities_then_first_come_first_served"),

@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from plait._core import limits, policy, ready, scheduler, table, timers
+from plait._core import limits, policy, scheduler, table, timers
 
 
 class Bug(NamedTuple):
@@ -49,7 +49,7 @@ BUGS = [
     Bug(
         "a report of an earlier attempt ends the latest",
         scheduler,
-        "        if attempt != table.attempts(task):\n            return  # of an earlier attempt\n",
+        "        if attempt != table.numbers.get(task, 1):\n            return  # of an earlier attempt\n",
         "",
     ),
     Bug(

@@ -16,7 +16,7 @@ class ReadyQueue:
     they had: they go before all that got ready after them.
     """
 
-    __slots__ = ("back", "_buckets", "first", "level", "_levels", "_stamp", "came_from")
+    __slots__ = ("_buckets", "_levels", "_stamp", "back", "came_from", "first", "level")
 
     def __init__(self) -> None:
         self._buckets: dict[int, deque[int]] = {}

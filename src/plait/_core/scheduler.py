@@ -47,6 +47,7 @@ from plait._core.states import (
     WAITING,
     RunStatus,
 )
+from plait._core.stops import Stops
 from plait._core.table import NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
 from plait.errors import ChildFailed, TaskError, TaskTimedOut
@@ -129,7 +130,7 @@ class Scheduler:
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
-        self._stopping: dict[int, Stop] = {}
+        self._stops = Stops(self.timers)
         self._abandoned: set[int] = set()
         self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
         self._answered: set[int] = set()
@@ -206,7 +207,7 @@ class Scheduler:
         table = self.table
         odd = table.odd[task]
         if table.status[task] != RUNNING or (
-            odd & HELD and (attempt != table.attempts(task) or task in self._stopping)
+            odd & HELD and (attempt != table.attempts(task) or task in self._stops.of)
         ):
             return
         table.started_at[task] = now
@@ -272,7 +273,7 @@ class Scheduler:
     def asked(self, task: int, attempt: int, now: float) -> None:
         """An attempt waits for a person's input: its slot is free, its timeout stands still."""
         table = self.table
-        if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stopping:
+        if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stops.of:
             return
         table.odd[task] |= HELD
         table.numbers[task] = attempt
@@ -325,7 +326,7 @@ class Scheduler:
         table = self.table
         if table.status[parent] != RUNNING:
             return
-        if parent in self._stopping:
+        if parent in self._stops.of:
             self._ended(parent, table.attempts(parent), None, None, now, 0.0, True)
             self._drain(now)
             return
@@ -414,10 +415,12 @@ class Scheduler:
                 case Due.DEADLINE:
                     self._pass_deadline(task, now)
                 case Due.FORCE:
-                    self.commands.append(Force(task, self.table.attempts(task)))
                     self.timers.arm(Due.GIVE_UP, task, now + FORCE_PATIENCE_S)
+                    for stopped in self._stops.tasks(task):
+                        self.commands.append(Force(stopped, self.table.attempts(stopped)))
                 case Due.GIVE_UP:
-                    self._abandon(task, now)
+                    for stopped in self._stops.tasks(task):
+                        self._abandon(stopped, now)
                 case Due.RETRY:
                     self.table.move(task, READY, now)
                     self._queue.push(task, -self.table.policies[task].priority)
@@ -606,7 +609,7 @@ class Scheduler:
         self, task: int, attempt: int, value: Any, error: BaseException | None, now: float, chance: float, stopped: bool
     ) -> None:
         table = self.table
-        if attempt != table.attempts(task):
+        if attempt != table.numbers.get(task, 1):
             return  # of an earlier attempt
         if task in self._abandoned:
             self._end_of_abandoned(task)
@@ -616,7 +619,7 @@ class Scheduler:
         odd = table.odd[task]
         if not odd & CONTROL:
             self._release(task)
-        why = self._stopping.pop(task, None)
+        why = self._stops.end(task) if task in self._stops.of else None
         state, late = self._verdict(task, error, now, stopped, why)
         table.values[task] = value if state in (SUCCEEDED, FAILED) else None  # what came too late is no result
         if state == SUCCEEDED:
@@ -686,20 +689,21 @@ class Scheduler:
     def _stop(self, task: int, why: Stop, now: float) -> None:
         """Ends the running `task`: an attempt by command, one that grew by ending its children."""
         table = self.table
-        if table.status[task] != RUNNING or task in self._stopping:
+        if table.status[task] != RUNNING or task in self._stops.of:
             return
-        if table.odd[task] & CONTROL:
+        odd = table.odd[task]
+        if odd & CONTROL:
             late = why is Stop.DEADLINE
             if why is not Stop.CANCEL:
                 table.errors[task] = self._timeout_error(task, late)
             self._end_family(task, CANCELLED if why is Stop.CANCEL else TIMED_OUT, now)
             return
-        self._stopping[task] = why
+        if odd & ARMED:
+            self._disarm(task)
         table.odd[task] |= HELD
-        self.timers.disarm(Due.TIMEOUT, task)
         grace = table.policies[task].grace
-        self.commands.append(Cancel(task, table.attempts(task), why, grace))
-        self.timers.arm(Due.FORCE, task, now + grace)
+        self.commands.append(Cancel(task, table.numbers.get(task, 1), why, grace))
+        self._stops.add(task, why, now + grace)
 
     def _pass_deadline(self, task: int, now: float) -> None:
         state = self.table.status[task]
@@ -717,7 +721,7 @@ class Scheduler:
         self._close(task, state, now)
 
     def _abandon(self, task: int, now: float) -> None:
-        why = self._stopping.pop(task, None)
+        why = self._stops.end(task)
         if why is None:
             return
         table = self.table
@@ -857,9 +861,11 @@ class Scheduler:
     def _close(self, task: int, state: int, now: float) -> None:
         """Makes `task` final. What follows from it is drawn by `_drain`."""
         table = self.table
+        odd = table.odd[task]
+        if odd & HELD and table.status[task] == RETRYING:
+            self.timers.disarm(Due.RETRY, task)
         table.move(task, state, now)
         self.unfinished -= 1
-        odd = table.odd[task]
         if odd & CHILD:
             self._around(task).left -= 1
         if odd & (HELD | ARMED):
@@ -871,14 +877,11 @@ class Scheduler:
         self._work.append(task)
 
     def _disarm(self, task: int) -> None:
-        """No timer of an attempt, or of the pause after one, is needed any more."""
+        """No timer for the timeout of an attempt is needed any more."""
         odd = self.table.odd
         if odd[task] & ARMED:
             self.timers.disarm(Due.TIMEOUT, task)
             odd[task] &= ~ARMED
-        if odd[task] & HELD:
-            for kind in (Due.RETRY, Due.FORCE, Due.GIVE_UP):
-                self.timers.disarm(kind, task)
 
     def _drain(self, now: float) -> None:
         """Draws the consequences of every task that got final, without recursion: a chain may be long."""
@@ -891,7 +894,8 @@ class Scheduler:
             if state in (FAILED, TIMED_OUT):
                 allowed = table.policies[task].allow_failure
                 self._count_failure(task, now)
-            for user in table.users_of(task):
+            # A run that is ending has settled those that had not started.
+            for user in table.users_of(task) if self._mode is None else ():
                 if state == SUCCEEDED and not table.odd[user] & WATCHED:
                     table.left[user] -= 1
                     if not table.left[user]:

@@ -1,4 +1,4 @@
-"""What time alone will change: one heap, at most one timer of a kind per task, stale ones dropped when met."""
+"""What time alone will change: one heap, at most one timer of a kind per task or group, stale ones dropped when met."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Due(IntEnum):
     RUN_DEADLINE = 0
     DEADLINE = 1
     TIMEOUT = 2
-    FORCE = 3  # a stopped attempt did not end within its grace
-    GIVE_UP = 4  # nor by force: abandon it
+    FORCE = 3  # stopped attempts (a group of `Stops`) did not end within their grace
+    GIVE_UP = 4  # nor by force: abandon them
     RETRY = 5
     STUCK = 6  # only abandoned attempts hold what ready tasks need
 

@@ -238,7 +238,8 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
-                if scheduler.timers.heap:
+                heap = scheduler.timers.heap
+                if heap and (self._timer_at is None or heap[0][0] < self._timer_at):
                     self.breathe()
                 return None
             table = self.table
@@ -279,14 +280,14 @@ class Driver:
         self._timer_at = at
         self._timer = self.loop.call_later(max(0.0, at - self.clock()), self._tick)
 
-    def returned(self, attempt: Attempt, value: Any) -> None:
-        """`Ended(now, value)` without the record: what most attempts report."""
+    def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
+        """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         now = self.now = self.clock()
         scheduler = self.scheduler
         if type(value) in attempt.suspects:
-            self._checked(attempt, Ended(now, value))
+            self._checked(attempt, Ended(now, value, stopped=stopped))
         elif self._attempts.pop(attempt.task, None) is not None:
-            scheduler.returned(attempt.task, attempt.number, value, now)
+            scheduler.returned(attempt.task, attempt.number, value, now, stopped)
         if scheduler.commands or not scheduler.unfinished or self.table.moves:
             self._follow()
 
@@ -440,7 +441,7 @@ class Driver:
         attempt = self._attempts.get(task)
         if attempt is not None and attempt.number == number:
             attempt.signal_stop(self.now)
-            self._executor_of(attempt).stop(attempt)
+            self._executors[attempt.call[0]].stop(attempt)
 
     def _force(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)

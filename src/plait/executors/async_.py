@@ -15,7 +15,10 @@ from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import Any
 
-from plait.executors.base import CURRENT, Attempt, Ended, Sink, awaited
+from plait.executors.base import CURRENT, Attempt, Call, Ended, Sink, awaited
+
+UNDER_WAY: Call = ("async", None, (), None)
+"""Stands for the call of an attempt whose body exists: nothing of the call is kept beside it."""
 
 SLICE_S = 0.005
 """After this long without a suspension a pool task lets the rest of the loop have a turn."""
@@ -79,11 +82,7 @@ class Seat(Coroutine[Any, Any, None]):
         except BaseException as error:
             self._raised(error)
             raise StopIteration from None
-        if self._stopped:
-            self._report(Ended(self._sink.clock(), value=returned, stopped=True))
-        else:
-            self._sink.returned(self._attempt, returned)  # type: ignore[arg-type]
-        self._leave()
+        self._ended(returned)
         raise StopIteration
 
     def throw(self, error: Any, value: Any = None, trace: TracebackType | None = None, /) -> Any:
@@ -102,11 +101,9 @@ class Seat(Coroutine[Any, Any, None]):
         try:
             return self._body.throw(error)
         except StopIteration as end:
-            self._report(Ended(self._sink.clock(), value=end.value, stopped=self._stopped))
+            self._ended(end.value)
         except BaseException as raised:
             self._raised(raised)
-            raise StopIteration from None
-        self._leave()
         raise StopIteration
 
     def close(self) -> None:
@@ -177,6 +174,7 @@ class Seat(Coroutine[Any, Any, None]):
         """
         sink = self._sink
         attempt.handle = self.task
+        attempt.call = UNDER_WAY
         if attempt.timed:
             sink.began(attempt, began)
         sink.look()
@@ -190,13 +188,17 @@ class Seat(Coroutine[Any, Any, None]):
 
     def _raised(self, error: BaseException) -> None:
         """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""
-        plain = self._stopped and isinstance(error, asyncio.CancelledError)
-        self._report(Ended(self._sink.clock(), error=None if plain else error, stopped=self._stopped))
+        if self._stopped and isinstance(error, asyncio.CancelledError):
+            self._ended(None)
+            return
+        assert self._attempt is not None
+        self._sink.report(self._attempt, Ended(self._sink.clock(), error=error, stopped=self._stopped))
         self._leave()
 
-    def _report(self, ended: Ended) -> None:
+    def _ended(self, value: Any) -> None:
         assert self._attempt is not None
-        self._sink.report(self._attempt, ended)
+        self._sink.returned(self._attempt, value, self._stopped)
+        self._leave()
 
     def _leave(self) -> None:
         """The pool task ends here; whatever may start now gets another."""

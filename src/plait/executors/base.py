@@ -10,21 +10,18 @@ import asyncio
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import Context, ContextVar
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from plait.executors.tokens import CancelToken
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """The code of the attempt began at `at` on the run's clock: its timeout counts from there."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """What the attempt wrote since the last such report; `left_out_bytes` more were not kept."""
 
     stream: str
@@ -32,34 +29,29 @@ class Output:
     left_out_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(NamedTuple):
     """A sign of life."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """Units that the attempt used up, by name: `{"usd": 0.02}`."""
 
     units: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How much of the work is done, from 0 to 1."""
 
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """The attempt waits for a person's input."""
 
     question: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The attempt is over and nothing of it runs any more, at `at` on the run's clock.
 
     Either `error` is None and `value` is what the code returned, or it is what the code raised. `stopped`: the stop
@@ -168,8 +160,8 @@ class Sink(Protocol):
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         ...
 
-    def returned(self, attempt: Attempt, value: Any) -> None:
-        """`Ended(now, value)` without the record: what most attempts report."""
+    def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
+        """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         ...
 
     def pull(self) -> Attempt | None:

@@ -59,8 +59,8 @@ class Recorder:
             attempt.timed = 0
             self.report(attempt, Begun(at))
 
-    def returned(self, attempt: Attempt, value: Any) -> None:
-        self.report(attempt, Ended(self.clock(), value))
+    def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
+        self.report(attempt, Ended(self.clock(), value, stopped=stopped))
 
     def pull(self) -> Attempt | None:
         return self.queued.pop(0) if self.queued else None
