@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch, cycle_text, refuse_cycles
@@ -29,10 +30,9 @@ class _Nodes(Work):
         node = self._nodes[place]
         definition = node._definition
         if node._refs and not first:  # every argument is a node, and places are rows
-            needs = self._needs[place]
-            args: Sequence[Any] = [*map(table.values.__getitem__, needs)]
-            if len(args) > len(node._args):
-                del args[len(node._args) :]  # type: ignore[attr-defined]
+            args: Sequence[Any] = tuple(map(table.values.__getitem__, self._needs[place]))
+            if node._beside is not NOTHING_BESIDE or definition.when is not None:
+                args = args[: len(node._args)]  # behind them stand those that are needed beside
             return definition.executor, definition.body, args, None
         args, kwargs = self._filled(node, place, table, first)
         return definition.executor, definition.body, args, kwargs
@@ -128,7 +128,7 @@ class Program(NamedTuple):
     value: Callable[[RunResult], Any]
 
 
-def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None = None) -> Program:
+def compile_nodes(targets: Sequence[Node[Any]]) -> Program:
     """The batch of `targets` and all that they need: a depth-first walk, needs before users, without recursion.
 
     Raises:
@@ -137,29 +137,39 @@ def compile_nodes(targets: Sequence[Node[Any]], fixed: Mapping[int, str] | None 
     place: dict[Node[Any], int] = {}  # in the order of the walk; nodes are told apart by identity
     place_of = place.__getitem__
     needs: list[tuple[int, ...]] = []
-    stack: list[Node[Any]] = []
-    entered: set[Node[Any]] = set()  # of the stack: those whose needs stand above them
     for target in targets:
-        stack.append(target)
-        while stack:
-            node = stack.pop()
-            if node in place:
-                continue
-            needed = node._needed()
+        if target not in place:
             try:
-                row = tuple(map(place_of, needed))
+                row = tuple(map(place_of, target._needed()))
             except KeyError:
-                stack.append(node)
-                entered.add(node)
-                missing = [need for need in needed if need not in place]
-                for need in missing:
-                    if need in entered:
-                        raise GraphError(_cycle_text([each for each in stack if each in entered], need)) from None
-                stack.extend(reversed(missing))
+                _walk(target, place, needs)
             else:
-                place[node] = len(needs)
+                place[target] = len(needs)
                 needs.append(row)
-    return _program(list(place), needs, [place[target] for target in targets])
+    return _program(list(place), needs, list(map(place_of, targets)))
+
+
+def _walk(target: Node[Any], place: dict[Node[Any], int], needs: list[tuple[int, ...]]) -> None:
+    """Places a node behind all that it needs."""
+    stack = [target]
+    entered: set[Node[Any]] = set()  # of the stack: those whose needs stand above them
+    while stack:
+        node = stack[-1]
+        if node in place:
+            stack.pop()
+            continue
+        needed = node._needed()
+        missing = [need for need in needed if need not in place]
+        if missing:
+            entered.add(node)
+            for need in missing:
+                if need in entered:
+                    raise GraphError(_cycle_text([each for each in stack if each in entered], need))
+            stack.extend(reversed(missing))
+        else:
+            place[node] = len(needs)
+            needs.append(tuple([place[need] for need in needed]))
+            stack.pop()
 
 
 def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
@@ -169,37 +179,32 @@ def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
 
 
 def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
-    definitions = [node._definition for node in order]
-    kinds = list({id(each): each for each in definitions}.values())  # few, however many nodes
-    one_policy = len({id(each.policy) for each in kinds}) <= 1
+    definitions = list(map(attrgetter("_definition"), order))
+    kinds = set(definitions)  # few, however many nodes
+    policies = {id(each.policy): each.policy for each in kinds}
     batch = Batch(
         len(order),
         calls=_Nodes(order, needs),  # type: ignore[arg-type]
         keys=_Keys(order),
         needs=needs if any(needs) else None,
-        policy=kinds[0].policy if kinds and one_policy else PLAIN,
-        policies=None if one_policy else [each.policy for each in definitions],
+        policy=next(iter(policies.values())) if len(policies) == 1 else PLAIN,
+        policies=[each.policy for each in definitions] if len(policies) > 1 else None,
         controls=_places(definitions, kinds, lambda each: each.each),
         conditional=_places(definitions, kinds, lambda each: each.when is not None),
     )
 
     def value(result: RunResult) -> Any:
-        return [result.table.values[target] for target in targets]
+        return list(map(result.table.values.__getitem__, targets))
 
-    return Program(
-        batch,
-        targets,
-        name or (order[targets[-1]]._name if targets else "empty"),
-        value,
-    )
+    return Program(batch, targets, name or (order[targets[-1]]._name if targets else "empty"), value)
 
 
 def _places(
-    definitions: list[Definition], kinds: list[Definition], wanted: Callable[[Definition], bool]
+    definitions: list[Definition], kinds: set[Definition], wanted: Callable[[Definition], bool]
 ) -> Sequence[int]:
     """The places whose definition is wanted."""
-    chosen = {id(each) for each in kinds if wanted(each)}
-    return [at for at, each in enumerate(definitions) if id(each) in chosen] if chosen else ()
+    chosen = set(filter(wanted, kinds))
+    return [at for at, each in enumerate(definitions) if each in chosen] if chosen else ()
 
 
 class _Keys(Sequence[str]):

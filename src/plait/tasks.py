@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from os import PathLike, fspath
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
@@ -21,7 +22,8 @@ R_co = TypeVar("R_co", covariant=True)
 __all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
 
 
-class Definition(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
     """What a node calls, and how: shared by all nodes of one function with the same options."""
 
     name: str
@@ -49,27 +51,11 @@ class Node(Generic[R_co]):
     # A graph has many of them: each word more is memory that the garbage collector walks.
     __slots__ = ("_args", "_beside", "_definition", "_refs")
 
-    def __init__(self, definition: Definition, args: tuple[Any, ...], beside: Beside = NOTHING_BESIDE) -> None:
-        self._definition = definition
-        self._args = args
-        self._beside = beside
-        # True where every argument is a node: the common case, filled without a walk. None: none of them holds one.
-        self._refs: bool | None = True if args else None
-        if beside.kwargs:
-            self._look_at(args, beside.kwargs)
-        else:
-            for arg in args:
-                if type(arg) is not Node:
-                    self._look_at(args, {})
-                    break
-
-    def _look_at(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Not every argument is a node: refuses what was meant to be one, and looks for those within."""
-        if _PLAIN_DATA.issuperset(map(type, (*args, *kwargs.values()))):
-            self._refs = None
-            return
-        _refuse_unbound(self._definition.name, args, kwargs)
-        self._refs = False if holds_node(args) or (kwargs and holds_node(kwargs)) else None
+    _definition: Definition
+    _args: tuple[Any, ...]
+    _beside: Beside
+    _refs: bool | None
+    """True where every argument is a node: the common case, filled without a walk. None: none of them holds one."""
 
     def named(self, key: str) -> Node[R_co]:
         """The same call under the key `key`.
@@ -77,16 +63,16 @@ class Node(Generic[R_co]):
         Raises:
             GraphError: for a key that cannot name a task.
         """
-        return Node(self._definition, self._args, self._beside._replace(key=safe_key(key)))
+        return _node(self._definition, self._args, self._beside._replace(key=safe_key(key)))
 
     def options(self, **options: Any) -> Node[R_co]:
         """The same call with other task options."""
-        return Node(_with_options(self._definition, options), self._args, self._beside)
+        return _node(_with_options(self._definition, options), self._args, self._beside)
 
     def after(self, *nodes: Node[Any]) -> Node[R_co]:
         """The same call, started after `nodes` too."""
         beside = self._beside
-        return Node(self._definition, self._args, beside._replace(extra=(*beside.extra, *_nodes("after", nodes))))
+        return _node(self._definition, self._args, beside._replace(extra=(*beside.extra, *_nodes("after", nodes))))
 
     @property
     def _name(self) -> str:
@@ -122,9 +108,34 @@ class Node(Generic[R_co]):
         raise UsageError(f"{self!r} has no value yet: use `when=` for a condition known at run time")
 
 
-def _refuse_unbound(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> None:
+def _node(definition: Definition, args: tuple[Any, ...], beside: Beside = NOTHING_BESIDE) -> Node[Any]:
+    """A node of these. Not the class's `__init__`, which would be a call more for each."""
+    node: Node[Any] = Node()
+    node._definition = definition
+    node._args = args
+    node._beside = beside
+    node._refs = True if args else None
+    if beside.kwargs:
+        node._refs = _refs_in(definition.name, (*args, *beside.kwargs.values()))
+    else:
+        for arg in args:
+            if type(arg) is not Node:
+                node._refs = _refs_in(definition.name, args)
+                break
+    return node
+
+
+def _refs_in(name: str, values: tuple[Any, ...]) -> bool | None:
+    """False if some of `values` are or hold nodes, None if none does; refuses what was meant to be one."""
+    if _PLAIN_DATA.issuperset(map(type, values)):
+        return None
+    _refuse_unbound(name, values)
+    return False if holds_node(values) else None
+
+
+def _refuse_unbound(name: str, values: tuple[Any, ...]) -> None:
     """Nothing, unless an argument, or an item of a list given as one, is a task that nobody bound."""
-    for value in (*args, *(kwargs or {}).values()):
+    for value in values:
         for each in value if type(value) in (list, tuple) and len(value) <= 100 else (value,):
             if isinstance(each, TaskFunction):
                 raise UsageError(f"an argument of {name} is {each!r} itself: write {each._definition.name}.bind(...)")
@@ -204,7 +215,7 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
         if definition.executor == "shell":
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
-    return definition._replace(policy=policy(definition.policy, **options), when=when, executor=executor)
+    return replace(definition, policy=policy(definition.policy, **options), when=when, executor=executor)
 
 
 class TaskFunction(Generic[P, R]):
@@ -235,7 +246,7 @@ class TaskFunction(Generic[P, R]):
         """
         if kwargs or len(args) not in self._fits:
             self._check(args, kwargs)
-        return Node(self._definition, args, Beside(kwargs)) if kwargs else Node(self._definition, args)
+        return _node(self._definition, args, Beside(kwargs)) if kwargs else _node(self._definition, args)
 
     def map(self, *lists: Any, **options: Any) -> Node[list[Any]]:
         """A node whose value is the list of `function(item)` for the items of a list, in order; one child task each.
@@ -254,10 +265,10 @@ class TaskFunction(Generic[P, R]):
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
-        whole = Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
+        whole = Definition(self._definition.name, replace(self._definition, when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
-        node: Node[list[Any]] = Node(_with_options(whole, options), lists)
+        node: Node[list[Any]] = _node(_with_options(whole, options), lists)
         return node if key is None else node.named(key)
 
     def options(self, **options: Any) -> TaskFunction[P, R]:
@@ -285,7 +296,7 @@ class TaskFunction(Generic[P, R]):
         if instance is None:
             return self
         bound = self._function.__get__(instance, owner)
-        return TaskFunction(bound, self._definition._replace(body=bound))
+        return TaskFunction(bound, replace(self._definition, body=bound))
 
 
 @overload
@@ -350,7 +361,7 @@ def shell(
         "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
     )
     definition = _with_options(Definition(name or "shell", body, "shell", PLAIN), dict(options))
-    return Node(definition, (words,), Beside({"env": dict(env)}) if env else NOTHING_BESIDE)
+    return _node(definition, (words,), Beside({"env": dict(env)}) if env else NOTHING_BESIDE)
 
 
 class Graph:

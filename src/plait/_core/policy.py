@@ -27,7 +27,7 @@ WATCHED = (
 ARMED = 64  # a timer for its timeout was set
 STREAM = 128  # its outcome is delivered and its row used again
 
-UNUSUAL = LIMITED | CONTROL | HELD | WATCHED | ARMED | STREAM
+UNUSUAL = LIMITED | CONTROL | HELD | WATCHED | STREAM
 """What a task has none of whose end is only counted: the rest is compared there and then."""
 
 
@@ -147,12 +147,14 @@ class Policy:
     on_failure: OnFailure | None = None  # of the tasks that this one grows; None: the enclosing scope's
     max_concurrency: int | None = None  # of the tasks that this one grows, at any depth
     odd: int = field(init=False, default=0, compare=False)
+    level: int = field(init=False, default=0, compare=False)  # of the queue: the lower, the earlier
 
     def __post_init__(self) -> None:
         odd = TIMED if self.timeout is not None else 0
         if self.join is not Join.ALL_SUCCESS or self.deadline is not None:
             odd |= WATCHED
         object.__setattr__(self, "odd", odd)
+        object.__setattr__(self, "level", -self.priority)
 
 
 PLAIN = Policy()

@@ -226,6 +226,8 @@ class Scheduler:
         if table.status[task] != RUNNING:
             return  # a duplicate
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
+        if mark & ARMED:
+            self._disarm(task)
         table.values[task] = value
         table.status[task] = SUCCEEDED
         table.ended_at[task] = now
@@ -234,14 +236,26 @@ class Scheduler:
         self.used -= 1
         self.unfinished -= 1
         if table.users:
-            left = table.left
+            left, status, queue = table.left, table.status, self._queue
             for user in table.users[task]:
                 if odd[user] & WATCHED:
                     self._need_final(user, SUCCEEDED, False, now)
                     continue
                 number = left[user] = left[user] - 1
-                if not number:
+                if number or status[user] != PENDING:
+                    continue
+                if odd[user] & CONTROL:
                     self._met(user, now)
+                    continue
+                status[user] = READY  # `_met`, for one that has nothing else to be seen to
+                table.ready_at[user] = now
+                if table.moves is not None:
+                    table.moved(user, PENDING, READY, now)
+                level = table.policies[user].level
+                if level == queue.level:
+                    queue.first.append(user)
+                else:
+                    queue.push(user, level)
         if mark & CHILD:
             family = self._around(task)
             family.left -= 1
@@ -290,7 +304,7 @@ class Scheduler:
         if self.table.status[task] == WAITING:
             self._answered.add(task)
             self.table.move(task, READY, now)
-            self._queue.push(task, -self.table.policies[task].priority)
+            self._queue.push(task, self.table.policies[task].level)
 
     # -- facts about the graph
 
@@ -423,7 +437,7 @@ class Scheduler:
                         self._abandon(stopped, now)
                 case Due.RETRY:
                     self.table.move(task, READY, now)
-                    self._queue.push(task, -self.table.policies[task].priority)
+                    self._queue.push(task, self.table.policies[task].level)
             self._drain(now)
 
     # -- tasks enter
@@ -438,7 +452,7 @@ class Scheduler:
         plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
         if plain and batch.policy.deadline is None:
             self.table.make_ready(rows, now)
-            self._queue.extend(rows, -batch.policy.priority)
+            self._queue.extend(rows, batch.policy.level)
             return
         left = self.table.left
         for task in rows:
@@ -466,7 +480,7 @@ class Scheduler:
                 self._arm_timeout(task)
             self.turns.append((Turn.GROW, task))
         else:
-            self._queue.push(task, -table.policies[task].priority)
+            self._queue.push(task, table.policies[task].level)
 
     def _may_get_ready(self, task: int, now: float) -> bool:
         """False where a need was skipped, or its `when` is to be worked out first."""
@@ -548,7 +562,7 @@ class Scheduler:
         limits = self._limits[self.table.first_row(task)]
         for limit in limits:
             if limit.full:
-                limit.park(queue.place_of(task, -self.table.policies[task].priority))
+                limit.park(queue.place_of(task, self.table.policies[task].level))
                 if limit.abandoned:
                     self._watch_for_stuck(now)
                 self._wake_another(unless=limit)

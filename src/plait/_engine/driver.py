@@ -228,6 +228,11 @@ class Driver:
         now = self.now = self.clock()
         return now
 
+    @property
+    def startable(self) -> bool:
+        """May `pull` give an attempt? False is certain."""
+        return self.scheduler.startable or bool(self.scheduler.turns)
+
     def pull(self) -> Attempt | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
         scheduler = self.scheduler

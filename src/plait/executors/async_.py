@@ -177,14 +177,15 @@ class Seat(Coroutine[Any, Any, None]):
         attempt.call = UNDER_WAY
         if attempt.timed:
             sink.began(attempt, began)
-        sink.look()
         if attempt.stopped_at is not None:
             self.task.cancel()  # it was told to stop during its first step
-        for _ in range(2):
-            more = sink.pull()
-            if more is None:
-                break
-            self._executor.start(more)
+        if sink.startable:
+            sink.look()
+            for _ in range(2):
+                more = sink.pull()
+                if more is None:
+                    break
+                self._executor.start(more)
 
     def _raised(self, error: BaseException) -> None:
         """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""

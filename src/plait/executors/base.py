@@ -164,6 +164,11 @@ class Sink(Protocol):
         """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         ...
 
+    @property
+    def startable(self) -> bool:
+        """May `pull` give an attempt? False is certain."""
+        ...
+
     def pull(self) -> Attempt | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
         ...

@@ -62,6 +62,10 @@ class Recorder:
     def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
         self.report(attempt, Ended(self.clock(), value, stopped=stopped))
 
+    @property
+    def startable(self) -> bool:
+        return bool(self.queued)
+
     def pull(self) -> Attempt | None:
         return self.queued.pop(0) if self.queued else None
 
