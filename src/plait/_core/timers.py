@@ -28,27 +28,33 @@ class Timers:
 
     def __init__(self) -> None:
         self.heap: list[tuple[float, int, int]] = []
-        self._armed: dict[tuple[int, int], float] = {}
+        """Time, kind, task; with stale ones in between. Empty: no timer is armed."""
+        # By `task * _KINDS + kind`: a tuple with an enum's member in it is hashed by a call.
+        self._armed: dict[int, float] = {}
 
     def arm(self, kind: Due, task: int, at: float) -> None:
-        self._armed[kind, task] = at
+        armed = self._armed
+        armed[task * _KINDS + kind] = at
         heappush(self.heap, (at, kind, task))
-        if len(self.heap) > 64 + 2 * len(self._armed):
-            self.heap = [(when, what, whose) for (what, whose), when in self._armed.items()]
+        if len(self.heap) > 64 + 2 * len(armed):
+            self.heap = [(when, key % _KINDS, key // _KINDS) for key, when in armed.items()]
             heapify(self.heap)
 
     def disarm(self, kind: Due, task: int) -> None:
-        self._armed.pop((kind, task), None)
+        self._armed.pop(task * _KINDS + kind, None)
 
     def armed(self, kind: Due, task: int) -> bool:
-        return (kind, task) in self._armed
+        return task * _KINDS + kind in self._armed
 
     def next(self) -> float | None:
         """When the earliest timer is due; None if there is none."""
-        heap = self.heap
-        while heap and self._armed.get((heap[0][1], heap[0][2])) != heap[0][0]:
+        heap, armed = self.heap, self._armed
+        while heap:
+            at, kind, task = heap[0]
+            if armed.get(task * _KINDS + kind) == at:
+                return at
             heappop(heap)
-        return heap[0][0] if heap else None
+        return None
 
     def pop_due(self, now: float) -> tuple[Due, int] | None:
         """The earliest timer that is due at `now`, taken out; None if none is."""
@@ -56,8 +62,11 @@ class Timers:
         if at is None or at > now:
             return None
         _, kind, task = heappop(self.heap)
-        del self._armed[kind, task]
+        del self._armed[task * _KINDS + kind]
         return Due(kind), task
 
     def __len__(self) -> int:
         return len(self._armed)
+
+
+_KINDS = 8

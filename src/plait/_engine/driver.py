@@ -243,9 +243,7 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
-                heap = scheduler.timers.heap
-                if heap and (self._timer_at is None or heap[0][0] < self._timer_at):
-                    self.breathe()
+                self.breathe()
                 return None
             table = self.table
             if not self._first <= task < self._end:
@@ -277,8 +275,11 @@ class Driver:
 
     def breathe(self) -> None:
         """Sees to the one timer, before the loop gets a turn."""
+        heap = self.scheduler.timers.heap
+        if not heap or self._killed or (self._timer_at is not None and self._timer_at <= heap[0][0]):
+            return  # the first that may be armed comes no sooner than what is set
         at = self.scheduler.next_wake()
-        if at is None or self._killed or (self._timer_at is not None and self._timer_at <= at):
+        if at is None or (self._timer_at is not None and self._timer_at <= at):
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -32,7 +32,11 @@ class AsyncExecutor:
         self.pool: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
 
     def start(self, attempt: Attempt) -> None:
-        seat = Seat(self, attempt)
+        seat = Seat()
+        seat.executor = self
+        seat.attempt = attempt
+        seat.body = None
+        seat.stopped = False
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
         task = seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context.copy())
         self.pool.add(task)
@@ -58,78 +62,78 @@ class Seat(Coroutine[Any, Any, None]):
     frames to every step, and would not be asked at all where it is cancelled before it began.
     """
 
-    __slots__ = ("_attempt", "_body", "_executor", "_sink", "_stopped", "task")
+    __slots__ = ("attempt", "body", "executor", "stopped", "task")
     __name__ = "plait"  # what asyncio prints of a task
 
+    # Set where it is made: `__init__` would be a call more for each.
+    executor: AsyncExecutor
     task: asyncio.Task[None]
+    attempt: Attempt | None
+    """What it runs, or is to run; None between two bodies."""
 
-    def __init__(self, executor: AsyncExecutor, attempt: Attempt) -> None:
-        self._executor = executor
-        self._sink = executor.sink
-        self._attempt: Attempt | None = attempt  # None between two bodies
-        self._body: Any = None  # once it has suspended
-        self._stopped = False
+    body: Coroutine[Any, Any, Any] | None
+    """Once it has suspended."""
+
+    stopped: bool
+    """Once it has suspended: had the attempt been told to stop when something was thrown into it?"""
 
     def send(self, value: Any) -> Any:
         """One step, as asyncio asks for it."""
-        body = self._body
-        if body is None:
+        if self.body is None:
             return self._first_steps()
         try:
-            return body.send(value)
+            return self.body.send(value)
         except StopIteration as end:
-            returned = end.value
+            self.executor.sink.returned(self.attempt, end.value, self.stopped)  # type: ignore[arg-type]
         except BaseException as error:
             self._raised(error)
-            raise StopIteration from None
-        self._ended(returned)
+        self._leave()
         raise StopIteration
 
     def throw(self, error: Any, value: Any = None, trace: TracebackType | None = None, /) -> Any:
         """A cancellation, as asyncio delivers it."""
         if isinstance(error, type):
             error = error() if value is None else value
-        cancelled = isinstance(error, asyncio.CancelledError)
-        if cancelled and not self._stopped and self._attempt is not None:
-            self._stopped = self._attempt.stopped_at is not None or self._sink.cancelled_outside()
-        if self._body is None:
-            if self._attempt is not None:  # cancelled before it began
+        attempt = self.attempt
+        if attempt is not None and not self.stopped and isinstance(error, asyncio.CancelledError):
+            self.stopped = attempt.stopped_at is not None or self.executor.sink.cancelled_outside()
+        if self.body is None:
+            if attempt is not None:  # cancelled before it began; else between two bodies, and others carry on
                 self._raised(error)
-            else:
-                self._leave()  # somebody cancelled the task between two bodies: others carry on
-            raise StopIteration
-        try:
-            return self._body.throw(error)
-        except StopIteration as end:
-            self._ended(end.value)
-        except BaseException as raised:
-            self._raised(raised)
+        else:
+            try:
+                return self.body.throw(error)
+            except StopIteration as end:
+                self.executor.sink.returned(attempt, end.value, self.stopped)  # type: ignore[arg-type]
+            except BaseException as raised:
+                self._raised(raised)
+        self._leave()
         raise StopIteration
 
     def close(self) -> None:
         """The loop is gone: ends the body where it stands."""
-        if self._body is not None:
-            self._body.close()
+        if self.body is not None:
+            self.body.close()
 
     def __await__(self) -> Any:
         raise NotImplementedError  # asyncio's Task is the only one that drives it
 
     def _first_steps(self) -> Any:
         """Runs bodies one after another until one suspends: what that one waits for. None lets the loop have a turn."""
-        sink, task = self._sink, self.task
+        sink, task = self.executor.sink, self.task
         until = began = 0.0
-        attempt = self._attempt
+        attempt = self.attempt
         if attempt is None:
             sink.look()
             attempt = sink.pull()
         elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
-            sink.report(attempt, Ended(sink.clock(), stopped=True))
+            sink.returned(attempt, None, True)
             attempt = sink.pull()
         elif attempt.timed:
             began = sink.look()
             sink.began(attempt, began)
         while attempt is not None:
-            self._attempt = attempt
+            self.attempt = attempt
             CURRENT.set(attempt)
             before = copy_context()
             _, call, args, kwargs = attempt.call
@@ -147,7 +151,7 @@ class Seat(Coroutine[Any, Any, None]):
                 except BaseException as error:
                     sink.report(attempt, Ended(sink.clock(), error=error))
                 else:
-                    self._body = body
+                    self.body = body
                     self._suspended(attempt, began)
                     return step
             try:
@@ -158,7 +162,7 @@ class Seat(Coroutine[Any, Any, None]):
                 break
             if sink.now > until:
                 if until:
-                    self._attempt = None
+                    self.attempt = None
                     sink.breathe()
                     return None
                 until = sink.now + SLICE_S
@@ -172,7 +176,7 @@ class Seat(Coroutine[Any, Any, None]):
 
         Two, so that many sleepers start in a few turns of the loop and not one by one.
         """
-        sink = self._sink
+        sink = self.executor.sink
         attempt.handle = self.task
         attempt.call = UNDER_WAY
         if attempt.timed:
@@ -185,33 +189,28 @@ class Seat(Coroutine[Any, Any, None]):
                 more = sink.pull()
                 if more is None:
                     break
-                self._executor.start(more)
+                self.executor.start(more)
 
     def _raised(self, error: BaseException) -> None:
         """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""
-        if self._stopped and isinstance(error, asyncio.CancelledError):
-            self._ended(None)
-            return
-        assert self._attempt is not None
-        self._sink.report(self._attempt, Ended(self._sink.clock(), error=error, stopped=self._stopped))
-        self._leave()
-
-    def _ended(self, value: Any) -> None:
-        assert self._attempt is not None
-        self._sink.returned(self._attempt, value, self._stopped)
-        self._leave()
+        sink, attempt = self.executor.sink, self.attempt
+        assert attempt is not None
+        if self.stopped and isinstance(error, asyncio.CancelledError):
+            sink.returned(attempt, None, True)
+        else:
+            sink.report(attempt, Ended(sink.clock(), error=error, stopped=self.stopped))
 
     def _leave(self) -> None:
         """The pool task ends here; whatever may start now gets another."""
-        self._executor.pool.discard(self.task)
+        executor = self.executor
+        executor.pool.discard(self.task)
         # The task holds its context, in which stands the attempt: nothing may hold the task.
-        if self._attempt is not None:
-            self._attempt.handle = None
-        self._attempt = self._body = None
+        if self.attempt is not None:
+            self.attempt.handle = None
         del self.task
-        more = self._sink.pull()
+        more = executor.sink.pull()
         if more is not None:
-            self._executor.start(more)
+            executor.start(more)
 
 
 def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:
