@@ -19,7 +19,7 @@ from plait._engine.doors import blocking, finish, refuse_inside, running_loop
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.errors import JudgedFailed, RunCancelled, RunFailed, TaskCancelled, UsageError
-from plait.executors.base import CURRENT, CancelToken
+from plait.executors.base import CancelToken, current_attempt
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -126,7 +126,9 @@ class _Bodies(Work):
 
 
 def _with_signal(body: Callable[[CancelToken], Any]) -> Any:
-    return body(CURRENT.get().signal)
+    attempt = current_attempt()
+    assert attempt is not None
+    return body(attempt.signal)
 
 
 class ConcurrencyResult(Generic[T]):

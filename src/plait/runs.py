@@ -18,7 +18,7 @@ from plait._engine.driver import Driver
 from plait._engine.run import Run
 from plait.concurrency import DEFAULT, raise_for, slots
 from plait.errors import RunFailed, UsageError
-from plait.executors.base import CURRENT, Attempt, CancelToken, Progress
+from plait.executors.base import Attempt, CancelToken, Progress, current_attempt
 from plait.observe.stream import Stream
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
@@ -295,7 +295,7 @@ def current() -> Context:
     Raises:
         UsageError: outside of any task.
     """
-    attempt = CURRENT.get(None)
+    attempt = current_attempt()
     if attempt is None:
         raise UsageError("plait.current() is for code inside a task, and none runs here")
     return Context(attempt)

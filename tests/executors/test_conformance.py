@@ -11,7 +11,7 @@ import pytest
 
 from plait.calls.shell import ShellCommand
 from plait.executors.async_ import AsyncExecutor
-from plait.executors.base import CURRENT
+from plait.executors.base import current_attempt
 from plait.executors.shell import ShellExecutor
 from plait.executors.threads import ThreadExecutor
 from plait.testing.conformance import CHECKS, Kind
@@ -56,7 +56,9 @@ def throw_in_thread(kind: type[BaseException]) -> None:
 
 
 def sleep_in_thread() -> None:
-    signal = CURRENT.get().signal
+    attempt = current_attempt()
+    assert attempt is not None
+    signal = attempt.signal
     stop = threading.Event()
     if signal.listen(stop.set):
         stop.wait(3600)

@@ -47,8 +47,8 @@ def refuse_inside(door: str, instead: str) -> None:
     Raises:
         UsageError: then.
     """
-    attempt = CURRENT.get(None)
-    if attempt is not None and running_loop() is attempt.sink.loop:
+    ticket = CURRENT.get(None)
+    if ticket is not None and running_loop() is ticket[0].loop:
         raise UsageError(
             f"{door} blocks, and was called inside a coroutine that plait runs: use `await {instead}` there"
         )

@@ -20,13 +20,27 @@ from typing import Any, assert_never
 from plait._core.commands import Cancel, Force, Settle, Vacated
 from plait._core.graph import Batch
 from plait._core.outcome import RunResult
-from plait._core.policy import TIMED, OnFailure, Rules
+from plait._core.policy import CONTROL, TIMED, OnFailure, Rules
 from plait._core.scheduler import Scheduler, Turn
-from plait._core.states import STATUSES
+from plait._core.states import RUNNING, STATUSES
 from plait._core.table import Move, Table
 from plait._engine.work import Growth, Work
 from plait.errors import UsageError
-from plait.executors.base import Asked, Attempt, Beat, Begun, Ended, Executor, Output, Progress, Report, Spent, awaited
+from plait.executors.base import (
+    UNDER_WAY,
+    Asked,
+    Attempt,
+    Beat,
+    Begun,
+    Ended,
+    Executor,
+    Output,
+    Progress,
+    Report,
+    Spent,
+    Ticket,
+    awaited,
+)
 
 log = logging.getLogger("plait")
 
@@ -62,6 +76,7 @@ class Driver:
         "_value",
         "_work",
         "base",
+        "call",
         "clock",
         "context",
         "done",
@@ -108,7 +123,8 @@ class Driver:
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
         self._attempts: dict[int, Attempt] = {}
-        # The batch that was started from last: its rows and its calls.
+        self.call = UNDER_WAY
+        # The batch that is at hand: its rows and its calls.
         self._first = self._end = 0
         self._work: Work = Work()
         self._joins: dict[int, Callable[[Table, range], Any]] = {}
@@ -230,10 +246,10 @@ class Driver:
 
     @property
     def startable(self) -> bool:
-        """May `pull` give an attempt? False is certain."""
+        """May `pull` give a ticket? False is certain."""
         return self.scheduler.startable or bool(self.scheduler.turns)
 
-    def pull(self) -> Attempt | None:
+    def pull(self) -> Ticket | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
         scheduler = self.scheduler
         while not self._killed:
@@ -247,31 +263,45 @@ class Driver:
                 return None
             table = self.table
             if not self._first <= task < self._end:
-                batch, place = table.batch_of(task)
-                self._first, self._end = task - place, task - place + batch.size
-                self._work = batch.calls  # type: ignore[assignment]
-            work, first = self._work, self._first
+                self._turn_to(task)
+            first = self._first
             number = table.numbers.get(task, 1) if table.numbers else 1
             try:
-                call = work.call(task - first, table, first)
+                call = self.call = self._work.call(task - first, table, first)
             except BaseException as error:
                 self._raised(task, number, error, self.now)
                 self._follow()
                 continue
-            timed = table.odd[task] & TIMED
-            attempt = self._attempts[task] = Attempt(self, task, number, call, timed, work.suspects)
             if call[0] == "async":
-                return attempt
-            self._executor(call[0]).start(attempt)
+                return (self, task, number)
+            self._executor(call[0]).start(self.hold((self, task, number)))
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()
         return None
 
     def more(self) -> None:
         """Starts whatever may start now."""
-        attempt = self.pull()
-        if attempt is not None:
-            self._executor("async").start(attempt)
+        ticket = self.pull()
+        if ticket is not None:
+            self._executor("async").start(self.hold(ticket))
+
+    def hold(self, ticket: Ticket) -> Attempt:
+        """The attempt of the ticket that `pull` gave last, to be started."""
+        _, task, number = ticket
+        attempt = self._attempts[task] = Attempt(self, task, number, self.call, self.table.odd[task] & TIMED)
+        return attempt
+
+    def attempt(self, ticket: Ticket) -> Attempt:
+        """The attempt of a ticket; made here where its body runs and nobody has asked before."""
+        _, task, number = ticket
+        attempt = self._attempts.get(task)
+        if attempt is None or attempt.number != number:
+            table = self.table
+            attempt = Attempt(self, task, number, UNDER_WAY, table.odd[task] & TIMED)
+            # Only its first step can run unknown. Anything else is over, and is asked about by what it left behind.
+            if table.status[task] == RUNNING and table.attempts(task) == number and not table.odd[task] & CONTROL:
+                self._attempts[task] = attempt
+        return attempt
 
     def breathe(self) -> None:
         """Sees to the one timer, before the loop gets a turn."""
@@ -286,14 +316,19 @@ class Driver:
         self._timer_at = at
         self._timer = self.loop.call_later(max(0.0, at - self.clock()), self._tick)
 
-    def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
+    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
         """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         now = self.now = self.clock()
         scheduler = self.scheduler
-        if type(value) in attempt.suspects:
-            self._checked(attempt, Ended(now, value, stopped=stopped))
-        elif self._attempts.pop(attempt.task, None) is not None:
-            scheduler.returned(attempt.task, attempt.number, value, now, stopped)
+        _, task, number = ticket
+        if not self._first <= task < self._end:
+            self._turn_to(task)
+        if type(value) in self._work.suspects:
+            self._checked(self.attempt(ticket), Ended(now, value, stopped=stopped))
+        else:
+            if self._attempts:
+                self._attempts.pop(task, None)
+            scheduler.returned(task, number, value, now, stopped)
         if scheduler.commands or not scheduler.unfinished or self.table.moves:
             self._follow()
 
@@ -333,6 +368,12 @@ class Driver:
             "PLAIT_KEY": f"{self.id}/{key}/1",
         }
 
+    def _turn_to(self, task: int) -> None:
+        """Makes the batch of `task` the one that is at hand."""
+        batch, place = self.table.batch_of(task)
+        self._first, self._end = task - place, task - place + batch.size
+        self._work = batch.calls  # type: ignore[assignment]
+
     # -- how facts are told
 
     def _checked(self, attempt: Attempt, ended: Ended) -> None:
@@ -347,9 +388,9 @@ class Driver:
                 self._executor("async").start(attempt)
                 return
             growth: Growth | None = None
-            if type(value) in attempt.suspects:
-                batch, place = self.table.batch_of(task)
-                work: Work = batch.calls  # type: ignore[assignment]
+            batch, place = self.table.batch_of(task)
+            work: Work = batch.calls  # type: ignore[assignment]
+            if type(value) in work.suspects:
                 try:
                     growth = work.check(place, value)
                 except BaseException as raised:
@@ -444,10 +485,9 @@ class Driver:
             self._finish()
 
     def _stop(self, task: int, number: int) -> None:
-        attempt = self._attempts.get(task)
-        if attempt is not None and attempt.number == number:
-            attempt.signal_stop(self.now)
-            self._executors[attempt.call[0]].stop(attempt)
+        attempt = self.attempt((self, task, number))
+        attempt.signal_stop(self.now)
+        self._executors[attempt.call[0]].stop(attempt)
 
     def _force(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)

@@ -15,10 +15,7 @@ from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import Any
 
-from plait.executors.base import CURRENT, Attempt, Call, Ended, Sink, awaited
-
-UNDER_WAY: Call = ("async", None, (), None)
-"""Stands for the call of an attempt whose body exists: nothing of the call is kept beside it."""
+from plait.executors.base import CURRENT, UNDER_WAY, Attempt, Ended, Sink, Ticket, awaited
 
 SLICE_S = 0.005
 """After this long without a suspension a pool task lets the rest of the loop have a turn."""
@@ -35,6 +32,7 @@ class AsyncExecutor:
         seat = Seat()
         seat.executor = self
         seat.attempt = attempt
+        seat.ticket = (self.sink, attempt.task, attempt.number)
         seat.body = None
         seat.stopped = False
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
@@ -62,14 +60,17 @@ class Seat(Coroutine[Any, Any, None]):
     frames to every step, and would not be asked at all where it is cancelled before it began.
     """
 
-    __slots__ = ("attempt", "body", "executor", "stopped", "task")
+    __slots__ = ("attempt", "body", "executor", "stopped", "task", "ticket")
     __name__ = "plait"  # what asyncio prints of a task
 
     # Set where it is made: `__init__` would be a call more for each.
     executor: AsyncExecutor
     task: asyncio.Task[None]
     attempt: Attempt | None
-    """What it runs, or is to run; None between two bodies."""
+    """What it is to run, or what has suspended; None between two bodies."""
+
+    ticket: Ticket
+    """Of that."""
 
     body: Coroutine[Any, Any, Any] | None
     """Once it has suspended."""
@@ -84,7 +85,7 @@ class Seat(Coroutine[Any, Any, None]):
         try:
             return self.body.send(value)
         except StopIteration as end:
-            self.executor.sink.returned(self.attempt, end.value, self.stopped)  # type: ignore[arg-type]
+            self.executor.sink.returned(self.ticket, end.value, self.stopped)
         except BaseException as error:
             self._raised(error)
         self._leave()
@@ -104,7 +105,7 @@ class Seat(Coroutine[Any, Any, None]):
             try:
                 return self.body.throw(error)
             except StopIteration as end:
-                self.executor.sink.returned(attempt, end.value, self.stopped)  # type: ignore[arg-type]
+                self.executor.sink.returned(self.ticket, end.value, self.stopped)
             except BaseException as raised:
                 self._raised(raised)
         self._leave()
@@ -123,36 +124,39 @@ class Seat(Coroutine[Any, Any, None]):
         sink, task = self.executor.sink, self.task
         until = began = 0.0
         attempt = self.attempt
+        ticket: Ticket | None
         if attempt is None:
             sink.look()
-            attempt = sink.pull()
+            ticket, work = sink.pull(), sink.call
         elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
-            sink.returned(attempt, None, True)
-            attempt = sink.pull()
-        elif attempt.timed:
-            began = sink.look()
-            sink.began(attempt, began)
-        while attempt is not None:
-            self.attempt = attempt
-            CURRENT.set(attempt)
+            sink.returned(self.ticket, None, True)
+            ticket, work = sink.pull(), sink.call
+        else:
+            ticket, work = self.ticket, attempt.call
+            if attempt.timed:
+                began = sink.look()
+                sink.began(attempt, began)
+        while ticket is not None:
+            CURRENT.set(ticket)
             before = copy_context()
-            _, call, args, kwargs = attempt.call
+            _, call, args, kwargs = work
             try:
                 body = call(*args, **kwargs) if kwargs else call(*args)
             except BaseException as error:
-                sink.report(attempt, Ended(sink.clock(), error=error))
+                sink.report(sink.attempt(ticket), Ended(sink.clock(), error=error))
             else:
                 if type(body) is not CoroutineType:
                     body = _as_coroutine(body)
                 try:
                     step = body.send(None)
                 except StopIteration as end:
-                    sink.returned(attempt, end.value)
+                    sink.returned(ticket, end.value)
                 except BaseException as error:
-                    sink.report(attempt, Ended(sink.clock(), error=error))
+                    sink.report(sink.attempt(ticket), Ended(sink.clock(), error=error))
                 else:
                     self.body = body
-                    self._suspended(attempt, began)
+                    self.ticket = ticket
+                    self._suspended(began)
                     return step
             try:
                 # No other body shall see what this one did to the task or the context that it saw.
@@ -166,17 +170,18 @@ class Seat(Coroutine[Any, Any, None]):
                     sink.breathe()
                     return None
                 until = sink.now + SLICE_S
-            attempt = sink.pull()
+            ticket, work = sink.pull(), sink.call
             began = sink.now
         self._leave()
         raise StopIteration
 
-    def _suspended(self, attempt: Attempt, began: float) -> None:
+    def _suspended(self, began: float) -> None:
         """The pool task is the attempt's own from here on; two others take its place.
 
         Two, so that many sleepers start in a few turns of the loop and not one by one.
         """
         sink = self.executor.sink
+        attempt = self.attempt = sink.attempt(self.ticket)
         attempt.handle = self.task
         attempt.call = UNDER_WAY
         if attempt.timed:
@@ -189,14 +194,14 @@ class Seat(Coroutine[Any, Any, None]):
                 more = sink.pull()
                 if more is None:
                     break
-                self.executor.start(more)
+                self.executor.start(sink.hold(more))
 
     def _raised(self, error: BaseException) -> None:
         """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""
         sink, attempt = self.executor.sink, self.attempt
         assert attempt is not None
         if self.stopped and isinstance(error, asyncio.CancelledError):
-            sink.returned(attempt, None, True)
+            sink.returned(self.ticket, None, True)
         else:
             sink.report(attempt, Ended(sink.clock(), error=error, stopped=self.stopped))
 
@@ -210,7 +215,7 @@ class Seat(Coroutine[Any, Any, None]):
         del self.task
         more = executor.sink.pull()
         if more is not None:
-            executor.start(more)
+            executor.start(executor.sink.hold(more))
 
 
 def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:

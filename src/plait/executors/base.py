@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -72,27 +72,21 @@ Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
 Call: TypeAlias = tuple[str, Any, Sequence[Any], Mapping[str, Any] | None]
 """Name of the executor, body, arguments, keyword arguments."""
 
+UNDER_WAY: Call = ("async", None, (), None)
+"""Stands for the call of an attempt whose body runs: nothing of the call is kept beside it."""
+
 
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = ("call", "handle", "number", "sink", "stopped_at", "suspects", "task", "timed", "token")
+    __slots__ = ("call", "handle", "number", "sink", "stopped_at", "task", "timed", "token")
 
-    def __init__(
-        self,
-        sink: Sink,
-        task: int,
-        number: int,
-        call: Call,
-        timed: int = 0,
-        suspects: Container[type] = (),
-    ) -> None:
+    def __init__(self, sink: Sink, task: int, number: int, call: Call, timed: int = 0) -> None:
         self.sink = sink
         self.task = task
         self.number = number
         self.call = call
         self.timed = timed  # not 0: its start matters, and is to be told
-        self.suspects = suspects  # types of values that the engine looks at before they count
         self.handle: Any = None
         self.stopped_at: float | None = None  # when it was told to stop, on the run's clock
         self.token: CancelToken | None = None
@@ -121,8 +115,17 @@ class Attempt:
                 self.token.cancel()
 
 
-CURRENT: ContextVar[Attempt] = ContextVar("plait_attempt")
+Ticket: TypeAlias = "tuple[Sink, int, int]"
+"""Which attempt it is: sink, task, number. Most bodies end before anybody asks for more, and never get an `Attempt`."""
+
+CURRENT: ContextVar[Ticket] = ContextVar("plait_attempt")
 """The attempt whose code runs in this context."""
+
+
+def current_attempt() -> Attempt | None:
+    """The attempt whose code runs in this context; None outside of any."""
+    ticket = CURRENT.get(None)
+    return None if ticket is None else ticket[0].attempt(ticket)
 
 
 class Sink(Protocol):
@@ -144,6 +147,11 @@ class Sink(Protocol):
         ...
 
     @property
+    def call(self) -> Call:
+        """What the ticket that `pull` gave last is to run."""
+        ...
+
+    @property
     def context(self) -> Context:
         """The context in which the run was started: bodies run in copies of it."""
         ...
@@ -160,17 +168,25 @@ class Sink(Protocol):
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         ...
 
-    def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
+    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
         """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         ...
 
     @property
     def startable(self) -> bool:
-        """May `pull` give an attempt? False is certain."""
+        """May `pull` give a ticket? False is certain."""
         ...
 
-    def pull(self) -> Attempt | None:
+    def pull(self) -> Ticket | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
+        ...
+
+    def hold(self, ticket: Ticket) -> Attempt:
+        """The attempt of the ticket that `pull` gave last, to be started."""
+        ...
+
+    def attempt(self, ticket: Ticket) -> Attempt:
+        """The attempt of a ticket; made here where its body runs and nobody has asked before."""
         ...
 
     def more(self) -> None:
@@ -217,6 +233,7 @@ async def awaited(awaitable: Any) -> Any:
 
 __all__ = [
     "CURRENT",
+    "UNDER_WAY",
     "Asked",
     "Attempt",
     "Beat",
@@ -230,5 +247,7 @@ __all__ = [
     "Report",
     "Sink",
     "Spent",
+    "Ticket",
     "awaited",
+    "current_attempt",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from plait.executors.base import Attempt, Begun, Ended, Executor, Report
+from plait.executors.base import UNDER_WAY, Attempt, Begun, Call, Ended, Executor, Report, Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Recorder:
     reports: list[tuple[Attempt, Report]] = field(default_factory=list)
     queued: list[Attempt] = field(default_factory=list)
     now: float = 0.0
+    call: Call = UNDER_WAY
+    known: dict[tuple[int, int], Attempt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -59,15 +61,24 @@ class Recorder:
             attempt.timed = 0
             self.report(attempt, Begun(at))
 
-    def returned(self, attempt: Attempt, value: Any, stopped: bool = False) -> None:
-        self.report(attempt, Ended(self.clock(), value, stopped=stopped))
+    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
+        self.report(self.attempt(ticket), Ended(self.clock(), value, stopped=stopped))
 
     @property
     def startable(self) -> bool:
         return bool(self.queued)
 
-    def pull(self) -> Attempt | None:
-        return self.queued.pop(0) if self.queued else None
+    def pull(self) -> Ticket | None:
+        if not self.queued:
+            return None
+        attempt = self.queued.pop(0)
+        self.call = attempt.call
+        return (self, attempt.task, attempt.number)
+
+    def attempt(self, ticket: Ticket) -> Attempt:
+        return self.known[ticket[1:]]
+
+    hold = attempt
 
     def more(self) -> None:
         pass
@@ -97,7 +108,8 @@ class Recorder:
 
 def attempt_of(sink: Recorder, call: tuple[Any, tuple[Any, ...]], task: int = 0, executor: str = "async") -> Attempt:
     body, args = call
-    return Attempt(sink, task, 1, (executor, body, args, None), True)
+    attempt = sink.known[task, 1] = Attempt(sink, task, 1, (executor, body, args, None), True)
+    return attempt
 
 
 async def reports_one_end_with_the_value(kind: Kind) -> None:
