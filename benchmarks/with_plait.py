@@ -32,8 +32,16 @@ def build(shape: Shape) -> Any:
     call, wide = plait.task(node), plait.task(of_list)
     nodes: list[Any] = []
     for row in shape.needs:
-        needs = [nodes[need] for need in row]
-        nodes.append(call.bind(*needs) if len(needs) < 10 else wide.bind(needs))
+        if not row:
+            nodes.append(call.bind())
+        elif len(row) == 1:
+            nodes.append(call.bind(nodes[row[0]]))
+        elif len(row) < 10:
+            nodes.append(call.bind(*[nodes[need] for need in row]))
+        else:
+            nodes.append(wide.bind([nodes[need] for need in row]))
+    if len(shape.targets) == len(nodes):
+        return nodes
     wanted = [nodes[at] for at in shape.targets]
     return wanted if len(wanted) > 1 else wanted[0]
 

@@ -23,8 +23,8 @@ BUGS = [
     Bug(
         "the run limit is off by one",
         scheduler,
-        "if not self._open or self.used >= self._slots:",
-        "if not self._open or self.used > self._slots:",
+        "if not self._open or self.used >= self.slots:",
+        "if not self._open or self.used > self.slots:",
     ),
     Bug("a failed need counts as done", scheduler, "bad = failed and not allowed", "bad = False"),
     Bug(

@@ -30,12 +30,12 @@ class _Nodes(Work):
         node = self._nodes[place]
         definition = node._definition
         if node._refs and not first:  # every argument is a node, and places are rows
-            args: Sequence[Any] = tuple(map(table.values.__getitem__, self._needs[place]))
-            if node._beside is not NOTHING_BESIDE or definition.when is not None:
+            args = tuple(map(table.values.__getitem__, self._needs[place]))
+            if len(args) != len(node._args):
                 args = args[: len(node._args)]  # behind them stand those that are needed beside
             return definition.executor, definition.body, args, None
-        args, kwargs = self._filled(node, place, table, first)
-        return definition.executor, definition.body, args, kwargs
+        filled, kwargs = self._filled(node, place, table, first)
+        return definition.executor, definition.body, filled, kwargs
 
     def _filled(
         self, node: Node[Any], place: int, table: Table, first: int
@@ -141,7 +141,7 @@ def compile_nodes(targets: Sequence[Node[Any]]) -> Program:
         if target not in place:
             try:
                 row = tuple(map(place_of, target._needed()))
-            except KeyError:
+            except KeyError:  # some need has no place yet
                 _walk(target, place, needs)
             else:
                 place[target] = len(needs)

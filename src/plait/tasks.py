@@ -82,6 +82,8 @@ class Node(Generic[R_co]):
     def _needed(self) -> Sequence[Node[Any]]:
         """The nodes in the arguments, in order and as often as they stand there; then those needed beside."""
         when = self._definition.when
+        if self._refs and when is None and self._beside is NOTHING_BESIDE:
+            return self._args
         beside = self._beside.extra
         if type(when) is Node:
             beside = (*beside, when)

@@ -24,7 +24,7 @@ def check(scheduler: Scheduler) -> None:
     holding = leaves + sorted(scheduler._abandoned)
     _law(len(set(holding)) == len(holding), lambda: "an attempt is abandoned and running at once")
     _law(scheduler.used == len(holding), lambda: f"{scheduler.used} slots are counted, {len(holding)} are held")
-    _law(scheduler.used <= scheduler._slots, lambda: f"{scheduler.used} of {scheduler._slots} slots are held")
+    _law(scheduler.used <= scheduler.slots, lambda: f"{scheduler.used} of {scheduler.slots} slots are held")
     alive = [task for task in range(table.size) if status[task] < FINAL]
     _law(scheduler.unfinished == len(alive), lambda: f"{scheduler.unfinished} are counted unfinished, {len(alive)} are")
     _check_limits(scheduler, holding)

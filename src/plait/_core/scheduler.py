@@ -118,7 +118,7 @@ class Scheduler:
         self.first_cause = NONE  # the first in time that failed by itself and counts
         self.degraded = False
         self.halt_reason: str | None = None  # "failure", "deadline", "stuck" or "cancel"
-        self._slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
+        self.slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
         self._open = True
         self._paused = False
         self._mode: OnFailure | None = None  # of the halt
@@ -150,12 +150,12 @@ class Scheduler:
     @property
     def startable(self) -> bool:
         """May `take` give a task now? True is a guess (limits of groups may refuse), False is certain."""
-        return self._open and self.used < self._slots and bool(self._queue)
+        return self._open and self.used < self.slots and bool(self._queue)
 
     @property
     def idle(self) -> int:
         """Slots that nothing holds."""
-        return self._slots - self.used
+        return self.slots - self.used
 
     def next_wake(self) -> float | None:
         """When time alone changes something: call `ticked` then. None: never, which an empty `timers.heap` says too."""
@@ -175,7 +175,7 @@ class Scheduler:
 
     def take(self, now: float) -> int:
         """The next task, `running` from here and holding a slot; NONE if none may start."""
-        if not self._open or self.used >= self._slots:
+        if not self._open or self.used >= self.slots:
             if self._abandoned:
                 self._watch_for_stuck(now)
             return NONE
@@ -772,7 +772,7 @@ class Scheduler:
     def _is_stuck(self) -> bool:
         if not self._open or not self._abandoned:
             return False
-        if self._queue and self.used >= self._slots and len(self._abandoned) >= self.used:
+        if self._queue and self.used >= self.slots and len(self._abandoned) >= self.used:
             return True
         held = {limit for task in self._abandoned for limit in self._limits.get(self.table.first_row(task), ())}
         return any(limit.full and limit.abandoned >= limit.used and self._someone_parked(limit) for limit in held)

@@ -247,7 +247,8 @@ class Driver:
     @property
     def startable(self) -> bool:
         """May `pull` give a ticket? False is certain."""
-        return self.scheduler.startable or bool(self.scheduler.turns)
+        scheduler = self.scheduler
+        return scheduler.used < scheduler.slots or bool(scheduler.turns)
 
     def pull(self) -> Ticket | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""

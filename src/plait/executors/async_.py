@@ -26,7 +26,8 @@ class AsyncExecutor:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.pool: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
+        # Pool tasks that swallowed being stopped. All others are held by the loop, which is to run them, or by their attempt.
+        self.deaf: set[asyncio.Task[None]] = set()
 
     def start(self, attempt: Attempt) -> None:
         seat = Seat()
@@ -36,8 +37,7 @@ class AsyncExecutor:
         seat.body = None
         seat.stopped = False
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
-        task = seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context.copy())
-        self.pool.add(task)
+        seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context.copy())
 
     def stop(self, attempt: Attempt) -> None:
         if attempt.handle is not None:
@@ -45,11 +45,13 @@ class AsyncExecutor:
 
     def force(self, attempt: Attempt) -> bool:
         self.stop(attempt)
+        if attempt.handle is not None:
+            self.deaf.add(attempt.handle)
         return False
 
     def close(self) -> None:
-        for task in self.pool:
-            # Abandoned bodies: their loop may be closed under them, and the outcome has said so.
+        for task in self.deaf:
+            # Abandoned: their loop may be closed under them, and the outcome has said so.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
@@ -156,7 +158,7 @@ class Seat(Coroutine[Any, Any, None]):
                 else:
                     self.body = body
                     self.ticket = ticket
-                    self._suspended(began)
+                    self._suspended(attempt if attempt is not None else sink.attempt(ticket), began)
                     return step
             try:
                 # No other body shall see what this one did to the task or the context that it saw.
@@ -170,18 +172,18 @@ class Seat(Coroutine[Any, Any, None]):
                     sink.breathe()
                     return None
                 until = sink.now + SLICE_S
-            ticket, work = sink.pull(), sink.call
+            ticket, work, attempt = sink.pull(), sink.call, None
             began = sink.now
         self._leave()
         raise StopIteration
 
-    def _suspended(self, began: float) -> None:
+    def _suspended(self, attempt: Attempt, began: float) -> None:
         """The pool task is the attempt's own from here on; two others take its place.
 
         Two, so that many sleepers start in a few turns of the loop and not one by one.
         """
         sink = self.executor.sink
-        attempt = self.attempt = sink.attempt(self.ticket)
+        self.attempt = attempt
         attempt.handle = self.task
         attempt.call = UNDER_WAY
         if attempt.timed:
@@ -208,7 +210,8 @@ class Seat(Coroutine[Any, Any, None]):
     def _leave(self) -> None:
         """The pool task ends here; whatever may start now gets another."""
         executor = self.executor
-        executor.pool.discard(self.task)
+        if executor.deaf:
+            executor.deaf.discard(self.task)
         # The task holds its context, in which stands the attempt: nothing may hold the task.
         if self.attempt is not None:
             self.attempt.handle = None
