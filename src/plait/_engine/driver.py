@@ -288,8 +288,8 @@ class Driver:
 
     def hold(self, ticket: Ticket) -> Attempt:
         """The attempt of the ticket that `pull` gave last, to be started."""
-        _, task, number = ticket
-        attempt = self._attempts[task] = Attempt(self, task, number, self.call, self.table.odd[task] & TIMED)
+        task = ticket[1]
+        attempt = self._attempts[task] = Attempt(ticket, self.call, self.table.odd[task] & TIMED)
         return attempt
 
     def attempt(self, ticket: Ticket) -> Attempt:
@@ -298,7 +298,7 @@ class Driver:
         attempt = self._attempts.get(task)
         if attempt is None or attempt.number != number:
             table = self.table
-            attempt = Attempt(self, task, number, UNDER_WAY, table.odd[task] & TIMED)
+            attempt = Attempt(ticket, UNDER_WAY, table.odd[task] & TIMED)
             # Only its first step can run unknown. Anything else is over, and is asked about by what it left behind.
             if table.status[task] == RUNNING and table.attempts(task) == number and not table.odd[task] & CONTROL:
                 self._attempts[task] = attempt

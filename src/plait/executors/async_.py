@@ -26,6 +26,7 @@ class AsyncExecutor:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
+        self._loop, self._context = sink.loop, sink.context
         # Pool tasks that swallowed being stopped. All others are held by the loop, which is to run them, or by their attempt.
         self.deaf: set[asyncio.Task[None]] = set()
 
@@ -33,11 +34,10 @@ class AsyncExecutor:
         seat = Seat()
         seat.executor = self
         seat.attempt = attempt
-        seat.ticket = (self.sink, attempt.task, attempt.number)
         seat.body = None
         seat.stopped = False
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
-        seat.task = asyncio.Task(seat, loop=self.sink.loop, name="plait", context=self.sink.context.copy())
+        seat.task = asyncio.Task(seat, loop=self._loop, name="plait", context=self._context.copy())
 
     def stop(self, attempt: Attempt) -> None:
         if attempt.handle is not None:
@@ -62,7 +62,7 @@ class Seat(Coroutine[Any, Any, None]):
     frames to every step, and would not be asked at all where it is cancelled before it began.
     """
 
-    __slots__ = ("attempt", "body", "executor", "stopped", "task", "ticket")
+    __slots__ = ("attempt", "body", "executor", "stopped", "task")
     __name__ = "plait"  # what asyncio prints of a task
 
     # Set where it is made: `__init__` would be a call more for each.
@@ -71,8 +71,6 @@ class Seat(Coroutine[Any, Any, None]):
     attempt: Attempt | None
     """What it is to run, or what has suspended; None between two bodies."""
 
-    ticket: Ticket
-    """Of that."""
 
     body: Coroutine[Any, Any, Any] | None
     """Once it has suspended."""
@@ -87,7 +85,7 @@ class Seat(Coroutine[Any, Any, None]):
         try:
             return self.body.send(value)
         except StopIteration as end:
-            self.executor.sink.returned(self.ticket, end.value, self.stopped)
+            self.executor.sink.returned(self.attempt.ticket, end.value, self.stopped)  # type: ignore[union-attr]
         except BaseException as error:
             self._raised(error)
         self._leave()
@@ -107,7 +105,7 @@ class Seat(Coroutine[Any, Any, None]):
             try:
                 return self.body.throw(error)
             except StopIteration as end:
-                self.executor.sink.returned(self.ticket, end.value, self.stopped)
+                self.executor.sink.returned(attempt.ticket, end.value, self.stopped)  # type: ignore[union-attr]
             except BaseException as raised:
                 self._raised(raised)
         self._leave()
@@ -131,10 +129,10 @@ class Seat(Coroutine[Any, Any, None]):
             sink.look()
             ticket, work = sink.pull(), sink.call
         elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
-            sink.returned(self.ticket, None, True)
+            sink.returned(attempt.ticket, None, True)
             ticket, work = sink.pull(), sink.call
         else:
-            ticket, work = self.ticket, attempt.call
+            ticket, work = attempt.ticket, attempt.call
             if attempt.timed:
                 began = sink.look()
                 sink.began(attempt, began)
@@ -157,8 +155,16 @@ class Seat(Coroutine[Any, Any, None]):
                     sink.report(sink.attempt(ticket), Ended(sink.clock(), error=error))
                 else:
                     self.body = body
-                    self.ticket = ticket
-                    self._suspended(attempt if attempt is not None else sink.attempt(ticket), began)
+                    if attempt is None:
+                        attempt = self.attempt = sink.attempt(ticket)
+                    attempt.handle = task
+                    attempt.call = UNDER_WAY
+                    if attempt.timed:
+                        sink.began(attempt, began)
+                    if attempt.stopped_at is not None:
+                        task.cancel()  # it was told to stop during its first step
+                    if sink.startable:
+                        self._start_others()
                     return step
             try:
                 # No other body shall see what this one did to the task or the context that it saw.
@@ -177,33 +183,25 @@ class Seat(Coroutine[Any, Any, None]):
         self._leave()
         raise StopIteration
 
-    def _suspended(self, attempt: Attempt, began: float) -> None:
-        """The pool task is the attempt's own from here on; two others take its place.
+    def _start_others(self) -> None:
+        """The pool task is its attempt's own from here on; two others take its place.
 
         Two, so that many sleepers start in a few turns of the loop and not one by one.
         """
         sink = self.executor.sink
-        self.attempt = attempt
-        attempt.handle = self.task
-        attempt.call = UNDER_WAY
-        if attempt.timed:
-            sink.began(attempt, began)
-        if attempt.stopped_at is not None:
-            self.task.cancel()  # it was told to stop during its first step
-        if sink.startable:
-            sink.look()
-            for _ in range(2):
-                more = sink.pull()
-                if more is None:
-                    break
-                self.executor.start(sink.hold(more))
+        sink.look()
+        for _ in range(2):
+            more = sink.pull()
+            if more is None:
+                break
+            self.executor.start(sink.hold(more))
 
     def _raised(self, error: BaseException) -> None:
         """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""
         sink, attempt = self.executor.sink, self.attempt
         assert attempt is not None
         if self.stopped and isinstance(error, asyncio.CancelledError):
-            sink.returned(self.ticket, None, True)
+            sink.returned(attempt.ticket, None, True)
         else:
             sink.report(attempt, Ended(sink.clock(), error=error, stopped=self.stopped))
 

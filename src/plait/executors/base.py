@@ -79,17 +79,21 @@ UNDER_WAY: Call = ("async", None, (), None)
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = ("call", "handle", "number", "sink", "stopped_at", "task", "timed", "token")
+    __slots__ = ("call", "handle", "number", "stopped_at", "task", "ticket", "timed", "token")
 
-    def __init__(self, sink: Sink, task: int, number: int, call: Call, timed: int = 0) -> None:
-        self.sink = sink
-        self.task = task
-        self.number = number
+    def __init__(self, ticket: Ticket, call: Call, timed: int = 0) -> None:
+        self.ticket = ticket
+        _, self.task, self.number = ticket
         self.call = call
         self.timed = timed  # not 0: its start matters, and is to be told
         self.handle: Any = None
         self.stopped_at: float | None = None  # when it was told to stop, on the run's clock
         self.token: CancelToken | None = None
+
+    @property
+    def sink(self) -> Sink:
+        """Whom its executor tells."""
+        return self.ticket[0]
 
     @property
     def executor(self) -> str:

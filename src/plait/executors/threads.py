@@ -55,7 +55,7 @@ class ThreadExecutor:
             if attempt.timed:
                 self._tell(attempt, Begun(began))
             context = self._sink.context.copy()
-            context.run(CURRENT.set, (self._sink, attempt.task, attempt.number))
+            context.run(CURRENT.set, attempt.ticket)
             try:
                 _, body, args, kwargs = attempt.call
                 value = context.run(body, *args, **(kwargs or {}))
