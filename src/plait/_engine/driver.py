@@ -265,36 +265,37 @@ class Driver:
             table = self.table
             if not self._first <= task < self._end:
                 self._turn_to(task)
-            first = self._first
+            work, first = self._work, self._first
             number = table.numbers.get(task, 1) if table.numbers else 1
             try:
-                call = self.call = self._work.call(task - first, table, first)
+                call = self.call = work.call(task - first, table, first)
             except BaseException as error:
                 self._raised(task, number, error, self.now)
                 self._follow()
                 continue
             if call[0] == "async":
-                return (self, task, number)
-            self._executor(call[0]).start(self.hold((self, task, number)))
+                return (self, task, number, work.suspects)
+            ticket = (self, task, number, work.suspects)
+            attempt = self._attempts[task] = Attempt(ticket, call, table.odd[task] & TIMED)
+            self._executor(call[0]).start(attempt)
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()
         return None
 
     def more(self) -> None:
-        """Starts whatever may start now."""
+        """Starts whatever may start now: those for `async` one by one, for each asks for the next."""
         ticket = self.pull()
         if ticket is not None:
-            self._executor("async").start(self.hold(ticket))
-
-    def hold(self, ticket: Ticket) -> Attempt:
-        """The attempt of the ticket that `pull` gave last, to be started."""
-        task = ticket[1]
-        attempt = self._attempts[task] = Attempt(ticket, self.call, self.table.odd[task] & TIMED)
-        return attempt
+            task = ticket[1]
+            attempt = self._attempts[task] = Attempt(ticket, self.call, self.table.odd[task] & TIMED)
+            executor = self._executors.get("async")
+            if executor is None:
+                executor = self._executor("async")
+            executor.start(attempt)
 
     def attempt(self, ticket: Ticket) -> Attempt:
         """The attempt of a ticket; made here where its body runs and nobody has asked before."""
-        _, task, number = ticket
+        _, task, number, _ = ticket
         attempt = self._attempts.get(task)
         if attempt is None or attempt.number != number:
             table = self.table
@@ -321,10 +322,8 @@ class Driver:
         """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         now = self.now = self.clock()
         scheduler = self.scheduler
-        _, task, number = ticket
-        if not self._first <= task < self._end:
-            self._turn_to(task)
-        if type(value) in self._work.suspects:
+        _, task, number, suspects = ticket
+        if type(value) in suspects:
             self._checked(self.attempt(ticket), Ended(now, value, stopped=stopped))
         else:
             if self._attempts:
@@ -486,7 +485,7 @@ class Driver:
             self._finish()
 
     def _stop(self, task: int, number: int) -> None:
-        attempt = self.attempt((self, task, number))
+        attempt = self.attempt((self, task, number, ()))
         attempt.signal_stop(self.now)
         self._executors[attempt.call[0]].stop(attempt)
 

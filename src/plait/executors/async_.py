@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from contextvars import copy_context
 from types import CoroutineType, TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from plait.executors.base import CURRENT, UNDER_WAY, Attempt, Ended, Sink, Ticket, awaited
 
@@ -28,7 +29,7 @@ class AsyncExecutor:
         self.sink = sink
         self._loop, self._context = sink.loop, sink.context
         # Pool tasks that swallowed being stopped. All others are held by the loop, which is to run them, or by their attempt.
-        self.deaf: set[asyncio.Task[None]] = set()
+        self.deaf: WeakSet[asyncio.Task[None]] = WeakSet()
 
     def start(self, attempt: Attempt) -> None:
         seat = Seat()
@@ -70,7 +71,6 @@ class Seat(Coroutine[Any, Any, None]):
     task: asyncio.Task[None]
     attempt: Attempt | None
     """What it is to run, or what has suspended; None between two bodies."""
-
 
     body: Coroutine[Any, Any, Any] | None
     """Once it has suspended."""
@@ -157,6 +157,7 @@ class Seat(Coroutine[Any, Any, None]):
                     self.body = body
                     if attempt is None:
                         attempt = self.attempt = sink.attempt(ticket)
+                        attempt.ticket = ticket
                     attempt.handle = task
                     attempt.call = UNDER_WAY
                     if attempt.timed:
@@ -190,11 +191,8 @@ class Seat(Coroutine[Any, Any, None]):
         """
         sink = self.executor.sink
         sink.look()
-        for _ in range(2):
-            more = sink.pull()
-            if more is None:
-                break
-            self.executor.start(sink.hold(more))
+        sink.more()
+        sink.more()
 
     def _raised(self, error: BaseException) -> None:
         """The body, or what was thrown into it before it began, ended with an error; a plain end by cancellation has none."""
@@ -208,15 +206,11 @@ class Seat(Coroutine[Any, Any, None]):
     def _leave(self) -> None:
         """The pool task ends here; whatever may start now gets another."""
         executor = self.executor
-        if executor.deaf:
-            executor.deaf.discard(self.task)
         # The task holds its context, in which stands the attempt: nothing may hold the task.
         if self.attempt is not None:
             self.attempt.handle = None
         del self.task
-        more = executor.sink.pull()
-        if more is not None:
-            executor.start(executor.sink.hold(more))
+        executor.sink.more()
 
 
 def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -83,7 +83,7 @@ class Attempt:
 
     def __init__(self, ticket: Ticket, call: Call, timed: int = 0) -> None:
         self.ticket = ticket
-        _, self.task, self.number = ticket
+        _, self.task, self.number, _ = ticket
         self.call = call
         self.timed = timed  # not 0: its start matters, and is to be told
         self.handle: Any = None
@@ -119,8 +119,11 @@ class Attempt:
                 self.token.cancel()
 
 
-Ticket: TypeAlias = "tuple[Sink, int, int]"
-"""Which attempt it is: sink, task, number. Most bodies end before anybody asks for more, and never get an `Attempt`."""
+Ticket: TypeAlias = "tuple[Sink, int, int, Container[type]]"
+"""Which attempt it is: sink, task, number; and the types of values that are looked at before they count.
+
+Most bodies end before anybody asks for more, and never get an `Attempt`.
+"""
 
 CURRENT: ContextVar[Ticket] = ContextVar("plait_attempt")
 """The attempt whose code runs in this context."""
@@ -185,16 +188,12 @@ class Sink(Protocol):
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
         ...
 
-    def hold(self, ticket: Ticket) -> Attempt:
-        """The attempt of the ticket that `pull` gave last, to be started."""
-        ...
-
     def attempt(self, ticket: Ticket) -> Attempt:
         """The attempt of a ticket; made here where its body runs and nobody has asked before."""
         ...
 
     def more(self) -> None:
-        """Starts whatever may start now: to be called after reports that may have freed a slot."""
+        """Starts the next attempt, if any may start `now`: to be called after reports that may have freed a slot."""
         ...
 
     def cancelled_outside(self) -> bool:

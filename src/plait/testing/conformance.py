@@ -40,6 +40,7 @@ class Recorder:
     now: float = 0.0
     call: Call = UNDER_WAY
     known: dict[tuple[int, int], Attempt] = field(default_factory=dict)
+    executor: Executor | None = None
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -73,15 +74,16 @@ class Recorder:
             return None
         attempt = self.queued.pop(0)
         self.call = attempt.call
-        return (self, attempt.task, attempt.number)
+        return attempt.ticket
 
     def attempt(self, ticket: Ticket) -> Attempt:
-        return self.known[ticket[1:]]
-
-    hold = attempt
+        return self.known[ticket[1:3]]
 
     def more(self) -> None:
-        pass
+        ticket = self.pull()
+        if ticket is not None:
+            assert self.executor is not None
+            self.executor.start(self.attempt(ticket))
 
     def cancelled_outside(self) -> bool:
         return False
@@ -108,13 +110,13 @@ class Recorder:
 
 def attempt_of(sink: Recorder, call: tuple[Any, tuple[Any, ...]], task: int = 0, executor: str = "async") -> Attempt:
     body, args = call
-    attempt = sink.known[task, 1] = Attempt((sink, task, 1), (executor, body, args, None), True)
+    attempt = sink.known[task, 1] = Attempt((sink, task, 1, ()), (executor, body, args, None), True)
     return attempt
 
 
 async def reports_one_end_with_the_value(kind: Kind) -> None:
     sink = Recorder()
-    executor = kind.make(sink)
+    executor = sink.executor = kind.make(sink)
     attempt = attempt_of(sink, kind.returns)
     before = sink.clock()
     executor.start(attempt)
@@ -127,7 +129,7 @@ async def reports_one_end_with_the_value(kind: Kind) -> None:
 
 async def reports_one_end_with_the_error(kind: Kind) -> None:
     sink = Recorder()
-    executor = kind.make(sink)
+    executor = sink.executor = kind.make(sink)
     for call in (kind.fails, *kind.odd_ends):
         attempt = attempt_of(sink, call)
         executor.start(attempt)
@@ -140,7 +142,7 @@ async def reports_one_end_with_the_error(kind: Kind) -> None:
 
 async def runs_many_at_once(kind: Kind) -> None:
     sink = Recorder()
-    executor = kind.make(sink)
+    executor = sink.executor = kind.make(sink)
     attempts = [attempt_of(sink, kind.sleeps, number) for number in range(8)]
     for attempt in attempts:
         executor.start(attempt)
@@ -156,7 +158,7 @@ async def runs_many_at_once(kind: Kind) -> None:
 
 async def begins_before_it_ends_and_a_stop_is_told_apart(kind: Kind) -> None:
     sink = Recorder()
-    executor = kind.make(sink)
+    executor = sink.executor = kind.make(sink)
     attempt = attempt_of(sink, kind.sleeps)
     executor.start(attempt)
     await sink.until(lambda: sink.begins(attempt))
@@ -172,7 +174,7 @@ async def begins_before_it_ends_and_a_stop_is_told_apart(kind: Kind) -> None:
 
 async def a_deaf_body_is_forced_or_said_to_go_on(kind: Kind) -> None:
     sink = Recorder()
-    executor = kind.make(sink)
+    executor = sink.executor = kind.make(sink)
     attempt = attempt_of(sink, kind.deaf)
     executor.start(attempt)
     await sink.until(lambda: sink.begins(attempt))
@@ -189,7 +191,7 @@ async def a_deaf_body_is_forced_or_said_to_go_on(kind: Kind) -> None:
 
 async def a_stop_before_the_start_runs_nothing(kind: Kind) -> None:
     sink = Recorder()
-    executor = kind.make(sink)
+    executor = sink.executor = kind.make(sink)
     attempt = attempt_of(sink, kind.sleeps)
     attempt.signal_stop(sink.clock())
     executor.start(attempt)
