@@ -27,6 +27,9 @@ WATCHED = (
 ARMED = 64  # a timer for its timeout was set
 STREAM = 128  # its outcome is delivered and its row used again
 
+ASKING = LIMITED | HELD
+"""What a task has none of that starts as soon as it is its turn."""
+
 UNUSUAL = LIMITED | CONTROL | HELD | WATCHED | STREAM
 """What a task has none of whose end is only counted: the rest is compared there and then."""
 

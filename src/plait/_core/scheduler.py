@@ -18,6 +18,7 @@ from plait._core.graph import Batch
 from plait._core.limits import Limit
 from plait._core.policy import (
     ARMED,
+    ASKING,
     CHILD,
     CONTROL,
     HELD,
@@ -187,7 +188,7 @@ class Scheduler:
                 return NONE
             if table.status[task] != READY:  # it ended while it stood in the queue
                 self._wake_another()
-            elif not table.odd[task] & (LIMITED | HELD):
+            elif not table.odd[task] & ASKING:
                 table.status[task] = RUNNING  # `Table.move`, written out: most tasks start here
                 table.started_at[task] = now
                 if table.moves is not None:

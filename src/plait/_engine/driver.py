@@ -56,6 +56,7 @@ class Driver:
     """One run on one loop. Made and used in the loop's thread only; `Run` is the thread-safe handle around it."""
 
     __slots__ = (
+        "_async",
         "_attempts",
         "_batch",
         "_cancelled_before",
@@ -122,6 +123,7 @@ class Driver:
         self._on_vacated = on_vacated
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
+        self._async: Executor | None = None
         self._attempts: dict[int, Attempt] = {}
         self.call = UNDER_WAY
         # The batch that is at hand: its rows and its calls.
@@ -263,7 +265,7 @@ class Driver:
                 self.breathe()
                 return None
             table = self.table
-            if not self._first <= task < self._end:
+            if task >= self._end or task < self._first:
                 self._turn_to(task)
             work, first = self._work, self._first
             number = table.numbers.get(task, 1) if table.numbers else 1
@@ -288,10 +290,9 @@ class Driver:
         if ticket is not None:
             task = ticket[1]
             attempt = self._attempts[task] = Attempt(ticket, self.call, self.table.odd[task] & TIMED)
-            executor = self._executors.get("async")
-            if executor is None:
-                executor = self._executor("async")
-            executor.start(attempt)
+            if self._async is None:
+                self._async = self._executor("async")
+            self._async.start(attempt)
 
     def attempt(self, ticket: Ticket) -> Attempt:
         """The attempt of a ticket; made here where its body runs and nobody has asked before."""

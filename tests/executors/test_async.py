@@ -1,0 +1,164 @@
+"""What one pool task leaves to the next, and what becomes of it where somebody else interferes (A10, X10)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import Any
+
+import pytest
+
+import plait
+from plait._engine.doors import finish
+from plait._engine.driver import Driver
+from plait._engine.run import Run
+from plait.concurrency import _flat_driver, values_of
+from plait.executors.async_ import AsyncExecutor
+
+VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("variable", default=None)
+
+
+class Incomparable:
+    """A value, such as an array, that cannot be compared as a whole."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of this comparison is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("value", [1, Incomparable()], ids=["plain", "incomparable"])
+def test_what_a_body_sets_without_suspending_is_not_seen_by_the_next(value: object) -> None:
+    seen: list[object] = []
+
+    async def body(number: int) -> int:
+        seen.append(VARIABLE.get())
+        VARIABLE.set(value)
+        return number
+
+    assert asyncio.run(plait.amap(body, range(20), max_concurrency=1)) == list(range(20))
+    assert seen == [None] * 20
+
+
+def test_a_variable_that_was_set_before_the_run_is_seen_by_every_body_and_kept_by_the_caller() -> None:
+    async def body(number: int) -> object:
+        found = VARIABLE.get()
+        VARIABLE.set(number)
+        if number % 2:
+            await asyncio.sleep(0)
+        return found, VARIABLE.get()
+
+    async def main() -> None:
+        VARIABLE.set("caller's")
+        found = await plait.amap(body, range(10), max_concurrency=3)
+        assert found == [("caller's", number) for number in range(10)]
+        assert VARIABLE.get() == "caller's"
+
+    asyncio.run(main())
+
+
+def test_what_a_body_leaves_running_knows_whose_it_is_when_others_run_in_its_place() -> None:
+    keys: dict[int, str] = {}
+    left: list[asyncio.Task[None]] = []
+
+    async def later(number: int) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        keys[number] = plait.current().key
+
+    async def body(number: int) -> None:
+        left.append(asyncio.ensure_future(later(number)))  # and ends without suspending
+
+    async def main() -> None:
+        await plait.amap(body, range(6), max_concurrency=1)
+        await asyncio.gather(*left)
+
+    asyncio.run(main())
+    assert keys == {number: f"body[{number}]" for number in range(6)}
+
+
+def test_a_pool_task_that_somebody_cancels_before_it_began_fails_its_own_task_only() -> None:
+    ran: list[int] = []
+
+    async def body(number: int) -> int:
+        ran.append(number)
+        if number == 0:
+            me = asyncio.current_task()
+
+            def cancel_others() -> None:
+                for task in asyncio.all_tasks():
+                    if task.get_name() == "plait" and task is not me:
+                        task.cancel()
+
+            # It comes before the first steps of those that take this one's place when it suspends.
+            asyncio.get_running_loop().call_soon(cancel_others)
+            await asyncio.sleep(0.01)
+        return number
+
+    graph = plait.Graph("cancelled")
+    for number in range(6):
+        graph.add(f"t{number}", body, (number,))
+    result = plait.run(graph, max_concurrency=3, raise_on_failure=False)
+    assert {key: str(outcome.status) for key, outcome in result.items()} == {
+        "t0": "succeeded",
+        "t1": "failed",
+        "t2": "failed",
+        "t3": "succeeded",
+        "t4": "succeeded",
+        "t5": "succeeded",
+    }
+    assert isinstance(result["t1"].error, asyncio.CancelledError)
+    assert sorted(ran) == [0, 3, 4, 5]
+
+
+def test_a_body_that_stops_its_own_run_in_its_first_step_is_cancelled_where_it_suspends() -> None:
+    reached: list[str] = []
+
+    async def body(run: list[Run]) -> None:
+        run[0].cancel()
+        reached.append("cancelled the run")
+        await asyncio.sleep(3600)
+        reached.append("slept")
+
+    async def main() -> None:
+        runs: list[Run] = []
+        graph = plait.Graph("own")
+        graph.add("first", body, (runs,))
+        graph.add("second", body, (runs,))
+        runs.append(plait.start(graph, max_concurrency=1))
+        result = await runs[0]
+        assert str(result["first"].status) == "cancelled"
+        assert result["first"].enforced
+        assert str(result["second"].status) == "not_started"
+
+    asyncio.run(main())
+    assert reached == ["cancelled the run"]
+
+
+def test_bodies_that_do_not_suspend_share_a_pool_task_and_nobody_makes_an_attempt_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+    start = AsyncExecutor.start
+
+    def counting(executor: AsyncExecutor, attempt: Any) -> None:
+        started.append(attempt.task)
+        start(executor, attempt)
+
+    held: list[int] = []
+    drivers: list[Driver] = []
+
+    async def body(number: int) -> int:
+        held.append(len(drivers[0]._attempts))
+        return number
+
+    async def main() -> list[int]:
+        drivers.append(_flat_driver(body, range(50), None, 4, {}))
+        result = await finish(drivers[0])
+        return values_of(result.table, range(50))
+
+    monkeypatch.setattr("plait.executors.async_.SLICE_S", 3600.0)
+    monkeypatch.setattr(AsyncExecutor, "start", counting)
+    assert asyncio.run(main()) == list(range(50))
+    assert started == [0]  # the first took all that followed along
+    assert held == [1] + [0] * 49
