@@ -220,15 +220,16 @@ class Scheduler:
         table = self.table
         odd = table.odd
         mark = odd[task]
-        if mark & UNUSUAL or (mark & TIMED and now > self._due(task)):
-            self._ended(task, attempt, value, None, now, 0.0, stopped)
-            self._drain(now)
-            return
+        if mark:
+            if mark & UNUSUAL or (mark & TIMED and now > self._due(task)):
+                self._ended(task, attempt, value, None, now, 0.0, stopped)
+                self._drain(now)
+                return
+            if mark & ARMED:
+                self._disarm(task)
         if table.status[task] != RUNNING:
             return  # a duplicate
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
-        if mark & ARMED:
-            self._disarm(task)
         table.values[task] = value
         table.status[task] = SUCCEEDED
         table.ended_at[task] = now
@@ -257,13 +258,14 @@ class Scheduler:
                     queue.first.append(user)
                 else:
                     queue.push(user, level)
+            if self._work:
+                self._drain(now)
         if mark & CHILD:
             family = self._around(task)
             family.left -= 1
             if not family.left:
                 self._check_family(family, now)
-        if self._work:
-            self._drain(now)
+                self._drain(now)
 
     def raised(
         self,

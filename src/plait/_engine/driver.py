@@ -278,7 +278,7 @@ class Driver:
             if call[0] == "async":
                 return (self, task, number, work.suspects)
             ticket = (self, task, number, work.suspects)
-            attempt = self._attempts[task] = Attempt(ticket, call, table.odd[task] & TIMED)
+            attempt = self._attempts[task] = Attempt.of(ticket, call, table.odd[task] & TIMED)
             self._executor(call[0]).start(attempt)
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()
@@ -288,8 +288,14 @@ class Driver:
         """Starts whatever may start now: those for `async` one by one, for each asks for the next."""
         ticket = self.pull()
         if ticket is not None:
-            task = ticket[1]
-            attempt = self._attempts[task] = Attempt(ticket, self.call, self.table.odd[task] & TIMED)
+            attempt = Attempt()  # `Attempt.of`, written out
+            attempt.ticket = ticket
+            _, task, attempt.number, _ = ticket
+            attempt.task = task
+            attempt.call = self.call
+            attempt.timed = self.table.odd[task] & TIMED
+            attempt.handle = attempt.stopped_at = attempt.token = None
+            self._attempts[task] = attempt
             if self._async is None:
                 self._async = self._executor("async")
             self._async.start(attempt)
@@ -300,7 +306,7 @@ class Driver:
         attempt = self._attempts.get(task)
         if attempt is None or attempt.number != number:
             table = self.table
-            attempt = Attempt(ticket, UNDER_WAY, table.odd[task] & TIMED)
+            attempt = Attempt.of(ticket, UNDER_WAY, table.odd[task] & TIMED)
             # Only its first step can run unknown. Anything else is over, and is asked about by what it left behind.
             if table.status[task] == RUNNING and table.attempts(task) == number and not table.odd[task] & CONTROL:
                 self._attempts[task] = attempt

@@ -27,7 +27,7 @@ class AsyncExecutor:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self._loop, self._context = sink.loop, sink.context
+        self._loop, self._copy = sink.loop, sink.context.copy
         # Pool tasks that swallowed being stopped. All others are held by the loop, which is to run them, or by their attempt.
         self.deaf: WeakSet[asyncio.Task[None]] = WeakSet()
 
@@ -38,7 +38,7 @@ class AsyncExecutor:
         seat.body = None
         seat.stopped = False
         # The Task class itself: a loop's task factory may wrap, delay or start eagerly what is ours to drive.
-        seat.task = asyncio.Task(seat, loop=self._loop, name="plait", context=self._context.copy())
+        seat.task = asyncio.Task(seat, loop=self._loop, name="plait", context=self._copy())
 
     def stop(self, attempt: Attempt) -> None:
         if attempt.handle is not None:

@@ -81,14 +81,29 @@ class Attempt:
 
     __slots__ = ("call", "handle", "number", "stopped_at", "task", "ticket", "timed", "token")
 
-    def __init__(self, ticket: Ticket, call: Call, timed: int = 0) -> None:
-        self.ticket = ticket
-        _, self.task, self.number, _ = ticket
-        self.call = call
-        self.timed = timed  # not 0: its start matters, and is to be told
-        self.handle: Any = None
-        self.stopped_at: float | None = None  # when it was told to stop, on the run's clock
-        self.token: CancelToken | None = None
+    ticket: Ticket
+    task: int
+    number: int
+    call: Call
+    timed: int
+    """Not 0: its start matters, and is to be told."""
+
+    handle: Any
+    stopped_at: float | None
+    """When it was told to stop, on the run's clock."""
+
+    token: CancelToken | None
+
+    @classmethod
+    def of(cls, ticket: Ticket, call: Call, timed: int) -> Attempt:
+        """An attempt that has not begun."""
+        attempt = cls()
+        attempt.ticket = ticket
+        _, attempt.task, attempt.number, _ = ticket
+        attempt.call = call
+        attempt.timed = timed
+        attempt.handle = attempt.stopped_at = attempt.token = None
+        return attempt
 
     @property
     def sink(self) -> Sink:

@@ -110,7 +110,7 @@ class Recorder:
 
 def attempt_of(sink: Recorder, call: tuple[Any, tuple[Any, ...]], task: int = 0, executor: str = "async") -> Attempt:
     body, args = call
-    attempt = sink.known[task, 1] = Attempt((sink, task, 1, ()), (executor, body, args, None), True)
+    attempt = sink.known[task, 1] = Attempt.of((sink, task, 1, ()), (executor, body, args, None), True)
     return attempt
 
 
