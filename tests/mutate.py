@@ -35,7 +35,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL = (
 MUTATIONS = [
     Mutation("A1", "results leave out the last value", C, "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ]", "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ][:-1]", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
     Mutation("A2", "outcomes in reverse", C, "Outcomes(result.table, range(len(bodies)), result.wall_offset)", "Outcomes(result.table, range(len(bodies))[::-1], result.wall_offset)", FLAT + "test_results_are_in_input_order_whatever_ends_first_and_a_legal_none_stays"),
-    Mutation("A3", "one slot too many", S, "if not self._open or self.used >= self.slots:", "if not self._open or self.used > self.slots:", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
+    Mutation("A3", "one slot too many", S, "if self.used >= self.room:", "if self.used > self.room:", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
     Mutation("A4", "nothing is pulled when a body that suspended ends", "executors/async_.py", "        executor.sink.more()\n", "        pass\n", FLAT + "test_the_next_task_starts_the_moment_any_slot_frees"),
     Mutation("A5", "the child signal does not fire", "executors/base.py", "            self.stopped_at = now\n", "            self.stopped_at = now\n            return\n", FLAT + "test_the_first_failure_fires_the_child_signals_cancels_starts_nothing_and_leaves_the_callers_signal_alone"),
     Mutation("A6", "an abort is not told apart", C, "bool(aborted)", "False", FLAT + "test_the_callers_abort_reaches_the_children_and_only_then_is_aborted_true"),

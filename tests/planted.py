@@ -23,8 +23,8 @@ BUGS = [
     Bug(
         "the run limit is off by one",
         scheduler,
-        "if not self._open or self.used >= self.slots:",
-        "if not self._open or self.used > self.slots:",
+        "if self.used >= self.room:",
+        "if self.used > self.room:",
     ),
     Bug("a failed need counts as done", scheduler, "bad = failed and not allowed", "bad = False"),
     Bug(
@@ -123,7 +123,7 @@ BUGS = [
     Bug(
         "a pause starts nothing, except at once",
         scheduler,
-        "        self._paused = True\n        self._open = False\n",
+        "        self._paused = True\n        self.room = 0\n",
         "        self._paused = True\n",
     ),
     Bug(

@@ -120,7 +120,7 @@ class Scheduler:
         self.degraded = False
         self.halt_reason: str | None = None  # "failure", "deadline", "stuck" or "cancel"
         self.slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
-        self._open = True
+        self.room = self.slots  # 0 while nothing may start
         self._paused = False
         self._mode: OnFailure | None = None  # of the halt
         self._queue = ReadyQueue()
@@ -151,7 +151,7 @@ class Scheduler:
     @property
     def startable(self) -> bool:
         """May `take` give a task now? True is a guess (limits of groups may refuse), False is certain."""
-        return self._open and self.used < self.slots and bool(self._queue)
+        return self.used < self.room and bool(self._queue)
 
     @property
     def idle(self) -> int:
@@ -176,7 +176,7 @@ class Scheduler:
 
     def take(self, now: float) -> int:
         """The next task, `running` from here and holding a slot; NONE if none may start."""
-        if not self._open or self.used >= self.slots:
+        if self.used >= self.room:
             if self._abandoned:
                 self._watch_for_stuck(now)
             return NONE
@@ -410,12 +410,12 @@ class Scheduler:
     def paused(self, now: float) -> None:
         """Nothing new starts until `unpaused`; running tasks finish."""
         self._paused = True
-        self._open = False
+        self.room = 0
 
     def unpaused(self, now: float) -> None:
         """Starts go on."""
         self._paused = False
-        self._open = self._mode is None
+        self.room = self.slots if self._mode is None else 0
 
     def ticked(self, now: float) -> None:
         """Time alone: draws the consequences of every timer that was due by `now`, in order."""
@@ -773,7 +773,7 @@ class Scheduler:
             self.timers.arm(Due.STUCK, RUN, now + self.rules.grace)
 
     def _is_stuck(self) -> bool:
-        if not self._open or not self._abandoned:
+        if not self.room or not self._abandoned:
             return False
         if self._queue and self.used >= self.slots and len(self._abandoned) >= self.used:
             return True
@@ -796,7 +796,7 @@ class Scheduler:
         if self.halt_reason is None:
             self.halt_reason = reason
         self._mode = mode
-        self._open = False
+        self.room = 0
         self.timers.disarm(Due.RUN_DEADLINE, RUN)
         self.timers.disarm(Due.STUCK, RUN)
         self._close_restarts(range(self.table.size), now)

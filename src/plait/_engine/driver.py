@@ -250,7 +250,7 @@ class Driver:
     def startable(self) -> bool:
         """May `pull` give a ticket? False is certain."""
         scheduler = self.scheduler
-        return scheduler.used < scheduler.slots or bool(scheduler.turns)
+        return scheduler.used < scheduler.room or bool(scheduler.turns)
 
     def pull(self) -> Ticket | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""

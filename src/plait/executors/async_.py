@@ -28,12 +28,17 @@ class AsyncExecutor:
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self._loop, self._copy = sink.loop, sink.context.copy
+        self.spare: Seat | None = None  # one whose pool task has ended: it may serve another
         # Pool tasks that swallowed being stopped. All others are held by the loop, which is to run them, or by their attempt.
         self.deaf: WeakSet[asyncio.Task[None]] = WeakSet()
 
     def start(self, attempt: Attempt) -> None:
-        seat = Seat()
-        seat.executor = self
+        seat = self.spare
+        if seat is None:
+            seat = Seat()
+            seat.executor = self
+        else:
+            self.spare = None
         seat.attempt = attempt
         seat.body = None
         seat.stopped = False
@@ -210,6 +215,7 @@ class Seat(Coroutine[Any, Any, None]):
         if self.attempt is not None:
             self.attempt.handle = None
         del self.task
+        executor.spare = self
         executor.sink.more()
 
 
