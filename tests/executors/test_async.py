@@ -14,6 +14,7 @@ from plait._engine.driver import Driver
 from plait._engine.run import Run
 from plait.concurrency import _flat_driver, values_of
 from plait.executors.async_ import AsyncExecutor
+from plait.testing.conformance import Recorder, attempt_of
 
 VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("variable", default=None)
 
@@ -133,6 +134,22 @@ def test_a_body_that_stops_its_own_run_in_its_first_step_is_cancelled_where_it_s
 
     asyncio.run(main())
     assert reached == ["cancelled the run"]
+
+
+def test_the_one_after_an_attempt_that_was_stopped_before_it_began_is_an_attempt_of_its_own() -> None:
+    async def main() -> None:
+        sink = Recorder()
+        executor = sink.executor = AsyncExecutor(sink)
+        first = attempt_of(sink, (asyncio.sleep, (3600,)), 1)
+        second = attempt_of(sink, (asyncio.sleep, (0, "slept")), 2)
+        executor.start(first)
+        first.signal_stop(sink.clock())
+        sink.queued.append(second)
+        await sink.until(lambda: sink.ends(second))
+        assert [(end.value, end.stopped) for end in sink.ends(first)] == [(None, True)]
+        assert [(end.value, end.stopped) for end in sink.ends(second)] == [("slept", False)]
+
+    asyncio.run(main())
 
 
 def test_bodies_that_do_not_suspend_share_a_pool_task_and_nobody_makes_an_attempt_of_them(

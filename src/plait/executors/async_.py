@@ -135,7 +135,7 @@ class Seat(Coroutine[Any, Any, None]):
             ticket, work = sink.pull(), sink.call
         elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
             sink.returned(attempt.ticket, None, True)
-            ticket, work = sink.pull(), sink.call
+            ticket, work, attempt = sink.pull(), sink.call, None
         else:
             ticket, work = attempt.ticket, attempt.call
             if attempt.timed:
