@@ -637,7 +637,10 @@ class Scheduler:
         if not odd & CONTROL:
             self._release(task)
         why = self._stops.end(task) if task in self._stops.of else None
-        state, late = self._verdict(task, error, now, stopped, why)
+        if why is Stop.CANCEL and (stopped or error is not None):
+            state, late = CANCELLED, False
+        else:
+            state, late = self._verdict(task, error, now, stopped, why)
         table.values[task] = value if state in (SUCCEEDED, FAILED) else None  # what came too late is no result
         if state == SUCCEEDED:
             self._close(task, SUCCEEDED, now)
@@ -660,10 +663,9 @@ class Scheduler:
     ) -> tuple[int, bool]:
         """The state in which an attempt ended, and whether its task's deadline had passed.
 
-        Cancel beats timeout beats failure; a completion before the stop reached it is kept, unless its time was up.
+        Cancel (seen to before) beats timeout beats failure; a completion before the stop reached it is kept, unless its
+        time was up.
         """
-        if why is Stop.CANCEL and (stopped or error is not None):
-            return CANCELLED, False
         policy = self.table.policies[task]
         over = stopped or error is not None
         deadline = self._deadlines.get(task)
@@ -891,7 +893,9 @@ class Scheduler:
         if odd & WATCHED:
             self.timers.disarm(Due.DEADLINE, task)
             self._deadlines.pop(task, None)
-        self._work.append(task)
+        # In a run that is ending nothing follows from a task that was only stopped, unless a group counts it.
+        if self._mode is None or state != CANCELLED or odd & CHILD:
+            self._work.append(task)
 
     def _disarm(self, task: int) -> None:
         """No timer for the timeout of an attempt is needed any more."""

@@ -186,12 +186,12 @@ class Table:
         if not LAW[old * WIDTH + new]:
             raise InvariantError(f"move {STATUSES[old]} -> {STATUSES[new]} is not allowed: {self.story(task)}")
         self.status[task] = new
-        if new == READY:
+        if new >= FINAL:
+            self.ended_at[task] = now
+        elif new == READY:
             self.ready_at[task] = now
         elif new == RUNNING:
             self.started_at[task] = now
-        elif new >= FINAL:
-            self.ended_at[task] = now
         if self.moves is not None:
             self.moves.append(Move(task, old, new, now, self.attempts(task)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import time
@@ -133,7 +134,7 @@ class Driver:
         self._readers: list[Callable[[Driver, Move | None], None]] = []
         self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float | None = None
+        self._timer_at = math.inf
         self._killed = False
         self._dice = random.Random()
         self.scheduler = Scheduler(rules, self.now)
@@ -262,7 +263,9 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
-                self.breathe()
+                heap = scheduler.timers.heap
+                if heap and heap[0][0] < self._timer_at:  # else what is set comes soon enough
+                    self.breathe()
                 return None
             table = self.table
             if task >= self._end or task < self._first:
@@ -314,11 +317,8 @@ class Driver:
 
     def breathe(self) -> None:
         """Sees to the one timer, before the loop gets a turn."""
-        heap = self.scheduler.timers.heap
-        if not heap or self._killed or (self._timer_at is not None and self._timer_at <= heap[0][0]):
-            return  # the first that may be armed comes no sooner than what is set
         at = self.scheduler.next_wake()
-        if at is None or (self._timer_at is not None and self._timer_at <= at):
+        if at is None or at >= self._timer_at or self._killed:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -459,7 +459,7 @@ class Driver:
                 assert_never(turn)
 
     def _tick(self) -> None:
-        self._timer = self._timer_at = None
+        self._timer, self._timer_at = None, math.inf
         if not self.done.done():
             self.scheduler.ticked(self.look())
             self._follow()
@@ -492,7 +492,9 @@ class Driver:
             self._finish()
 
     def _stop(self, task: int, number: int) -> None:
-        attempt = self.attempt((self, task, number, ()))
+        attempt = self._attempts.get(task)
+        if attempt is None or attempt.number != number:
+            attempt = self.attempt((self, task, number, ()))
         attempt.signal_stop(self.now)
         self._executors[attempt.call[0]].stop(attempt)
 
