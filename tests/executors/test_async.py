@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -26,6 +27,84 @@ class Incomparable:
         raise ValueError("the truth value of this comparison is ambiguous")
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_value_that_is_replaced_by_an_equal_one_is_not_seen_by_the_next() -> None:
+    async def body(number: int) -> int:
+        found: dict[str, int] = VARIABLE.get()
+        VARIABLE.set({})
+        return id(found)
+
+    async def main() -> tuple[int, list[int]]:
+        mine: dict[str, int] = {}
+        VARIABLE.set(mine)
+        return id(mine), await plait.amap(body, range(5), max_concurrency=1)
+
+    mine, seen = asyncio.run(main())
+    assert seen == [mine] * 5
+
+
+def test_a_timeout_counts_from_the_start_also_after_the_loop_had_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C9: the third body is the first after a slice."""
+    monkeypatch.setattr("plait.executors.async_.SLICE_S", 0.0)
+
+    async def body(number: int) -> int:
+        if number % 2:
+            await asyncio.sleep(0.01)
+        return number
+
+    assert asyncio.run(plait.amap(body, range(9), max_concurrency=1, timeout=60)) == list(range(9))
+
+
+def test_readers_see_a_task_running_while_it_sleeps() -> None:
+    """E3: not only once something else happens."""
+
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def body() -> None:
+            await go_on.wait()
+
+        graph = plait.Graph("seen")
+        graph.add("sleeper", body)
+        run = plait.start(graph)
+        async for event in run.events():
+            if event.event == "task_started":
+                go_on.set()  # without the event this would wait for ever
+        assert (await run)["sleeper"].ok
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_whoever_asks_first_all_get_the_same_attempt() -> None:
+    signals: list[object] = []
+
+    async def body(number: int) -> None:
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(8) as threads:
+            asked = [threads.submit(context.copy().run, lambda: plait.current().signal) for _ in range(8)]
+        await asyncio.sleep(0)
+        signals.append({*[each.result() for each in asked], plait.current().signal})
+
+    asyncio.run(plait.amap(body, range(20), max_concurrency=4))
+    assert [len(each) for each in signals] == [1] * 20  # type: ignore[arg-type]
+
+
+def test_a_value_whose_class_has_no_hash_is_a_value() -> None:
+    class Odd(type):
+        def __eq__(cls, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    class Value(metaclass=Odd):
+        pass
+
+    @plait.task
+    async def body() -> object:
+        return Value()
+
+    assert isinstance(plait.run(body.bind()), Value)
 
 
 @pytest.mark.parametrize("value", [1, Incomparable()], ids=["plain", "incomparable"])

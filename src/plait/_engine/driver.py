@@ -11,8 +11,9 @@ import logging
 import math
 import os
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextvars import Context, copy_context
 from importlib import import_module
 from types import CoroutineType
@@ -57,6 +58,7 @@ class Driver:
     """One run on one loop. Made and used in the loop's thread only; `Run` is the thread-safe handle around it."""
 
     __slots__ = (
+        "_asking",
         "_async",
         "_attempts",
         "_batch",
@@ -125,6 +127,7 @@ class Driver:
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
         self._async: Executor | None = None
+        self._asking = threading.Lock()
         self._attempts: dict[int, Attempt] = {}
         self.call = UNDER_WAY
         # The batch that is at hand: its rows and its calls.
@@ -247,10 +250,11 @@ class Driver:
         now = self.now = self.clock()
         return now
 
-    @property
-    def startable(self) -> bool:
-        """May `pull` give a ticket? False is certain."""
+    def suspended(self) -> bool:
+        """A body suspends: readers are told what runs. May `pull` give a ticket? False is certain."""
         scheduler = self.scheduler
+        if self.table.moves:
+            self._follow()
         return scheduler.used < scheduler.room or bool(scheduler.turns)
 
     def pull(self) -> Ticket | None:
@@ -307,12 +311,16 @@ class Driver:
         """The attempt of a ticket; made here where its body runs and nobody has asked before."""
         _, task, number, _ = ticket
         attempt = self._attempts.get(task)
-        if attempt is None or attempt.number != number:
-            table = self.table
-            attempt = Attempt.of(ticket, UNDER_WAY, table.odd[task] & TIMED)
-            # Only its first step can run unknown. Anything else is over, and is asked about by what it left behind.
-            if table.status[task] == RUNNING and table.attempts(task) == number and not table.odd[task] & CONTROL:
-                self._attempts[task] = attempt
+        if attempt is not None and attempt.number == number:
+            return attempt
+        with self._asking:  # a thread that a body started may ask, too
+            attempt = self._attempts.get(task)
+            if attempt is None or attempt.number != number:
+                table = self.table
+                attempt = Attempt.of(ticket, UNDER_WAY, table.odd[task] & TIMED)
+                # Only its first step can run unknown. Anything else is over, and is asked about by what it left behind.
+                if table.status[task] == RUNNING and table.attempts(task) == number and not table.odd[task] & CONTROL:
+                    self._attempts[task] = attempt
         return attempt
 
     def breathe(self) -> None:
@@ -330,7 +338,7 @@ class Driver:
         now = self.now = self.clock()
         scheduler = self.scheduler
         _, task, number, suspects = ticket
-        if type(value) in suspects:
+        if suspects and _among(value, suspects):
             self._checked(self.attempt(ticket), Ended(now, value, stopped=stopped))
         else:
             if self._attempts:
@@ -397,7 +405,7 @@ class Driver:
             growth: Growth | None = None
             batch, place = self.table.batch_of(task)
             work: Work = batch.calls  # type: ignore[assignment]
-            if type(value) in work.suspects:
+            if _among(value, work.suspects):
                 try:
                     growth = work.check(place, value)
                 except BaseException as raised:
@@ -539,6 +547,13 @@ class Driver:
         for reader in self._readers:
             self._guarded(reader, None)
         self.done.set_result(result)
+
+
+def _among(value: Any, suspects: Container[type]) -> bool:
+    try:
+        return type(value) in suspects
+    except TypeError:  # a class without a hash: none of ours
+        return False
 
 
 def _log_move(driver: Driver, move: Move | None) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from operator import is_not
 from types import CoroutineType, TracebackType
 from typing import Any
 from weakref import WeakSet
@@ -131,11 +132,12 @@ class Seat(Coroutine[Any, Any, None]):
         attempt = self.attempt
         ticket: Ticket | None
         if attempt is None:
-            sink.look()
+            began = sink.look()
             ticket, work = sink.pull(), sink.call
         elif attempt.stopped_at is not None:  # told to stop before its code began: it is not called
             sink.returned(attempt.ticket, None, True)
             ticket, work, attempt = sink.pull(), sink.call, None
+            began = sink.now
         else:
             ticket, work = attempt.ticket, attempt.call
             if attempt.timed:
@@ -169,14 +171,12 @@ class Seat(Coroutine[Any, Any, None]):
                         sink.began(attempt, began)
                     if attempt.stopped_at is not None:
                         task.cancel()  # it was told to stop during its first step
-                    if sink.startable:
+                    if sink.suspended():
                         self._start_others()
                     return step
-            try:
-                # No other body shall see what this one did to the task or the context that it saw.
-                if task.cancelling() or task._must_cancel or copy_context() != before:  # type: ignore[attr-defined]
-                    break
-            except Exception:  # it changed the context, to values that do not compare
+            # No other body shall see what this one did to the task or the context that it saw. Alone in it is `CURRENT`.
+            after = copy_context()
+            if task.cancelling() or task._must_cancel or (len(after) > 1 and _differ(before, after)):  # type: ignore[attr-defined]
                 break
             if sink.now > until:
                 if until:
@@ -214,9 +214,15 @@ class Seat(Coroutine[Any, Any, None]):
         # The task holds its context, in which stands the attempt: nothing may hold the task.
         if self.attempt is not None:
             self.attempt.handle = None
+        self.attempt = self.body = None
         del self.task
         executor.spare = self
         executor.sink.more()
+
+
+def _differ(before: Context, after: Context) -> bool:
+    """Has some variable another value? By identity: a new value that is equal to the old one is not the same one."""
+    return len(before) != len(after) or any(map(is_not, before.values(), after.values()))
 
 
 def _as_coroutine(made: Any) -> Coroutine[Any, Any, Any]:

@@ -194,9 +194,8 @@ class Sink(Protocol):
         """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
         ...
 
-    @property
-    def startable(self) -> bool:
-        """May `pull` give a ticket? False is certain."""
+    def suspended(self) -> bool:
+        """To be called when a body suspends: may `pull` give a ticket? False is certain."""
         ...
 
     def pull(self) -> Ticket | None:

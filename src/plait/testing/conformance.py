@@ -65,8 +65,7 @@ class Recorder:
     def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
         self.report(self.attempt(ticket), Ended(self.clock(), value, stopped=stopped))
 
-    @property
-    def startable(self) -> bool:
+    def suspended(self) -> bool:
         return bool(self.queued)
 
     def pull(self) -> Ticket | None:
