@@ -235,7 +235,7 @@ class TestAttempts:
         world.passes(4.9)
         assert world.commands == []
         world.passes(0.1)
-        assert world.commands == [Cancel(0, 1, Stop.TIMEOUT, 2.0)]
+        assert world.commands == [Cancel([0], Stop.TIMEOUT, 2.0)]
         world.returns("a", "too late", stopped=True)
         assert world.status("a") is Status.TIMED_OUT
         assert isinstance(world.table.errors[0], TaskTimedOut)

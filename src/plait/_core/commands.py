@@ -15,10 +15,12 @@ class Stop(StrEnum):
 
 
 class Cancel(NamedTuple):
-    """End this attempt: the stop signal now, force after `grace` seconds."""
+    """End the latest attempts of these tasks: the stop signal now, force after `grace` seconds.
 
-    task: int
-    attempt: int
+    One record for all that one fact ends: a run that is stopped may have 10,000 at work.
+    """
+
+    tasks: list[int]
     why: Stop
     grace: float
 

@@ -721,8 +721,16 @@ class Scheduler:
             self._disarm(task)
         table.odd[task] |= HELD
         grace = table.policies[task].grace
-        self.commands.append(Cancel(task, table.numbers.get(task, 1), why, grace))
+        self._cancel(task, why, grace)
         self._stops.add(task, why, now + grace)
+
+    def _cancel(self, task: int, why: Stop, grace: float) -> None:
+        """Has the code of `task` told to stop, together with those that were told just before for the same reason."""
+        last = self.commands[-1] if self.commands else None
+        if type(last) is Cancel and last.why is why and last.grace == grace:
+            last.tasks.append(task)
+        else:
+            self.commands.append(Cancel([task], why, grace))
 
     def _pass_deadline(self, task: int, now: float) -> None:
         state = self.table.status[task]
@@ -736,7 +744,7 @@ class Scheduler:
         """Makes a task final that holds no slot; code that waits for an answer is told to stop."""
         if self.table.status[task] == WAITING:
             why = Stop.CANCEL if state == CANCELLED else Stop.DEADLINE
-            self.commands.append(Cancel(task, self.table.attempts(task), why, self.table.policies[task].grace))
+            self._cancel(task, why, self.table.policies[task].grace)
         self._close(task, state, now)
 
     def _abandon(self, task: int, now: float) -> None:

@@ -482,8 +482,9 @@ class Driver:
             commands, scheduler.commands = scheduler.commands, []
             for command in commands:
                 match command:
-                    case Cancel(task, number):
-                        self._stop(task, number)
+                    case Cancel(tasks):
+                        for task in tasks:
+                            self._stop(task, self.table.numbers.get(task, 1))
                     case Force(task, number):
                         self._force(task, number)
                     case Settle(task):

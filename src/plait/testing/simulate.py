@@ -341,18 +341,26 @@ class _Play:
     def obey(self, command: Command) -> None:
         if isinstance(command, (Settle, Vacated)):
             return
+        if isinstance(command, Cancel):
+            for task in command.tasks:
+                told = self.books.alive.get(task)
+                if told is not None:  # else its report is under way
+                    self.stop(told, command.why)
+            return
         live = self.books.alive.get(command.task)
         if live is None or live.number != command.attempt:
             return  # its report is under way
-        if isinstance(command, Cancel):
-            self.check_stop(command, live)
-            live.stopping = True
-            wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
-            self.later(wait, lambda: self.end(live, stopped=True))
-        elif self.chance(0.5):
+        if self.chance(0.5):
             self.end(live, stopped=True)
         else:
             self.scheduler.abandoned(command.task, command.attempt, self.now)
+
+    def stop(self, live: _Live, why: Stop) -> None:
+        """An attempt is told to stop: sooner or later it does, or goes on for as long as it is deaf."""
+        self.check_stop(live, why)
+        live.stopping = True
+        wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
+        self.later(wait, lambda: self.end(live, stopped=True))
 
     def answer(self, turn: Turn, task: int) -> None:
         match turn:
@@ -435,12 +443,12 @@ class _Play:
         self.check_needs(task)
         self.check_order(task)
 
-    def check_stop(self, command: Cancel, live: _Live) -> None:
+    def check_stop(self, live: _Live, why: Stop) -> None:
         """No clock runs out before its time."""
-        policy = self.table.policies[command.task]
-        ran = self.books.ran_s[command.task] + self.now - live.began_at
-        if command.why is Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
-            self.wrong(f"{self.table.key(command.task)} timed out after {ran} s of {policy.timeout}")
+        policy = self.table.policies[live.task]
+        ran = self.books.ran_s[live.task] + self.now - live.began_at
+        if why is Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
+            self.wrong(f"{self.table.key(live.task)} timed out after {ran} s of {policy.timeout}")
 
     def parents(self, task: int) -> list[int]:
         found = []

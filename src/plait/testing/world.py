@@ -144,7 +144,7 @@ class World:
     @property
     def stopped(self) -> list[str]:
         """Keys of the attempts that were told to stop, in order."""
-        return [self.table.key(each.task) for each in self.commands if isinstance(each, Cancel)]
+        return [self.table.key(task) for each in self.commands if isinstance(each, Cancel) for task in each.tasks]
 
     @property
     def forced(self) -> list[str]:
