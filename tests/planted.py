@@ -98,8 +98,8 @@ BUGS = [
     Bug(
         "what did not suspend and passed its timeout counts as success",
         scheduler,
-        "if mark & UNUSUAL or (mark & TIMED and now > self._due(task)):",
-        "if mark & UNUSUAL:",
+        "mark & TIMED and now > table.started_at[task] + table.policies[task].timeout",
+        "False",
     ),
     Bug(
         "the end of a plain child is not counted",

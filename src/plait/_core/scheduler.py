@@ -221,7 +221,9 @@ class Scheduler:
         odd = table.odd
         mark = odd[task]
         if mark:
-            if mark & UNUSUAL or (mark & TIMED and now > self._due(task)):
+            if mark & UNUSUAL or (
+                mark & TIMED and now > table.started_at[task] + table.policies[task].timeout  # type: ignore[operator]
+            ):
                 self._ended(task, attempt, value, None, now, 0.0, stopped)
                 self._drain(now)
                 return
