@@ -47,6 +47,14 @@ def label(size: int) -> str:
     return f"{size // 1_000_000}M" if size >= 1_000_000 else f"{size // 1000}k"
 
 
+FLAT_PAIRS = (
+    ("plait.amap, timeout=60 each", "plait.amap"),
+    ("one Task per item, asyncio.timeout each", "one Task per item"),
+    ("plait.amap, uvloop", "one Task per item, uvloop"),
+    ("plait.amap, uvloop", "plait.amap"),
+)
+
+
 def flat(size: int) -> Group:
     rows = [
         Row("one Task per item", "limits", "task_per_item noop"),
@@ -74,12 +82,7 @@ def flat(size: int) -> Group:
         rows,
         "one Task per item",
         "gather + Semaphore",
-        (
-            ("plait.amap, timeout=60 each", "plait.amap"),
-            ("one Task per item, asyncio.timeout each", "one Task per item"),
-            ("plait.amap, uvloop", "one Task per item, uvloop"),
-            ("plait.amap, uvloop", "plait.amap"),
-        ),
+        FLAT_PAIRS,
         goal="plait.amap at most 0.6 of one Task per item, 0.25 of gather + Semaphore and 160 bytes a task; a timeout on each adds at most 5 %",
         family="flat no-op",
     )
@@ -102,12 +105,7 @@ def suspending(size: int) -> Group:
         ],
         "one Task per item",
         "gather + Semaphore",
-        (
-            ("plait.amap, timeout=60 each", "plait.amap"),
-            ("one Task per item, asyncio.timeout each", "one Task per item"),
-            ("plait.amap, uvloop", "one Task per item, uvloop"),
-            ("plait.amap, uvloop", "plait.amap"),
-        ),
+        FLAT_PAIRS,
         goal="plait.amap at most 1.3 of one Task per item; a timeout on each adds at most 1 µs",
         family="flat suspending",
     )

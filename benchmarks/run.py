@@ -216,9 +216,15 @@ def main() -> None:
         return
     if not groups:
         sys.exit(f"no group or row contains {given.only!r}; --list shows them")
+    if given.rounds < 1:
+        sys.exit("--rounds must be at least 1")
     about, found = machine(), []
     if given.read:
-        for said in (json.loads(each) for path in given.read for each in path.read_text().splitlines()):
+        try:
+            lines = [json.loads(each) for path in given.read for each in path.read_text().splitlines()]
+        except (OSError, ValueError) as error:
+            sys.exit(f"--read: {error}; give files that --json wrote")
+        for said in lines:
             if "machine" in said:
                 about = said["machine"]
             else:

@@ -129,7 +129,7 @@ def _node(definition: Definition, args: tuple[Any, ...], beside: Beside = NOTHIN
 
 def _refs_in(name: str, values: tuple[Any, ...]) -> bool | None:
     """False if some of `values` are or hold nodes, None if none does; refuses what was meant to be one."""
-    if _PLAIN_DATA.issuperset(map(type, values)):
+    if _kinds(values) <= _PLAIN_DATA:
         return None
     _refuse_unbound(name, values)
     return False if holds_node(values) else None
@@ -151,6 +151,14 @@ DEEPEST = 100
 """How deep nodes may stand in lists, tuples and dicts."""
 
 
+def _kinds(items: Iterable[Any]) -> set[type]:
+    """The types of `items`, but for classes without a hash, which a metaclass may make: no node is of such a one."""
+    try:
+        return set(map(type, items))
+    except TypeError:
+        return {type(item) for item in items if type(type(item)).__hash__ is not None}
+
+
 def holds_node(value: Any) -> bool:
     """Is there a node in `value`, directly or inside lists, tuples and dicts? One look at the types of a level."""
     stack = [value]
@@ -158,7 +166,7 @@ def holds_node(value: Any) -> bool:
     while stack:
         value = stack.pop()
         items = value.values() if isinstance(value, dict) else value
-        kinds = set(map(type, items))
+        kinds = _kinds(items)
         if Node in kinds:
             return True
         if any(issubclass(kind, CONTAINERS) for kind in kinds):

@@ -101,10 +101,11 @@ def test_a_value_whose_class_has_no_hash_is_a_value() -> None:
         pass
 
     @plait.task
-    async def body() -> object:
-        return Value()
+    async def body(given: object) -> object:
+        return given
 
-    assert isinstance(plait.run(body.bind()), Value)
+    assert isinstance(plait.run(body.bind(Value())), Value)
+    assert isinstance(plait.run(body.bind([body.bind(Value())]))[0], Value)
 
 
 @pytest.mark.parametrize("value", [1, Incomparable()], ids=["plain", "incomparable"])

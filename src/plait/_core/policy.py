@@ -21,9 +21,7 @@ TIMED = 2  # has a timeout: its end is compared with it
 CHILD = 4  # was grown by another task
 CONTROL = 8  # holds no slot: it decides, grows or joins
 HELD = 16  # a cancel or an earlier attempt is on record
-WATCHED = (
-    32  # more than its number of needs decides: a join, a `when`, a need that did not succeed; or it has a deadline
-)
+WATCHED = 32  # not only the number of its needs decides (a join, a `when`, a need that did not succeed), or a deadline
 ARMED = 64  # a timer for its timeout was set
 STREAM = 128  # its outcome is delivered and its row used again
 
