@@ -34,7 +34,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL = (
 
 MUTATIONS = [
     Mutation("A1", "results leave out the last value", C, "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ]", "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ][:-1]", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
-    Mutation("A2", "outcomes in reverse", C, "Outcomes(result.table, range(len(bodies)), result.wall_offset)", "Outcomes(result.table, range(len(bodies))[::-1], result.wall_offset)", FLAT + "test_results_are_in_input_order_whatever_ends_first_and_a_legal_none_stays"),
+    Mutation("A2", "outcomes in reverse", C, "Outcomes(result.table, range(len(bodies)), result.unix)", "Outcomes(result.table, range(len(bodies))[::-1], result.unix)", FLAT + "test_results_are_in_input_order_whatever_ends_first_and_a_legal_none_stays"),
     Mutation("A3", "one slot too many", S, "if self.used >= self.room:", "if self.used > self.room:", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
     Mutation("A4", "nothing is pulled when a body that suspended ends", "executors/async_.py", "        executor.sink.more()\n", "        pass\n", FLAT + "test_the_next_task_starts_the_moment_any_slot_frees"),
     Mutation("A5", "the child signal does not fire", "executors/base.py", "            self.stopped_at = now\n", "            self.stopped_at = now\n            return\n", FLAT + "test_the_first_failure_fires_the_child_signals_cancels_starts_nothing_and_leaves_the_callers_signal_alone"),
@@ -53,7 +53,7 @@ MUTATIONS = [
     Mutation("B3", "needs are forgotten", "_core/table.py", "        self.left.extend(map(len, needs))\n", "        self.left.extend([0] * batch.size)\n", TASKS + "TestGraph::test_needs_may_be_keys_of_tasks_added_later_and_args_hold_nodes"),
     Mutation("B13", "a map's values in reverse", "programs.py", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop][::-1])", TASKS + "TestGrowth::test_a_map_over_a_list_known_at_run_time_keeps_order"),
     Mutation("B15", "the pause does not grow", "_core/policy.py", "self.delay * self.backoff ** min(attempt - 1, 60)", "self.delay", CORE + "TestAttempts::test_retries_wait_for_their_pause_without_a_slot_and_count"),
-    Mutation("B15", "one try too many", "_core/policy.py", "if attempt >= self.attempts or", "if attempt > self.attempts or", CORE + "TestAttempts::test_the_last_failure_never_waits"),
+    Mutation("B15", "one try too many", "_core/policy.py", "return attempt < self.attempts and", "return attempt <= self.attempts and", CORE + "TestAttempts::test_the_last_failure_never_waits"),
     Mutation("B15", "what cannot succeed is tried again", "_core/policy.py", "return not isinstance(error, PlaitError) or error.retryable", "return True", CORE + "TestAttempts::test_what_cannot_succeed_is_not_tried_again"),
     Mutation("B15", "a retry that waits is not cancelled", S, "for state in (RETRYING, WAITING):", "for state in (WAITING,):", CORE + "TestAttempts::test_a_retry_that_waits_is_cancelled_with_its_run"),
     Mutation("C1", "three at once", "runner.py", "concurrency: int | None = 4,", "concurrency: int | None = 3,", RUN + "TestRunPhase::test_defaults_are_four_at_once_and_three_hundred_seconds"),

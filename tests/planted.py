@@ -33,7 +33,7 @@ BUGS = [
         "        if not odd & CONTROL:\n            self._release(task)\n        why = ",
         "        if not odd & CONTROL and error is None:\n            self._release(task)\n        why = ",
     ),
-    Bug("one attempt too many", policy, "if attempt >= self.attempts or", "if attempt > self.attempts or"),
+    Bug("one attempt too many", policy, "return attempt < self.attempts and", "return attempt <= self.attempts and"),
     Bug(
         "levels upside down",
         scheduler,

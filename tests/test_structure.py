@@ -23,16 +23,33 @@ ROOMS: dict[str, set[str]] = {
     "_version": set(),
     "_core": set(),
     "calls": {"_core"},
+    "stores": {"_core", "_version"},
     "executors": {"_core", "calls"},
-    "_engine": {"_core", "executors", "observe"},
+    "_engine": {"_core", "executors", "observe", "stores"},
     "observe": {"_core"},
     "concurrency": {"_core", "_engine", "executors"},
     "runner": {"_core", "_engine", "concurrency"},
     "streams": {"_core", "_engine", "concurrency"},
     "tasks": {"_core", "calls", "concurrency"},
-    "programs": {"_core", "_engine", "tasks"},
-    "runs": {"_core", "_engine", "executors", "observe", "concurrency", "programs", "tasks"},
-    "flow": {"_core", "_engine", "calls", "concurrency", "programs"},
+    "references": set(),
+    "snapshots": {"_engine", "calls", "references", "stores", "tasks"},
+    "programs": {"_core", "_engine", "snapshots", "tasks"},
+    "durations": {"_core", "_engine", "stores"},
+    "edits": set(),
+    "resuming": {
+        "_core",
+        "_engine",
+        "concurrency",
+        "durations",
+        "edits",
+        "flow",
+        "programs",
+        "snapshots",
+        "stores",
+        "tasks",
+    },
+    "runs": {"_core", "_engine", "executors", "observe", "concurrency", "programs", "resuming", "stores", "tasks"},
+    "flow": {"_core", "_engine", "calls", "concurrency", "programs", "references"},
     "testing": {"_core", "_engine", "executors", "concurrency", "programs", "runs", "tasks"},
     "cli": {
         "_core",
@@ -65,10 +82,13 @@ ROOMS: dict[str, set[str]] = {
 
 # Executors are chosen by name and imported late: the engine knows their base only, and each of them only the base.
 ONLY = {
-    "_engine": {"executors": {"base", "tokens"}, "observe": {"stream"}},
+    "_engine": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"base", "locks", "values"}},
+    "snapshots": {"stores": {"values"}},
+    "durations": {"stores": {"base"}},
+    "resuming": {"stores": {"base", "values"}},
     "executors": {"executors": {"base", "tokens"}},
     "concurrency": {"executors": {"base", "tokens"}},
-    "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}},
+    "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
 }
 
 IMPURE = {
@@ -155,7 +175,7 @@ def test_the_core_imports_no_clock_no_io_no_asyncio_no_threads_no_chance(tmp_pat
 
 
 def test_the_core_and_the_flat_door_need_the_standard_library_only() -> None:
-    program = "import sys, plait\nplait.map_(abs, [1]); plait.run(plait.task(abs).bind(1))\nprint([m for m in sys.modules if m.split('.')[0] in ('click', 'yaml', 'rich')])"
+    program = "import sys, plait\nplait.map_(abs, [1]); plait.run(plait.task(abs).bind(1))\nprint([m for m in sys.modules if m.split('.')[0] in ('click', 'yaml', 'rich', 'msgspec', 'psutil', 'sqlite3')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
 
@@ -205,7 +225,7 @@ def test_there_is_one_scheduling_loop_and_one_semaphore_nowhere() -> None:
         for path in SRC.rglob("*.py")
         if re.search(r"\bScheduler\(", path.read_text()) and "class Scheduler" not in path.read_text()
     ]
-    assert sorted(makers) == ["driver.py", "world.py"]
+    assert sorted(makers) == ["driver.py", "keeping.py", "replaying.py", "world.py"]
 
 
 def tracked() -> list[Path]:

@@ -40,11 +40,22 @@ if TYPE_CHECKING:
     from plait.errors import LimitError as LimitError
     from plait.errors import MissingExtra as MissingExtra
     from plait.errors import NotRun as NotRun
+    from plait.errors import NotStorable as NotStorable
+    from plait.errors import OwnershipLost as OwnershipLost
     from plait.errors import PlaitError as PlaitError
+    from plait.errors import RecordedError as RecordedError
     from plait.errors import RunCancelled as RunCancelled
+    from plait.errors import RunChanged as RunChanged
     from plait.errors import RunFailed as RunFailed
+    from plait.errors import RunInterrupted as RunInterrupted
+    from plait.errors import RunNotFound as RunNotFound
+    from plait.errors import RunOwned as RunOwned
+    from plait.errors import StoreDamaged as StoreDamaged
+    from plait.errors import StoreError as StoreError
+    from plait.errors import StoreTooNew as StoreTooNew
     from plait.errors import TaskCancelled as TaskCancelled
     from plait.errors import TaskError as TaskError
+    from plait.errors import TaskInterrupted as TaskInterrupted
     from plait.errors import TaskTimedOut as TaskTimedOut
     from plait.errors import UsageError as UsageError
     from plait.executors.tokens import CancelToken as CancelToken
@@ -55,6 +66,9 @@ if TYPE_CHECKING:
     from plait.runs import Context as Context
     from plait.runs import arun as arun
     from plait.runs import current as current
+    from plait.runs import fork as fork
+    from plait.runs import resume as resume
+    from plait.runs import retry as retry
     from plait.runs import run as run
     from plait.runs import start as start
     from plait.streams import as_completed as as_completed
@@ -81,11 +95,22 @@ _HOMES = {
         "LimitError",
         "MissingExtra",
         "NotRun",
+        "NotStorable",
+        "OwnershipLost",
         "PlaitError",
+        "RecordedError",
         "RunCancelled",
+        "RunChanged",
         "RunFailed",
+        "RunInterrupted",
+        "RunNotFound",
+        "RunOwned",
+        "StoreDamaged",
+        "StoreError",
+        "StoreTooNew",
         "TaskCancelled",
         "TaskError",
+        "TaskInterrupted",
         "TaskTimedOut",
         "UsageError",
     ),
@@ -93,7 +118,7 @@ _HOMES = {
     "plait.flow": ("load",),
     "plait.observe.stream": ("RunEvent",),
     "plait.runner": ("ParallelRunner", "get_independent_tasks"),
-    "plait.runs": ("Context", "arun", "current", "run", "start"),
+    "plait.runs": ("Context", "arun", "current", "fork", "resume", "retry", "run", "start"),
     "plait.streams": ("as_completed",),
     "plait.tasks": ("Graph", "Node", "TaskFunction", "shell", "task"),
 }

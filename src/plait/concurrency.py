@@ -223,7 +223,7 @@ async def run_with_concurrency(
             signal.unlisten(fired)
     first = driver.scheduler.first_cause
     return ConcurrencyResult(
-        Outcomes(result.table, range(len(bodies)), result.wall_offset), bool(aborted), None if first == NONE else first
+        Outcomes(result.table, range(len(bodies)), result.unix), bool(aborted), None if first == NONE else first
     )
 
 
@@ -232,7 +232,7 @@ def _never_started(driver: Driver) -> Sequence[Outcome]:
     table = Table()
     rows = table.add(driver._batch, NONE, 0)
     table.sweep(driver.now)
-    return Outcomes(table, rows, driver.wall_offset)
+    return Outcomes(table, rows, driver.unix)
 
 
 def listed(name: str, items: Any) -> list[Any]:

@@ -10,11 +10,22 @@
     │   ├── CommandFailed                 a command ended with another status than 0
     │   ├── TaskTimedOut (TimeoutError)   its timeout or deadline passed
     │   ├── TaskCancelled                 it had started, and was stopped
+    │   ├── TaskInterrupted               its process died or left while it ran
+    │   ├── NotStorable                   its value, or what it grew, cannot be stored as it is
+    │   ├── RecordedError                 what a task raised in an earlier process, as it was recorded
     │   ├── JudgedFailed                  it returned, and `is_failed` said no
     │   ├── ChildFailed                   a task that it grew failed
     │   └── NotRun                        skipped, upstream_failed or not_started
     ├── RunFailed                     a graph or file did not succeed; `.result` holds all outcomes
     ├── RunCancelled                  the run was cancelled before the wanted value existed
+    ├── RunInterrupted                this process left the run; `plait resume` goes on with it
+    ├── StoreError                    the store cannot be opened, read or written; the message names the cause
+    │   ├── StoreDamaged                  it is no store of plait's, or its bytes are not what was written
+    │   ├── StoreTooNew                   a newer plait wrote it; it was not touched
+    │   ├── OwnershipLost                 another process took the run over; nothing of this one is recorded any more
+    │   └── RunOwned                      a living process drives the run
+    ├── RunNotFound                   no run, or more than one, has that id
+    ├── RunChanged                    the definition is not the one that the run was started with
     └── InvariantError                plait itself is wrong; the message holds the task's story
 
 A user's own exception is never wrapped: it passes through with a note that names task and attempt.
@@ -37,11 +48,22 @@ __all__ = [
     "LimitError",
     "MissingExtra",
     "NotRun",
+    "NotStorable",
+    "OwnershipLost",
     "PlaitError",
+    "RecordedError",
     "RunCancelled",
+    "RunChanged",
     "RunFailed",
+    "RunInterrupted",
+    "RunNotFound",
+    "RunOwned",
+    "StoreDamaged",
+    "StoreError",
+    "StoreTooNew",
     "TaskCancelled",
     "TaskError",
+    "TaskInterrupted",
     "TaskTimedOut",
     "UsageError",
 ]
@@ -134,6 +156,35 @@ class TaskCancelled(TaskError):
     retryable = False
 
 
+class TaskInterrupted(TaskError):
+    """The process that ran the task died, or left the run, before the task ended."""
+
+    code = "INTERRUPTED"
+    retryable = False
+
+
+class NotStorable(TaskError):
+    """A value would not come back from the store as it is; the message names the task, the place and the type."""
+
+    code = "NOT_STORABLE"
+    retryable = False
+
+
+class RecordedError(TaskError):
+    """What a task raised in an earlier process: the text as it was recorded, the exception itself is gone.
+
+    `kind` is the name of its class, `trace` its traceback as text.
+    """
+
+    code = "RECORDED"
+    retryable = False
+
+    def __init__(self, message: str, kind: str = "", trace: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.trace = trace
+
+
 class JudgedFailed(TaskError):
     """The body returned, and the caller's `is_failed` judged its value failed; `value` is kept."""
 
@@ -174,6 +225,69 @@ class RunCancelled(PlaitError):
     """The run was cancelled before the wanted value existed."""
 
     code = "RUN_CANCELLED"
+
+
+class RunInterrupted(PlaitError):
+    """This process left the run before its end, in order: all that was reported is stored. `run_id` is what to resume."""
+
+    code = "RUN_INTERRUPTED"
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class StoreError(PlaitError):
+    """The store cannot be opened, read or written. A run ends with it; what was committed stays, and can be resumed."""
+
+    code = "STORE"
+    retryable = False
+
+
+class StoreDamaged(StoreError):
+    """What is there is no store of plait's, or not what plait wrote; it was not changed."""
+
+    code = "STORE_DAMAGED"
+
+
+class StoreTooNew(StoreError):
+    """A newer plait wrote the store, or the run; neither was changed."""
+
+    code = "STORE_TOO_NEW"
+
+
+class OwnershipLost(StoreError):
+    """Another process drives the run now: this one's writes are rejected, and it ends."""
+
+    code = "OWNERSHIP_LOST"
+
+
+class RunOwned(StoreError):
+    """A living process drives the run; `pid` is its number."""
+
+    code = "RUN_OWNED"
+
+    def __init__(self, message: str, pid: int) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class RunNotFound(PlaitError):
+    """No run has that id, or several begin so."""
+
+    code = "RUN_NOT_FOUND"
+    retryable = False
+
+
+class RunChanged(PlaitError):
+    """The definition differs from the one that the run was started with. `changes` names what, a line each."""
+
+    code = "RUN_CHANGED"
+    retryable = False
+
+    def __init__(self, message: str, changes: Sequence[str]) -> None:
+        super().__init__(message)
+        self.changes = list(changes)
 
 
 class InvariantError(PlaitError):

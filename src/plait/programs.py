@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from plait._core.graph import Batch, cycle_text, refuse_cycles
+from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
 from plait._core.outcome import RunResult
 from plait._core.policy import PLAIN, nearest
 from plait._core.table import Table
-from plait._engine.work import Call, Growth, Work
+from plait._engine.work import Call, Growth, Regrowth, Work
 from plait.errors import GraphError, UsageError
 from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, holds_node, nodes_in, replaced
 
@@ -25,6 +25,13 @@ class _Nodes(Work):
     def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
         self._nodes = nodes
         self._needs = needs
+        self._value: Any = None  # what a task returned that grew these
+        self._targets: list[int] = []
+
+    @property
+    def nodes(self) -> Sequence[Node[Any]]:
+        """The nodes, by place."""
+        return self._nodes
 
     def call(self, place: int, table: Table, first: int) -> Call:
         node = self._nodes[place]
@@ -73,10 +80,31 @@ class _Nodes(Work):
         batch = Batch(
             len(columns[0]),
             calls=_Items(definition, columns),  # type: ignore[arg-type]
-            keys=_Indexes(len(columns[0])),
+            keys=Numbered("", len(columns[0])),
             policy=definition.policy,
         )
         return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
+
+    def snapshot(self) -> Any:
+        from plait.snapshots import of_nodes, tagged
+
+        data = of_nodes(self._nodes, strict=True)
+        return {**data, "value": tagged(self._value, self._nodes), "targets": self._targets}
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        return regrown(regrowth) if regrowth.snapshot is not None else self.children(place, table, first)
+
+    def declared(self, place: int) -> Any:
+        from plait.snapshots import declared_of
+
+        return declared_of(self._nodes[place]._definition)
+
+    def inside(self, place: int) -> Work | None:
+        definition = self._nodes[place]._definition
+        return _Items(definition.body, []) if definition.each else None
+
+    def identities(self) -> Sequence[str]:
+        return [node._name for node in self._nodes]
 
 
 class _Items(Work):
@@ -94,29 +122,48 @@ class _Items(Work):
 
     check = _Nodes.check
 
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        return regrown(regrowth)
 
-class _Indexes(Sequence[str]):
-    """`[0]`, `[1]`, ...: what the children of a map add to its path."""
+    def declared(self, place: int) -> Any:
+        from plait.snapshots import declared_of
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+        return declared_of(self._definition)
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, at: Any) -> Any:
-        return f"[{at}]"
+    def identities(self) -> str:
+        return f"{self._definition.name}[]"
 
 
 def _grown(value: Any) -> Growth:
     """The nodes in what a task returned, as its children; their values take their place."""
     program = compile_nodes(list(nodes_in(value)))
-    places = program.targets
+    work: _Nodes = program.batch.calls  # type: ignore[assignment]
+    work._value, work._targets = value, program.targets
+    return _growth_of(program.batch, program.targets, value)
 
+
+def regrown(regrowth: Regrowth) -> Growth:
+    """What a task grew by returning nodes, from its snapshot."""
+    from plait.snapshots import nodes_of, untagged
+
+    data = regrowth.snapshot
+    order = nodes_of(data, regrowth.needs, regrowth.read)
+    needs: list[tuple[int, ...]] = (
+        [tuple(row) for row in regrowth.needs] if regrowth.needs is not None else [()] * len(order)
+    )
+    targets = list(data["targets"])
+    value = untagged(data["value"], order, regrowth.read)
+    program = program_of(order, needs, targets)
+    work: _Nodes = program.batch.calls  # type: ignore[assignment]
+    work._value, work._targets = value, targets
+    return _growth_of(program.batch, targets, value)
+
+
+def _growth_of(batch: Batch, places: list[int], value: Any) -> Growth:
     def join(table: Table, rows: range) -> Any:
         return replaced(value, iter([table.values[rows.start + place] for place in places]))
 
-    return Growth(program.batch, join)
+    return Growth(batch, join)
 
 
 class Program(NamedTuple):
@@ -146,7 +193,7 @@ def compile_nodes(targets: Sequence[Node[Any]]) -> Program:
             else:
                 place[target] = len(needs)
                 needs.append(row)
-    return _program(list(place), needs, list(map(place_of, targets)))
+    return program_of(list(place), needs, list(map(place_of, targets)))
 
 
 def _walk(target: Node[Any], place: dict[Node[Any], int], needs: list[tuple[int, ...]]) -> None:
@@ -178,7 +225,8 @@ def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
     return cycle_text(names[::-1])
 
 
-def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
+def program_of(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
+    """The program of nodes whose order and needs are known."""
     definitions = list(map(attrgetter("_definition"), order))
     kinds = set(definitions)  # few, however many nodes
     policies = {id(each.policy): each.policy for each in kinds}
@@ -293,7 +341,7 @@ def compile_graph(graph: Graph) -> Program:
         row.extend(last)
     rows = [tuple(row) for row in needs]
     refuse_cycles(keys, rows)
-    program = _program(order, rows, [], graph.name)
+    program = program_of(order, rows, [], graph.name)
     needed = {need for row in rows for need in row}
     sinks = [at for at in range(len(order)) if at not in needed]
 

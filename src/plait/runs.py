@@ -25,7 +25,7 @@ from plait.tasks import Graph, Node
 
 R = TypeVar("R")
 
-__all__ = ["Context", "arun", "current", "run", "start"]
+__all__ = ["Context", "arun", "current", "fork", "resume", "retry", "run", "start"]
 
 
 class Runnable(Protocol):
@@ -36,9 +36,20 @@ class Runnable(Protocol):
 
 
 def make_driver(
-    target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], **driving: Any
+    target: Any,
+    inputs: dict[str, Any] | None,
+    max_concurrency: Any,
+    options: dict[str, Any],
+    *,
+    store: Any = None,
+    run_id: str | None = None,
+    origin: dict[str, Any] | None = None,
+    **driving: Any,
 ) -> Driver:
     """A driver for whatever can be run; everything about it is checked here. `driving` goes to the driver.
+
+    With `store` (a path, or a store) the run is kept there, under `run_id` where one is given; `origin` says where the
+    command line found the target.
 
     Raises:
         UsageError: for what cannot be run, or options that cannot be.
@@ -58,14 +69,17 @@ def make_driver(
     else:
         hint = ": bind it first" if callable(target) else ""
         raise UsageError(f"{target!r} cannot be run: give a node, a list of nodes, a Graph or a loaded file{hint}")
+    given = {name: options.pop(name) for name in KEEPING if name in options}
+    store, run_id = given.get("store", store), given.get("run_id", run_id)
     if inputs and not hasattr(target, "program"):
         raise UsageError("inputs belong to workflow files: bind arguments instead")
     if max_concurrency is DEFAULT and "max_concurrency" in defaults:
         max_concurrency = defaults["max_concurrency"]
-    unknown = set(options) - {"on_failure", "deadline", "grace"}
+    unknown = set(options) - {"on_failure", "deadline", "grace", "crash_budget"}
     if unknown:
         raise UsageError(
-            f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace"
+            f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace, crash_budget, "
+            "store, run_id, durability"
         )
     chosen = {
         "on_failure": OnFailure.CONTINUE,
@@ -73,7 +87,40 @@ def make_driver(
         **options,
     }
     rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
+    if store is not None:
+        return _kept(
+            program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
+        )
+    if run_id is not None or "durability" in given:
+        raise UsageError("run_id and durability are for runs with a store: give store= too")
     return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
+
+
+KEEPING = ("store", "run_id", "durability")
+"""Options of runs that a store keeps."""
+
+
+def _kept(
+    program: Program,
+    target: Any,
+    inputs: dict[str, Any],
+    rules: Rules,
+    store: Any,
+    durability: str,
+    run_id: str | None,
+    origin: dict[str, Any] | None,
+    driving: dict[str, Any],
+) -> Driver:
+    from plait.resuming import begin, definition_of
+    from plait.stores.opening import open_store
+
+    opened = open_store(store, durability)
+    try:
+        definition = definition_of(target, program, inputs, origin)
+        return begin(opened, definition, rules, run_id=run_id, on_over=opened.close, **driving)
+    except BaseException:
+        opened.close()
+        raise
 
 
 @overload
@@ -179,8 +226,13 @@ def start(
     Raises:
         UsageError, GraphError, LimitError: before anything starts.
     """
+    return _started(lambda: make_driver(target, inputs, max_concurrency, options))
+
+
+def _started(make: Callable[[], Driver | RunResult]) -> Run:
+    """The handle on what `make` gives: a driver that is started, on this loop or in the background, or a run that is over."""
     if running_loop() is not None:
-        return _begin(target, inputs, max_concurrency, options, kept=True)
+        return _begin(make, kept=True)
     made: list[Run] = []
     failed: list[BaseException] = []
     ready = threading.Event()
@@ -188,7 +240,7 @@ def start(
 
     def begin() -> None:
         try:
-            made.append(context.run(_begin, target, inputs, max_concurrency, options, kept=False))
+            made.append(context.run(_begin, make, kept=False))
         except BaseException as error:
             failed.append(error)
         ready.set()
@@ -203,10 +255,10 @@ def start(
 _keepers: set[asyncio.Task[Any]] = set()
 
 
-def _begin(
-    target: Any, inputs: dict[str, Any] | None, max_concurrency: Any, options: dict[str, Any], kept: bool
-) -> Run:
-    driver = make_driver(target, inputs, max_concurrency, options)
+def _begin(make: Callable[[], Driver | RunResult], kept: bool) -> Run:
+    driver = make()
+    if isinstance(driver, RunResult):
+        return Run.over(driver)
     driver.keeper = None
     handle = Run(driver, Stream(driver))
     driver.loop.call_soon(driver.start)  # so that events() can be read from the first one on
@@ -217,12 +269,96 @@ def _begin(
     return handle
 
 
+def resume(
+    run_id: str, target: Any = None, *, store: Any, accept_changes: bool = False, durability: str = "full"
+) -> Run:
+    """Goes on with a stored run whose process died, left it or was paused; the handle on it, as `start` gives.
+
+    `run_id` is an id, the beginning of one, or `last`. What was reported is never run again; what was running is, unless its
+    `on_interrupt` says `fail`. A workflow file is read again from its path, a graph that was built in Python is made again of
+    what is stored of it: where that cannot be (a lambda, an argument that is no plain data) give the graph as `target`. A run
+    that is over is not touched: the handle has its result.
+
+    Raises:
+        RunOwned: while a living process drives the run.
+        RunChanged: for a definition that was edited, unless `accept_changes`: then what the edit touches runs again, with
+            all that needs it and all that had not succeeded.
+        RunNotFound, StoreError, UsageError: where the run cannot go on. Nothing was changed then.
+    """
+    from plait.resuming import reopen
+
+    return _started(
+        _on(
+            store,
+            durability,
+            lambda opened, **driving: reopen(opened, run_id, target, accept_changes=accept_changes, **driving),
+        )
+    )
+
+
+def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "full") -> Run:
+    """Another generation of a stored run that is over: what did not succeed runs again, with all that needs it.
+
+    The run keeps its id and its history. Everything else as with `resume`.
+
+    Raises:
+        UsageError: for a run that is not over, or that succeeded.
+        RunOwned, RunNotFound, RunChanged, StoreError: where it cannot be.
+    """
+    from plait.resuming import retry as again
+
+    return _started(_on(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving)))
+
+
+def fork(
+    run_id: str, start: str, target: Any = None, *, store: Any, new_id: str | None = None, durability: str = "full"
+) -> Run:
+    """A new run that takes over what `run_id` finished, but for the task `start`, what an edit touches, and all that needs those.
+
+    `start` is a key, or the path of a task that another one grew (`compile[3]`). The other run stays as it is, also while it
+    goes on.
+
+    Raises:
+        UsageError: for a task that is not there.
+        RunNotFound, StoreError: where it cannot be.
+    """
+    from plait.resuming import fork as forked
+
+    return _started(
+        _on(
+            store, durability, lambda opened, **driving: forked(opened, run_id, start, target, new_id=new_id, **driving)
+        )
+    )
+
+
+def _on(store: Any, durability: str, what: Callable[..., Any]) -> Callable[[], Driver | RunResult]:
+    """What gives a driver, or the result of a run that is over, on an opened store."""
+
+    def make() -> Driver | RunResult:
+        from plait.stores.opening import open_store
+
+        opened = open_store(store, durability, create=False)
+        try:
+            reopened = what(opened, on_over=opened.close)
+        except BaseException:
+            opened.close()
+            raise
+        if reopened.driver is None:
+            opened.close()
+            result: RunResult = reopened.result
+            return result
+        driver: Driver = reopened.driver
+        return driver
+
+    return make
+
+
 async def _keep(driver: Driver) -> None:
     """Cancels the run when its loop is being shut down, and waits for its end."""
     try:
         await asyncio.shield(driver.done)
     except asyncio.CancelledError:
-        driver.cancel()
+        driver.interrupt()
         await asyncio.shield(driver.done)
 
 

@@ -179,7 +179,7 @@ class AsCompleted:
     def _settled(self, task: int) -> None:
         driver = self._driver
         assert driver is not None
-        self._ready.append(outcome(driver.table, task, driver.wall_offset))
+        self._ready.append(outcome(driver.table, task, driver.unix))
         driver.scheduler.forgot(task)
         self._work.items.pop(task, None)
         self._in_flight -= 1

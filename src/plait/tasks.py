@@ -63,16 +63,16 @@ class Node(Generic[R_co]):
         Raises:
             GraphError: for a key that cannot name a task.
         """
-        return _node(self._definition, self._args, self._beside._replace(key=safe_key(key)))
+        return make_node(self._definition, self._args, self._beside._replace(key=safe_key(key)))
 
     def options(self, **options: Any) -> Node[R_co]:
         """The same call with other task options."""
-        return _node(_with_options(self._definition, options), self._args, self._beside)
+        return make_node(_with_options(self._definition, options), self._args, self._beside)
 
     def after(self, *nodes: Node[Any]) -> Node[R_co]:
         """The same call, started after `nodes` too."""
         beside = self._beside
-        return _node(self._definition, self._args, beside._replace(extra=(*beside.extra, *_nodes("after", nodes))))
+        return make_node(self._definition, self._args, beside._replace(extra=(*beside.extra, *_nodes("after", nodes))))
 
     @property
     def _name(self) -> str:
@@ -110,7 +110,7 @@ class Node(Generic[R_co]):
         raise UsageError(f"{self!r} has no value yet: use `when=` for a condition known at run time")
 
 
-def _node(definition: Definition, args: tuple[Any, ...], beside: Beside = NOTHING_BESIDE) -> Node[Any]:
+def make_node(definition: Definition, args: tuple[Any, ...], beside: Beside = NOTHING_BESIDE) -> Node[Any]:
     """A node of these. Not the class's `__init__`, which would be a call more for each."""
     node: Node[Any] = Node()
     node._definition = definition
@@ -256,7 +256,7 @@ class TaskFunction(Generic[P, R]):
         """
         if kwargs or len(args) not in self._fits:
             self._check(args, kwargs)
-        return _node(self._definition, args, Beside(kwargs)) if kwargs else _node(self._definition, args)
+        return make_node(self._definition, args, Beside(kwargs)) if kwargs else make_node(self._definition, args)
 
     def map(self, *lists: Any, **options: Any) -> Node[list[Any]]:
         """A node whose value is the list of `function(item)` for the items of a list, in order; one child task each.
@@ -278,7 +278,7 @@ class TaskFunction(Generic[P, R]):
         whole = Definition(self._definition.name, replace(self._definition, when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
-        node: Node[list[Any]] = _node(_with_options(whole, options), lists)
+        node: Node[list[Any]] = make_node(_with_options(whole, options), lists)
         return node if key is None else node.named(key)
 
     def options(self, **options: Any) -> TaskFunction[P, R]:
@@ -371,7 +371,7 @@ def shell(
         "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
     )
     definition = _with_options(Definition(name or "shell", body, "shell", PLAIN), dict(options))
-    return _node(definition, (words,), Beside({"env": dict(env)}) if env else NOTHING_BESIDE)
+    return make_node(definition, (words,), Beside({"env": dict(env)}) if env else NOTHING_BESIDE)
 
 
 class Graph:

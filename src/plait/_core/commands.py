@@ -11,6 +11,7 @@ class Stop(StrEnum):
 
     TIMEOUT = "timeout"  # its own clock ran out
     DEADLINE = "deadline"  # its task's clock ran out
+    LEAVE = "leave"  # its process leaves the run: the task is to run again in another
     CANCEL = "cancel"  # the run, its group or the caller wants no more of it
 
 

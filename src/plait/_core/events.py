@@ -50,7 +50,10 @@ class Returned(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An attempt ended with an error at `now`; `chance` in [0, 1) is the jitter of a pause; `value` may be kept."""
+    """An attempt ended with an error at `now`; `chance` in [0, 1) is the jitter of a pause; `value` may be kept.
+
+    `again`: it is an error after which another attempt may follow; None: to be seen from the error.
+    """
 
     task: int
     attempt: int
@@ -59,6 +62,7 @@ class Raised(NamedTuple):
     chance: float = 0.0
     stopped: bool = False
     value: Any = None
+    again: bool | None = None
 
 
 class Decided(NamedTuple):
@@ -148,6 +152,18 @@ class Unpaused(NamedTuple):
     now: float
 
 
+class Leaving(NamedTuple):
+    """The process leaves the run: nothing starts, what runs is stopped and will run again in another process."""
+
+    now: float
+
+
+class Recovered(NamedTuple):
+    """A new process drives the run: what ran is interrupted, and none of its code runs any more."""
+
+    now: float
+
+
 class Ticked(NamedTuple):
     """Time alone: whatever was due by `now`."""
 
@@ -172,6 +188,8 @@ Event: TypeAlias = (
     | Halted
     | Paused
     | Unpaused
+    | Leaving
+    | Recovered
     | Ticked
 )
 
@@ -193,6 +211,8 @@ RECORDS: dict[str, type[Event]] = {
     "halted": Halted,
     "paused": Paused,
     "unpaused": Unpaused,
+    "leaving": Leaving,
+    "recovered": Recovered,
     "ticked": Ticked,
 }
 """The record of each fact, by the scheduler's method; `take` is recorded as `Taken` where it gave a task."""
@@ -237,8 +257,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.began(task, attempt, now)
         case Returned(task, attempt, value, now, stopped):
             scheduler.returned(task, attempt, value, now, stopped)
-        case Raised(task, attempt, error, now, chance, stopped, value):
-            scheduler.raised(task, attempt, error, now, chance, stopped, value)
+        case Raised(task, attempt, error, now, chance, stopped, value, again):
+            scheduler.raised(task, attempt, error, now, chance, stopped, value, again)
         case Decided(task, choice, now):
             scheduler.decided(task, choice, now)
         case Undecidable(task, error, now):
@@ -263,6 +283,10 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.paused(now)
         case Unpaused(now):
             scheduler.unpaused(now)
+        case Leaving(now):
+            scheduler.leaving(now)
+        case Recovered(now):
+            scheduler.recovered(now)
         case Ticked(now):
             scheduler.ticked(now)
         case _:

@@ -7,8 +7,8 @@ integer. Keys are text for people and files; no decision is ever taken from one.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from plait._core.policy import PLAIN, Policy
 from plait.errors import GraphError
@@ -16,15 +16,31 @@ from plait.errors import GraphError
 LONGEST_KEY = 200
 
 
+class Kept(NamedTuple):
+    """What an earlier generation of the run made of a task: its value, times on the run's clock, how many attempts.
+
+    One that was skipped has no value, and never started.
+    """
+
+    value: Any
+    started_at: float
+    ended_at: float
+    attempts: int
+    skipped: bool = False
+
+
 class Batch:
     """Tasks that enter a run together, in columns of one length.
 
     `needs[i]` are places in the batch (the same place may stand there twice). `policy` serves all tasks unless
     `policies` has one for each. `controls` hold no slot: they grow others and join them. `conditional` tasks have a
-    `when` to be decided once their needs are met. `calls` and `keys` are opaque here: the engine and the reports use them.
+    `when` to be decided once their needs are met. `kept` are tasks, by place, that enter the run final, for an earlier
+    generation of it finished them. `ranks` are the seconds that are expected from the start of each task to the end of the
+    longest chain behind it: of ready tasks of one priority the highest starts first. `calls` and `keys` are opaque here: the
+    engine and the reports use them.
     """
 
-    __slots__ = ("calls", "conditional", "controls", "keys", "needs", "policies", "policy", "size")
+    __slots__ = ("calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size")
 
     def __init__(
         self,
@@ -37,6 +53,8 @@ class Batch:
         policies: Sequence[Policy] | None = None,
         controls: Collection[int] = (),
         conditional: Collection[int] = (),
+        kept: Mapping[int, Kept] | None = None,
+        ranks: Sequence[float] | None = None,
     ) -> None:
         self.size = size
         self.calls = calls
@@ -46,6 +64,8 @@ class Batch:
         self.policies = policies
         self.controls = controls
         self.conditional = conditional
+        self.kept = kept or {}
+        self.ranks = ranks
 
 
 class Numbered(Sequence[str]):

@@ -68,6 +68,7 @@ def _check_queue(scheduler: Scheduler) -> None:
     for bucket in queue._buckets.values():
         standing.update(bucket)
     standing.update(place.task for place, _ in queue.back)
+    standing.update(task for *_, task in queue._heap)
     _law(bool(queue) == bool(standing), lambda: f"the queue says {bool(queue)}, {sum(standing.values())} stand there")
     for limit in {id(limit): limit for family in scheduler._families.values() for limit in family.limits}.values():
         standing.update(place.task for place in limit.parked)

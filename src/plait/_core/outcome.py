@@ -73,7 +73,7 @@ class Outcome:
         raise self.error if self.error is not None else NotRun(f"task {self.key!r} was {self.status}")
 
 
-def outcome(table: Table, task: int, wall_offset: float) -> Outcome:
+def outcome(table: Table, task: int, unix: Callable[[float], float]) -> Outcome:
     """The outcome of one row, as it stands."""
     state = table.status[task]
     started, ended = table.started_at[task], table.ended_at[task]
@@ -87,25 +87,25 @@ def outcome(table: Table, task: int, wall_offset: float) -> Outcome:
         value=table.values[task],
         error=error,
         attempts=table.attempts(task),
-        history=_history(table, task, wall_offset),
-        started_at=None if started == NEVER else started + wall_offset,
-        ended_at=None if started == NEVER or ended == NEVER else ended + wall_offset,
+        history=_history(table, task, unix),
+        started_at=None if started == NEVER else unix(started),
+        ended_at=None if started == NEVER or ended == NEVER else unix(ended),
         queued_s=None if started == NEVER else max(0.0, started - table.ready_at[task]),
         run_s=None if started == NEVER or ended == NEVER else max(0.0, ended - started),
         enforced=task not in table.unenforced,
     )
 
 
-def _history(table: Table, task: int, wall_offset: float) -> tuple[Tried, ...]:
+def _history(table: Table, task: int, unix: Callable[[float], float]) -> tuple[Tried, ...]:
     earlier = table.history.get(task, ())
     tries = [
-        Tried(each.number, STATUSES[each.state], each.error, each.started_at + wall_offset, each.ended_at + wall_offset)
+        Tried(each.number, STATUSES[each.state], each.error, unix(each.started_at), unix(each.ended_at))
         for each in earlier
     ]
     number = table.attempts(task)
     state = table.status[task]
     if number > len(tries) and state in (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED):
-        started, ended = table.started_at[task] + wall_offset, table.ended_at[task] + wall_offset
+        started, ended = unix(table.started_at[task]), unix(table.ended_at[task])
         tries.append(Tried(number, STATUSES[state], table.errors.get(task), started, ended))
     return tuple(tries)
 
@@ -144,12 +144,12 @@ def _ended_how(table: Table, task: int) -> str:
 class Outcomes(Sequence[Outcome]):
     """The outcomes of some rows, in row order: a view, each made when read."""
 
-    __slots__ = ("_rows", "_table", "_wall_offset")
+    __slots__ = ("_rows", "_table", "_unix")
 
-    def __init__(self, table: Table, rows: Sequence[int], wall_offset: float) -> None:
+    def __init__(self, table: Table, rows: Sequence[int], unix: Callable[[float], float]) -> None:
         self._table = table
         self._rows = rows
-        self._wall_offset = wall_offset
+        self._unix = unix
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -160,8 +160,8 @@ class Outcomes(Sequence[Outcome]):
     def __getitem__(self, at: slice) -> Sequence[Outcome]: ...
     def __getitem__(self, at: int | slice) -> Outcome | Sequence[Outcome]:
         if isinstance(at, slice):
-            return Outcomes(self._table, self._rows[at], self._wall_offset)
-        return outcome(self._table, self._rows[at], self._wall_offset)
+            return Outcomes(self._table, self._rows[at], self._unix)
+        return outcome(self._table, self._rows[at], self._unix)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -187,25 +187,28 @@ class RunResult(Mapping[str, Outcome]):
         status: RunStatus,
         run_id: str,
         name: str,
-        wall_offset: float,
+        unix: Callable[[float], float],
         first_cause: int,
         degraded: bool,
         halt_reason: str | None,
         wall_s: float,
         slots: int | None,
         value: Callable[[RunResult], Any] | None,
+        interrupted: bool = False,
     ) -> None:
         self.table = table
         self.status = status
         self.run_id = run_id
         self.name = name
-        self.wall_offset = wall_offset
+        self.unix = unix
         self.degraded = degraded
         self.halt_reason = halt_reason
         self.wall_s = wall_s
         self.slots = slots
         self._first_cause = first_cause
         self._value = value
+        self.interrupted = interrupted
+        """This process left the run before its end; another one can resume it."""
         self._rows: dict[str, int] | None = None
 
     @property
@@ -237,7 +240,7 @@ class RunResult(Mapping[str, Outcome]):
 
     def row(self, task: int) -> Outcome:
         """The outcome of a row."""
-        return outcome(self.table, task, self.wall_offset)
+        return outcome(self.table, task, self.unix)
 
     def failures(self) -> Iterator[Outcome]:
         """Every task that failed or timed out by itself, the first cause first; groups only repeat their children."""
@@ -256,7 +259,7 @@ class RunResult(Mapping[str, Outcome]):
     def children(self, key: str) -> Outcomes:
         """The outcomes of what the task `key` grew, in order."""
         rows = [task for part in self.table.grown(self._index()[key]) for task in part]
-        return Outcomes(self.table, rows, self.wall_offset)
+        return Outcomes(self.table, rows, self.unix)
 
     def _index(self) -> dict[str, int]:
         if self._rows is None:

@@ -50,6 +50,16 @@ class OnFailure(StrEnum):
     CONTINUE = "continue"  # only dependents become upstream_failed
 
 
+class OnInterrupt(StrEnum):
+    """What becomes of a task whose process died while it ran."""
+
+    RERUN = "rerun"  # runs again
+    FAIL = "fail"  # failed: its code is never started twice by a crash
+
+
+CRASH_BUDGET = 10
+"""This often a task may be running when its process dies; the next time it failed. Else one task could kill every resume."""
+
 PRIORITIES: dict[str, int] = {"high": 3, "normal": 2, "low": 1}
 
 Exceptions: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
@@ -114,7 +124,11 @@ class Retry:
 
     def wanted(self, attempt: int, error: BaseException) -> bool:
         """Does another attempt follow attempt number `attempt` (1-based), which ended with `error`?"""
-        if attempt >= self.attempts or not isinstance(error, self.on) or isinstance(error, self.not_on):
+        return attempt < self.attempts and self.fits(error)
+
+    def fits(self, error: BaseException) -> bool:
+        """Is `error` one after which another attempt may follow?"""
+        if not isinstance(error, self.on) or isinstance(error, self.not_on):
             return False
         return not isinstance(error, PlaitError) or error.retryable
 
@@ -147,6 +161,7 @@ class Policy:
     allow_failure: bool = False
     on_failure: OnFailure | None = None  # of the tasks that this one grows; None: the enclosing scope's
     max_concurrency: int | None = None  # of the tasks that this one grows, at any depth
+    on_interrupt: OnInterrupt = OnInterrupt.RERUN
     odd: int = field(init=False, default=0, compare=False)
     level: int = field(init=False, default=0, compare=False)  # of the queue: the lower, the earlier
 
@@ -213,7 +228,7 @@ def _priority(name: str, value: object) -> int:
     return value
 
 
-def _choice(kind: type[Join] | type[OnFailure]) -> Callable[[str, object], StrEnum]:
+def _choice(kind: type[Join] | type[OnFailure] | type[OnInterrupt]) -> Callable[[str, object], StrEnum]:
     def check(name: str, value: object) -> StrEnum:
         try:
             return kind(value)  # type: ignore[arg-type]
@@ -290,6 +305,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "critical": _flag,
     "allow_failure": _flag,
     "on_failure": _choice(OnFailure),
+    "on_interrupt": _choice(OnInterrupt),
     "max_concurrency": limit,
 }
 
@@ -304,6 +320,7 @@ class Rules:
     on_failure: OnFailure = OnFailure.CONTINUE
     deadline: float | None = None
     grace: float = 5.0
+    crash_budget: int = CRASH_BUDGET
 
     @classmethod
     def of(
@@ -313,6 +330,7 @@ class Rules:
         on_failure: object = OnFailure.CONTINUE,
         deadline: object = None,
         grace: object = 5.0,
+        crash_budget: object = CRASH_BUDGET,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
@@ -324,4 +342,5 @@ class Rules:
             on_failure=_choice(OnFailure)("on_failure", on_failure),  # type: ignore[arg-type]
             deadline=_maybe_seconds("deadline", deadline),
             grace=seconds("grace", grace),
+            crash_budget=count("crash_budget", crash_budget, least=0),
         )

@@ -1,22 +1,27 @@
-"""The order of ready tasks: level, then first come, first served."""
+"""The order of ready tasks: level, then the longest remaining path where one is known, then first come, first served."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from plait._core.limits import Limit, Parked
 from plait._core.table import NONE
+
+NO_LEVEL = 1 << 62
+"""Of no task: `level` while the order is by paths, so that nothing is appended to `first`."""
 
 
 class ReadyQueue:
     """Ready tasks by level (lower first), in the order in which they got ready.
 
     A level is a deque; the levels in use are a small heap. Tasks that come back from a full limit keep the place that
-    they had: they go before all that got ready after them.
+    they had: they go before all that got ready after them. Where the paths behind some tasks are known (`rank`), a level is
+    a heap instead, the longest path first.
     """
 
-    __slots__ = ("_buckets", "_levels", "_stamp", "back", "came_from", "first", "level")
+    __slots__ = ("_buckets", "_count", "_heap", "_levels", "_ranks", "_stamp", "back", "came_from", "first", "level")
 
     def __init__(self) -> None:
         self._buckets: dict[int, deque[int]] = {}
@@ -25,14 +30,37 @@ class ReadyQueue:
         self.level = 0
         self.back: list[tuple[Parked, Limit]] = []
         self._stamp = 0
+        self._ranks: list[tuple[range, Sequence[float]]] | None = None
+        self._heap: list[tuple[int, float, int, int]] = []  # level, rank (the highest first), number, task
+        self._count = 0
         self.came_from: tuple[Parked, Limit] | None = None
         """Of the task that `pop` gave last: its place and the limit that woke it, if one did."""
 
     def __bool__(self) -> bool:
-        return bool(self.first or self.back or self._levels)
+        return bool(self.first or self.back or self._levels or self._heap)
+
+    def rank(self, rows: range, ranks: Sequence[float]) -> None:
+        """The longest path behind each of `rows` is known; to be told before one of them gets ready."""
+        if self._ranks is None:
+            self._ranks = []
+            standing = [(self.level, task) for task in self.first]
+            standing += [(level, task) for level in sorted(self._levels) for task in self._buckets[level]]
+            self.first = deque()
+            self._buckets, self._levels = {}, []
+            self.level = NO_LEVEL
+            for level, task in standing:
+                self.push(task, level)
+        self._ranks.append((rows, ranks))
+
+    def _rank_of(self, task: int) -> float:
+        return next((ranks[task - rows.start] for rows, ranks in self._ranks or () if task in rows), 0.0)
 
     def push(self, task: int, level: int) -> None:
-        """Adds a task at the end of its level."""
+        """Adds a task at the end of its level, or where the path behind it says."""
+        if self._ranks is not None:
+            self._count += 1
+            heappush(self._heap, (level, -self._rank_of(task), self._count, task))
+            return
         if level == self.level:
             self.first.append(task)
             return
@@ -44,7 +72,10 @@ class ReadyQueue:
 
     def extend(self, tasks: range, level: int) -> None:
         """Adds many tasks at the end of one level."""
-        if tasks:
+        if self._ranks is not None:
+            for task in tasks:
+                self.push(task, level)
+        elif tasks:
             self.push(tasks[0], level)
             bucket = self.first if level == self.level else self._buckets[level]
             bucket.extend(tasks[1:])
@@ -62,6 +93,11 @@ class ReadyQueue:
                 break
             self.level = heappop(self._levels)
             self.first = self._buckets.pop(self.level)
+        if self._ranks is not None:
+            if self.back and (not self._heap or self.back[0][0].level <= self._heap[0][0]):
+                self.came_from = heappop(self.back)
+                return self.came_from[0].task
+            return heappop(self._heap)[3] if self._heap else NONE
         if self.back and (not self.first or self.back[0][0].level <= self.level):
             self.came_from = heappop(self.back)
             return self.came_from[0].task

@@ -30,6 +30,7 @@ from plait._core.policy import (
     WATCHED,
     Join,
     OnFailure,
+    OnInterrupt,
     Rules,
 )
 from plait._core.ready import ReadyQueue
@@ -51,7 +52,7 @@ from plait._core.states import (
 from plait._core.stops import Stops
 from plait._core.table import NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
-from plait.errors import ChildFailed, TaskError, TaskTimedOut
+from plait.errors import ChildFailed, TaskError, TaskInterrupted, TaskTimedOut
 
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
@@ -122,6 +123,9 @@ class Scheduler:
         self.slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
         self.room = self.slots  # 0 while nothing may start
         self._paused = False
+        self.left = False  # this process leaves the run
+        self._crashes: dict[int, int] = {}  # how often a task's process died while it ran
+        self._interruptions: dict[int, int] = {}  # attempts that another one stands in for, crashes included
         self._mode: OnFailure | None = None  # of the halt
         self._queue = ReadyQueue()
         self.timers = Timers()
@@ -152,6 +156,11 @@ class Scheduler:
     def startable(self) -> bool:
         """May `take` give a task now? True is a guess (limits of groups may refuse), False is certain."""
         return self.used < self.room and bool(self._queue)
+
+    @property
+    def quiet(self) -> bool:
+        """Does no attempt run, but for those that were given up?"""
+        return self.used <= len(self._abandoned)
 
     @property
     def idle(self) -> int:
@@ -278,9 +287,14 @@ class Scheduler:
         chance: float = 0.0,
         stopped: bool = False,
         value: Any = None,
+        again: bool | None = None,
     ) -> None:
-        """An attempt ended with an error; `chance` in [0, 1) is the jitter of a pause, `value` is kept beside it."""
-        self._ended(task, attempt, value, error, now, chance, stopped)
+        """An attempt ended with an error; `chance` in [0, 1) is the jitter of a pause, `value` is kept beside it.
+
+        `again` says whether it is an error after which another attempt may follow, where the exception itself is gone: in a
+        replay. None: its class says it (`Retry.fits`).
+        """
+        self._ended(task, attempt, value, error, now, chance, stopped, again)
         self._drain(now)
 
     def abandoned(self, task: int, attempt: int, now: float) -> None:
@@ -316,7 +330,9 @@ class Scheduler:
     def added(self, batch: Batch, now: float) -> None:
         """Tasks of the run itself: those without needs get ready."""
         self.unfinished += batch.size
-        self._enter(self.table.add(batch, NONE, 0), batch, now)
+        rows = self.table.add(batch, NONE, 0)
+        self._keep(rows, batch, now)
+        self._enter(rows, batch, now)
         self._drain(now)
 
     def decided(self, task: int, choice: bool, now: float) -> None:
@@ -370,6 +386,7 @@ class Scheduler:
         else:
             family.left += batch.size
             self.unfinished += batch.size
+            family.left -= self._keep(rows, batch, now)
             self._enter(rows, batch, now)
             self._check_family(family, now)
         self._drain(now)
@@ -417,7 +434,83 @@ class Scheduler:
     def unpaused(self, now: float) -> None:
         """Starts go on."""
         self._paused = False
+        self.room = self.slots if self._mode is None and not self.left else 0
+
+    def leaving(self, now: float) -> None:
+        """This process leaves the run: nothing starts any more, what may be stopped is, to run again in another process."""
+        self.left = True
+        self.room = 0
+        for task in self.table.within(RUNNING):
+            if not self.table.odd[task] & CONTROL and not self.table.policies[task].uninterruptible:
+                self._stop(task, Stop.LEAVE, now)
+
+    def recovered(self, now: float) -> None:
+        """A new process drives the run, and none of the code of the one before runs any more.
+
+        What was being stopped has stopped; any other attempt is interrupted. The clock stood still in between.
+        """
+        table = self.table
+        self.left = self._paused = False
         self.room = self.slots if self._mode is None else 0
+        for task in list(self._abandoned):
+            self._end_of_abandoned(task)
+        for task in list(table.within(RUNNING)):
+            if table.odd[task] & CONTROL:
+                continue
+            stopped = self._stops.of.get(task)
+            if stopped is None or stopped.why is Stop.LEAVE:
+                self._interrupt(task, now, crash=stopped is None)
+            else:
+                self._ended(task, table.attempts(task), None, None, now, 0.0, True)
+        self._drain(now)
+        self.turns = deque(filter(self._unanswered, self.turns))
+
+    def _unanswered(self, wanted: tuple[Turn, int]) -> bool:
+        """Is what the engine was to work out not told yet? A replay tells answers without taking the turns."""
+        turn, task = wanted
+        if turn is Turn.DECIDE:
+            return task in self._deciding and self.table.status[task] == PENDING
+        if self.table.status[task] != RUNNING:
+            return False
+        family = self._families.get(task)
+        return family is None if turn is Turn.GROW else family is not None and family.joining
+
+    def _interrupt(self, task: int, now: float, *, crash: bool, alive: bool = False) -> None:
+        """The attempt of a running task came to nothing: it runs again, unless its policy or its crashes say otherwise."""
+        table = self.table
+        policy = table.policies[task]
+        self._stops.end(task)
+        if not alive:
+            self._release(task)
+        attempt = table.attempts(task)
+        table.numbers[task] = attempt
+        self._interruptions[task] = self._interruptions.get(task, 0) + 1
+        table.odd[task] |= HELD
+        self._disarm(task)
+        if crash:
+            self._crashes[task] = self._crashes.get(task, 0) + 1
+        times = self._crashes.get(task, 0)
+        if times > self.rules.crash_budget:
+            error = TaskInterrupted(
+                f"task {table.key(task)!r} was running {times} times when its process died: given up"
+            )
+        elif policy.on_interrupt is OnInterrupt.FAIL:
+            error = TaskInterrupted(
+                f"task {table.key(task)!r} was interrupted, and is not run again (on_interrupt: fail)"
+            )
+        else:
+            error = TaskInterrupted(
+                f"the process that ran task {table.key(task)!r} {'died' if crash else 'left the run'}"
+            )
+            table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.started_at[task], now))
+            table.move(task, READY, now)
+            if self._mode is not None or self._ending(task):
+                self._close(task, CANCELLED, now)
+            else:
+                self._queue.push(task, policy.level)
+            return
+        table.errors[task] = error
+        self._close(task, FAILED, now)
 
     def ticked(self, now: float) -> None:
         """Time alone: draws the consequences of every timer that was due by `now`, in order."""
@@ -447,6 +540,22 @@ class Scheduler:
 
     # -- tasks enter
 
+    def _keep(self, rows: range, batch: Batch, now: float) -> int:
+        """Makes final what an earlier generation of the run did; how many tasks that is."""
+        table = self.table
+        for place, kept in batch.kept.items():
+            table.keep(rows.start + place, kept, now)
+        self.unfinished -= len(batch.kept)
+        # Once all of them are final: a join looks at what else its task waits for.
+        for place in batch.kept:
+            task = rows.start + place
+            for user in table.users_of(task):
+                if table.status[task] == SUCCEEDED and not table.odd[user] & WATCHED:
+                    table.left[user] -= 1
+                else:
+                    self._need_final(user, table.status[task], False, now)
+        return len(batch.kept)
+
     def _enter(self, rows: range, batch: Batch, now: float) -> None:
         """New rows: those without needs get ready; none does where their run or group is ending."""
         parent = self.table.parent(rows.start) if rows else NONE
@@ -454,8 +563,10 @@ class Scheduler:
             self._swept(rows, now)
             return
         self._undecided.update(rows.start + place for place in batch.conditional)
+        if batch.ranks is not None:
+            self._queue.rank(rows, batch.ranks)
         plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
-        if plain and batch.policy.deadline is None:
+        if plain and not batch.kept and batch.policy.deadline is None:
             self.table.make_ready(rows, now)
             self._queue.extend(rows, batch.policy.level)
             return
@@ -625,7 +736,15 @@ class Scheduler:
         return self.table.started_at[task] + timeout - self._ran.get(task, 0.0)
 
     def _ended(
-        self, task: int, attempt: int, value: Any, error: BaseException | None, now: float, chance: float, stopped: bool
+        self,
+        task: int,
+        attempt: int,
+        value: Any,
+        error: BaseException | None,
+        now: float,
+        chance: float,
+        stopped: bool,
+        again: bool | None = None,
     ) -> None:
         table = self.table
         if attempt != table.numbers.get(task, 1):
@@ -636,6 +755,9 @@ class Scheduler:
         if table.status[task] != RUNNING:
             return  # a duplicate
         odd = table.odd[task]
+        if stopped and task in self._stops.of and self._stops.of[task].why is Stop.LEAVE:
+            self._interrupt(task, now, crash=False)
+            return
         if not odd & CONTROL:
             self._release(task)
         why = self._stops.end(task) if task in self._stops.of else None
@@ -648,12 +770,12 @@ class Scheduler:
             self._close(task, SUCCEEDED, now)
             return
         if state == TIMED_OUT:
-            error = self._timeout_error(task, late)
+            error, again = self._timeout_error(task, late), None
         if (
             state != CANCELLED
             and not odd & CONTROL
             and not late
-            and self._try_again(task, attempt, state, error, now, chance)
+            and self._try_again(task, attempt, state, error, now, chance, again)
         ):
             return
         if error is not None:
@@ -683,15 +805,23 @@ class Scheduler:
         return TaskTimedOut(f"task {self.table.key(task)!r} passed its {kind} of {length:g} s")
 
     def _try_again(
-        self, task: int, attempt: int, state: int, error: BaseException | None, now: float, chance: float
+        self,
+        task: int,
+        attempt: int,
+        state: int,
+        error: BaseException | None,
+        now: float,
+        chance: float,
+        again: bool | None,
     ) -> bool:
         """Puts a failed attempt's task between two attempts, if its policy wants another one and its run goes on."""
         table = self.table
         retry = table.policies[task].retry
+        tries = attempt - self._interruptions.get(task, 0)  # what a crash cut short is no try
         if (
             retry is NO_RETRY
             or error is None
-            or not retry.wanted(attempt, error)
+            or not (retry.wanted(tries, error) if again is None else again and tries < retry.attempts)
             or self._mode is not None
             or self._ending(task)
         ):
@@ -702,7 +832,7 @@ class Scheduler:
         self._disarm(task)
         table.odd[task] |= HELD
         table.move(task, RETRYING, now)
-        self.timers.arm(Due.RETRY, task, now + retry.pause(attempt, chance))
+        self.timers.arm(Due.RETRY, task, now + retry.pause(tries, chance))
         return True
 
     # -- stopping
@@ -754,7 +884,12 @@ class Scheduler:
         if why is None:
             return
         table = self.table
+        if why is Stop.LEAVE:
+            # This process goes on to its end, and the code with it: only then does the task run again.
+            self._interrupt(task, now, crash=False, alive=True)
         self._abandoned.add(task)
+        if why is Stop.LEAVE:
+            return
         table.unenforced.add(task)
         if table.odd[task] & LIMITED:
             for limit in self._limits[table.first_row(task)]:

@@ -71,13 +71,14 @@ FINAL = SUCCEEDED
 _ENDED_EARLY = (SKIPPED, UPSTREAM_FAILED, NOT_STARTED)
 
 MOVES: dict[int, tuple[int, ...]] = {
-    PENDING: (READY, FAILED, *_ENDED_EARLY),
+    PENDING: (READY, SUCCEEDED, FAILED, *_ENDED_EARLY),
     READY: (RUNNING, SUCCEEDED, TIMED_OUT, CANCELLED, NOT_STARTED),
-    RUNNING: (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, RETRYING, WAITING),
+    RUNNING: (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, RETRYING, WAITING, READY),
     RETRYING: (READY, TIMED_OUT, CANCELLED),
     WAITING: (READY, TIMED_OUT, CANCELLED),
 }
-"""The law. PENDING fails when its `when` raises; READY is CANCELLED where an earlier attempt had started."""
+"""The law. PENDING fails when its `when` raises, and has succeeded where an earlier generation of the run did it; READY is
+CANCELLED where an earlier attempt had started; RUNNING is READY again where its process died or left."""
 
 WIDTH = 16
 LAW = bytes(to in MOVES.get(old, ()) for old in range(12) for to in range(WIDTH))

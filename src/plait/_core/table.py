@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from plait._core.graph import Batch
+from plait._core.graph import Batch, Kept
 from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy
 from plait._core.states import (
     CANCELLED,
@@ -21,7 +21,9 @@ from plait._core.states import (
     READY,
     RETRYING,
     RUNNING,
+    SKIPPED,
     STATUSES,
+    SUCCEEDED,
     WAITING,
     WIDTH,
 )
@@ -81,6 +83,7 @@ class Table:
         self.numbers: dict[int, int] = {}  # attempts, where there was more than one
         self.history: dict[int, list[Try]] = {}  # the tries before the last
         self.unenforced: set[int] = set()  # final, though the attempt may still run
+        self.kept: set[int] = set()  # final from the start: an earlier generation of the run did it
         self.parents: dict[int, int] = {}  # by first row of a batch
         self._children: dict[int, list[range]] = {}  # the batches that a task grew
         self.moves: list[Move] | None = None
@@ -142,6 +145,18 @@ class Table:
                 else:
                     known = [*known, place]
                 users[at] = known
+
+    def keep(self, task: int, kept: Kept, now: float) -> None:
+        """Makes a new row final, as an earlier generation of the run left it."""
+        self.move(task, SKIPPED if kept.skipped else SUCCEEDED, now)
+        self.kept.add(task)
+        if kept.skipped:
+            return
+        self.values[task] = kept.value
+        self.started_at[task] = self.ready_at[task] = kept.started_at
+        self.ended_at[task] = kept.ended_at
+        if kept.attempts > 1:
+            self.numbers[task] = kept.attempts
 
     def users_of(self, task: int) -> Sequence[int]:
         """Rows that need `task`; empty where nobody does."""

@@ -32,7 +32,7 @@ async def finish(driver: Driver) -> RunResult:
     try:
         return await asyncio.shield(driver.done)
     except asyncio.CancelledError:
-        driver.cancel()
+        driver.interrupt()
         try:
             await asyncio.shield(driver.done)
         except asyncio.CancelledError:

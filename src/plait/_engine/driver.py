@@ -19,7 +19,7 @@ from importlib import import_module
 from types import CoroutineType
 from typing import Any, assert_never
 
-from plait._core.commands import Cancel, Force, Settle, Vacated
+from plait._core.commands import Cancel, Command, Force, Settle, Vacated
 from plait._core.graph import Batch
 from plait._core.outcome import RunResult
 from plait._core.policy import CONTROL, TIMED, OnFailure, Rules
@@ -92,7 +92,7 @@ class Driver:
         "scheduler",
         "started_at",
         "table",
-        "wall_offset",
+        "unix",
     )
 
     def __init__(
@@ -105,19 +105,24 @@ class Driver:
         on_settled: Callable[[int], None] | None = None,
         on_vacated: Callable[[], None] | None = None,
         executors: dict[str, Callable[[Driver], Executor]] | None = None,
+        clock_at: float | None = None,
+        scheduler: Scheduler | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         # A loop with a clock of its own (a virtual one) says so; else the loop's time is this function behind a method.
         self.clock: Callable[[], float] = getattr(self.loop, "plait_clock", time.monotonic)
+        if clock_at is not None:
+            self.clock = _going_on_from(self.clock, clock_at)
         self.base: Context = copy_context()
         self.context: Context = self.base.copy()
         self.keeper: asyncio.Task[Any] | None = asyncio.current_task()  # whose cancellation is the run's
         self._cancelled_before = self.keeper.cancelling() if self.keeper is not None else 0
         self.id = os.urandom(4).hex()
         self.name = name
-        self.now = self.clock()
+        self.now = self.clock() if clock_at is None else clock_at
         self.started_at = self.now
-        self.wall_offset = time.time() - self.now
+        self.unix: Callable[[float], float] = (time.time() - self.now).__add__
+        """Unix seconds of a moment on the run's clock."""
         self.done: asyncio.Future[RunResult] = self.loop.create_future()
         self._batch = batch
         self._rules = rules
@@ -140,7 +145,7 @@ class Driver:
         self._timer_at = math.inf
         self._killed = False
         self._dice = random.Random()
-        self.scheduler = Scheduler(rules, self.now)
+        self.scheduler = scheduler or Scheduler(rules, self.now)
         self.table = self.scheduler.table
         register = getattr(self.loop, "plait_register", None)
         if register is not None:
@@ -176,6 +181,10 @@ class Driver:
             self._follow()
             self.more()
 
+    def interrupt(self) -> None:
+        """Whoever waits for the run wants no more of it."""
+        self.cancel()
+
     def kill(self) -> None:
         """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
         LIVE.discard(self)
@@ -187,8 +196,8 @@ class Driver:
         """Is the caller's task, or the loop, being cancelled? Then the run is, and what is cancelled is its victim."""
         # A caller may have swallowed a cancellation long ago: only a new one counts.
         if self.keeper is not None and self.keeper.cancelling() > self._cancelled_before and not self.done.done():
-            self.cancel()
-        return self.scheduler.halt_reason == "cancel"
+            self.interrupt()
+        return self.scheduler.halt_reason == "cancel" or self.scheduler.left
 
     def grow_stream(self, parent: int, batch: Batch) -> None:
         """More rows for a stream."""
@@ -234,13 +243,14 @@ class Driver:
             status=self.scheduler.status(),
             run_id=self.id,
             name=self.name,
-            wall_offset=self.wall_offset,
+            unix=self.unix,
             first_cause=self.scheduler.first_cause,
             degraded=self.scheduler.degraded,
             halt_reason=self.scheduler.halt_reason,
             wall_s=self.now - self.started_at,
             slots=self._rules.max_concurrency,
             value=self._value,
+            interrupted=self.scheduler.left and bool(self.scheduler.unfinished),
         )
 
     # -- what executors tell (the Sink)
@@ -373,6 +383,13 @@ class Driver:
                 assert_never(report)
         self._follow()
 
+    def spawned(self, attempt: Attempt, pid: int) -> None:
+        """An attempt has a process of its own."""
+
+    def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
+        """Where what a command writes is to be kept; None if nowhere."""
+        return None
+
     def environment(self, attempt: Attempt) -> dict[str, str]:
         """What a command of this attempt sees of its run."""
         key = self.table.key(attempt.task)
@@ -481,24 +498,27 @@ class Driver:
         while scheduler.commands:
             commands, scheduler.commands = scheduler.commands, []
             for command in commands:
-                match command:
-                    case Cancel(tasks):
-                        for task in tasks:
-                            self._stop(task, self.table.numbers.get(task, 1))
-                    case Force(task, number):
-                        self._force(task, number)
-                    case Settle(task):
-                        if self._on_settled is not None:
-                            self._on_settled(task)
-                    case Vacated():
-                        if self._on_vacated is not None:
-                            self.loop.call_soon(self._on_vacated)
-                    case _:
-                        assert_never(command)
+                self._carry_out(command)
         if self.table.moves:
             self._publish()
         if not scheduler.unfinished and not self.done.done():
             self._finish()
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Cancel(tasks):
+                for task in tasks:
+                    self._stop(task, self.table.numbers.get(task, 1))
+            case Force(task, number):
+                self._force(task, number)
+            case Settle(task):
+                if self._on_settled is not None:
+                    self._on_settled(task)
+            case Vacated():
+                if self._on_vacated is not None:
+                    self.loop.call_soon(self._on_vacated)
+            case _:
+                assert_never(command)
 
     def _stop(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)
@@ -548,6 +568,12 @@ class Driver:
         for reader in self._readers:
             self._guarded(reader, None)
         self.done.set_result(result)
+
+
+def _going_on_from(clock: Callable[[], float], at: float) -> Callable[[], float]:
+    """`clock`, set so that it is `at` now."""
+    since = clock() - at
+    return lambda: clock() - since
 
 
 def _among(value: Any, suspects: Container[type]) -> bool:

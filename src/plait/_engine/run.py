@@ -27,7 +27,19 @@ class Run:
         self._driver = driver
         self._stream = stream
         self._finished: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-        driver.done.add_done_callback(lambda done: self._finished.set_result(done.result()))
+        driver.done.add_done_callback(self._end)
+
+    def _end(self, done: asyncio.Future[RunResult]) -> None:
+        error = done.exception()  # the store's: nothing more can be recorded
+        if error is not None:
+            self._finished.set_exception(error)
+        else:
+            self._finished.set_result(done.result())
+
+    @classmethod
+    def over(cls, result: RunResult) -> Run:
+        """The handle on a stored run that is over."""
+        return _Over(result)
 
     @property
     def id(self) -> str:
@@ -36,8 +48,9 @@ class Run:
 
     @property
     def status(self) -> RunStatus:
-        """Where the run stands now."""
-        return self._driver.scheduler.status()
+        """Where the run stands now. A run with a store is over once that is on record."""
+        status = self._driver.scheduler.status()
+        return status if status not in _FINAL or self.done else RunStatus.RUNNING
 
     @property
     def done(self) -> bool:
@@ -84,6 +97,46 @@ class Run:
     def events(self) -> Events:
         """Every event from this call on, until the run is over: for `for` and, on any loop, `async for`."""
         return Events(self)
+
+
+_FINAL = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED))
+
+
+class _Over(Run):
+    """A run that was over when it was asked for."""
+
+    def __init__(self, result: RunResult) -> None:
+        self._result = result
+
+    @property
+    def id(self) -> str:
+        return self._result.run_id
+
+    @property
+    def status(self) -> RunStatus:
+        return self._result.status
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        return self._result
+        yield
+
+    def wait(self, timeout: float | None = None) -> RunResult:
+        return self._result
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        """There is nobody to tell."""
+
+    def cancel(self) -> None:
+        """Too late."""
+
+    pause = resume = cancel
+
+    def events(self) -> Events:
+        raise UsageError("the run is over: its events are in the store (plait show, plait logs)")
 
 
 class Events:

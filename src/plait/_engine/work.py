@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch
@@ -19,6 +19,14 @@ class Growth(NamedTuple):
     batch: Batch
     join: Callable[[Table, range], Any]
     vacant: bool = False
+
+
+class Regrowth(NamedTuple):
+    """What is on record of a growth: the snapshot of its calls, the needs of its batch, and how values are read."""
+
+    snapshot: Any
+    needs: Sequence[Sequence[int]] | None
+    read: Callable[[int, Any], Any]
 
 
 class Work:
@@ -43,5 +51,31 @@ class Work:
         """What a control task grows."""
         raise NotImplementedError
 
+    # -- for runs with a store
 
-__all__ = ["Call", "Growth", "Work"]
+    def snapshot(self) -> Any:
+        """What another process makes these calls of, where `regrow` cannot make them of values alone; None where it can.
+
+        Raises:
+            NotStorable: where nothing can.
+        """
+        return None
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        """What the task at `place` grew in an earlier process, again."""
+        return self.children(place, table, first)
+
+    def declared(self, place: int) -> Any:
+        """The type that a task says its value has; None if it says none."""
+        return None
+
+    def inside(self, place: int) -> Work | None:
+        """The calls of what a control task grows, as far as types are declared there; None if it is none."""
+        return None
+
+    def identities(self) -> Sequence[str] | str:
+        """Under which name each task is known from run to run: one for each place, or one for all."""
+        return ""
+
+
+__all__ = ["Call", "Growth", "Regrowth", "Work"]

@@ -218,6 +218,14 @@ class Sink(Protocol):
         """To be called before the loop gets a turn in the middle of work."""
         ...
 
+    def spawned(self, attempt: Attempt, pid: int) -> None:
+        """The attempt has a process of its own, the first of its group."""
+        ...
+
+    def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
+        """Files that are to take what a command writes, standard output and error; None if nobody keeps it."""
+        ...
+
     def environment(self, attempt: Attempt) -> dict[str, str]:
         """What a command of this attempt sees: `PLAIT_RUN`, `PLAIT_TASK`, `PLAIT_ATTEMPT`, `PLAIT_KEY`."""
         ...

@@ -51,6 +51,7 @@ class ShellExecutor:
             return
         self._running[attempt] = process
         attempt.handle = process
+        self._sink.spawned(attempt, process.popen.pid)
         self._sink.report(attempt, Begun(self._sink.clock()))
         self._watch(attempt, process)
 
@@ -82,9 +83,10 @@ class ShellExecutor:
         if not argv or not argv[0]:
             raise CommandFailed("the command is empty", retryable=False)
         environment = {**os.environ, **(command.env or {}), **self._sink.environment(attempt)}
-        out = tempfile.TemporaryFile()
+        paths = self._sink.output_paths(attempt)
+        out = _file(None if paths is None else paths[0])
         try:
-            err = tempfile.TemporaryFile()
+            err = _file(None if paths is None else paths[1])
             try:
                 popen = subprocess.Popen(
                     argv,
@@ -196,6 +198,13 @@ class ShellExecutor:
             self._sink.report(attempt, Ended(at, error=error, stopped=stopped))
         else:
             self._sink.report(attempt, Ended(at, value=value, stopped=stopped))
+
+
+def _file(path: str | None) -> IO[bytes]:
+    """Where a command writes: a file without a name, or one that is kept, for its owner alone."""
+    if path is None:
+        return tempfile.TemporaryFile()
+    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "w+b")
 
 
 def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:

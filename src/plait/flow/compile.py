@@ -23,6 +23,7 @@ from plait.flow.problems import Problems
 from plait.flow.reader import fits, read_flow
 from plait.flow.templates import Template
 from plait.programs import Program
+from plait.references import declared_type, fingerprint
 
 MOST_ITEMS = 100_000
 """Items of one foreach."""
@@ -35,6 +36,18 @@ def load(path: str | Path) -> Flow:
         FlowError: with every problem of the file, as `FILE:LINE:COL: error[CODE]: message`.
     """
     return Flow(read_flow(Path(path)))
+
+
+def reload(snapshot: Mapping[str, Any]) -> Flow:
+    """The workflow that a stored run was started with, as its file is now; as it was, where the file is gone.
+
+    Raises:
+        FlowError: for a file that cannot run any more.
+    """
+    path = Path(snapshot["path"])
+    flow = Flow(read_flow(path, None if path.exists() else snapshot["text"]))
+    only = snapshot.get("only")
+    return flow if only is None else flow.kept(only)
 
 
 class Flow:
@@ -67,6 +80,25 @@ class Flow:
         flow = Flow(self.file)
         flow._only = frozenset(wanted)
         return flow
+
+    def kept(self, keys: Sequence[str]) -> Flow:
+        """The same flow with these top-level tasks, as far as they are there, and nothing else."""
+        flow = Flow(self.file)
+        flow._only = frozenset(keys)
+        return flow
+
+    def snapshot(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What a store keeps of this flow, to go on with a run of it and to see an edit."""
+        functions = _import_calls(self.file, self.tasks)
+        return {
+            "kind": "flow",
+            "path": str(self.file.path.resolve()),
+            "text": self.file.text,
+            "raw": self.file.raw,
+            "inputs": self.inputs(inputs),
+            "only": None if self._only is None else sorted(self._only),
+            "code": {f"{module}:{name}": fingerprint(function) for (module, name), function in functions.items()},
+        }
 
     @property
     def tasks(self) -> dict[str, FlowTask]:
@@ -340,6 +372,18 @@ class _Tasks(Work):
             )
         return _Items(task, list(items), scope).growth()
 
+    def declared(self, place: int) -> Any:
+        return _declared(self._tasks[place], self._around)
+
+    def inside(self, place: int) -> Work | None:
+        task = self._tasks[place]
+        if task.foreach is not None:
+            return _Items(task, [], self._around)
+        return _Tasks(task.body.tasks, self._around) if isinstance(task.body, Group) else None
+
+    def identities(self) -> list[str]:
+        return [task.key for task in self._tasks]
+
 
 class _Items(Work):
     """The items of a foreach: the same task, once for each."""
@@ -386,6 +430,22 @@ class _Items(Work):
 
     def children(self, place: int, table: Table, first: int) -> Growth:
         return _grow_group(self._task, self._scope.at_item(self._items[place], place))
+
+    def declared(self, place: int) -> Any:
+        return _declared(self._task, self._scope)
+
+    def inside(self, place: int) -> Work | None:
+        body = self._task.body
+        return _Tasks(body.tasks, self._scope) if isinstance(body, Group) else None
+
+    def identities(self) -> str:
+        return f"{self._task.key}[]"
+
+
+def _declared(task: FlowTask, scope: _Scope) -> Any:
+    """The type that the function of a task declares."""
+    body = task.body
+    return declared_type(scope.functions[body.module, body.name]) if isinstance(body, PythonCall) else None
 
 
 def _grow_group(task: FlowTask, scope: _Scope) -> Growth:

@@ -94,3 +94,5 @@ class FlowFile:
     tasks: Mapping[str, FlowTask]
     outputs: Mapping[str, Template]
     rules: Mapping[str, Any] = field(default_factory=dict)  # max_concurrency, on_failure, deadline
+    text: str = ""
+    raw: Mapping[str, Any] = field(default_factory=dict)  # the file as plain data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tas
 LATER = {
     "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "pool", "pools", "concurrency_key", "rate_limit",
     "cost", "cache", "workspace", "reads", "writes", "lock", "min_success", "max_failures", "reduce", "budget", "idle_timeout",
-    "on_interrupt", "on_error", "finally", "secrets",
+    "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
 
@@ -43,18 +44,18 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def read_flow(path: Path) -> FlowFile:
-    """The checked contents of a YAML workflow file. Nothing is imported or run.
+def read_flow(path: Path, text: str | None = None) -> FlowFile:
+    """The checked contents of a YAML workflow file, or of `text` in its place. Nothing is imported or run.
 
     Raises:
         FlowError: with every problem of the file, each with its place.
     """
     problems = Problems(str(path))
-    tree, _ = read(path, problems)
+    tree, text = read(path, problems, text)
     flow = _Reader(path, problems).flow(tree)
     if problems.found or flow is None:
         raise problems.error()
-    return flow
+    return replace(flow, text=text, raw=plain(tree))
 
 
 class _Around:

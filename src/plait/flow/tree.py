@@ -49,13 +49,13 @@ class Mapping:
 Tree: TypeAlias = Scalar | Sequence | Mapping
 
 
-def read(path: Path, problems: Problems) -> tuple[Tree, str]:
-    """The tree of a file, and its text.
+def read(path: Path, problems: Problems, text: str | None = None) -> tuple[Tree, str]:
+    """The tree of a file, or of `text` in its place, and the text.
 
     Raises:
         FlowError: for a file that cannot be read or is not YAML, with the place.
     """
-    text = _text(path, problems)
+    text = _text(path, problems) if text is None else text
     _measure(text, problems)
     try:
         node = yaml.compose(text, Loader)

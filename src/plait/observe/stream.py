@@ -46,7 +46,7 @@ class Source(Protocol):
     name: str
     now: float
     started_at: float
-    wall_offset: float
+    unix: Callable[[float], float]
     scheduler: Scheduler
     table: Table
 
@@ -94,9 +94,7 @@ class Stream:
         self._seq += 1
         key = None if move is None else self._source.table.key(move.task)
         attempt = None if move is None else move.attempt
-        made = RunEvent(
-            self._source.id, self._seq, at + self._source.wall_offset, event, key, attempt, slot, detail or {}
-        )
+        made = RunEvent(self._source.id, self._seq, self._source.unix(at), event, key, attempt, slot, detail or {})
         for subscriber in tuple(self._subscribers):
             subscriber(made)
 

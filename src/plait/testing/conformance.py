@@ -53,6 +53,11 @@ class Recorder:
         self.reports.append((attempt, report))
         self._change.set()
 
+    def spawned(self, attempt: Attempt, pid: int) -> None: ...
+
+    def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
+        return None
+
     def look(self) -> float:
         self.now = self.clock()
         return self.now

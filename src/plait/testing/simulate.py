@@ -183,7 +183,7 @@ class _Play:
             self.next()
             self.after()
         self.finish()
-        outcomes = Outcomes(self.table, range(self.table.size), 0.0)
+        outcomes = Outcomes(self.table, range(self.table.size), float)
         return Simulation(
             self.seed,
             self.scheduler.status(),

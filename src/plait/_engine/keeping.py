@@ -1,0 +1,538 @@
+"""A run with a store: every fact is committed before anything outside follows from it.
+
+The scheduler is told a fact at once, and the fact joins the journal's next batch. What follows waits with it: a task that was
+taken begins, commands are carried out and moves are shown when the batch is committed (W2, W3, W6). One batch is under way at a
+time; what happens meanwhile is the next one. Ready tasks may be recorded ahead of their slot ("may have started"): those begin
+the moment a slot is free.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, Protocol
+
+from plait._core.commands import Command
+from plait._core.events import RECORDS
+from plait._core.graph import Batch
+from plait._core.outcome import RunResult
+from plait._core.policy import CONTROL, LIMITED, OnInterrupt, Rules
+from plait._core.scheduler import Scheduler
+from plait._core.states import FAILED, READY, RUNNING, SUCCEEDED
+from plait._core.table import NEVER, Move, Table
+from plait._engine import records as lines
+from plait._engine.driver import LIVE, Driver
+from plait._engine.records import error_data, structure, value_data
+from plait._engine.work import Work
+from plait.errors import NotStorable
+from plait.executors.base import Attempt
+from plait.stores.base import Append, Claim, Learned, Store
+from plait.stores.locks import started_ticks
+from plait.stores.values import JOINED, PLAIN
+
+AHEAD, AHEAD_LEAST = 1000, 500
+"""How many ready tasks may be on record as "may have started", and how few there must be for more."""
+
+
+class _Batch:
+    """What one transaction holds, and what waits for it."""
+
+    __slots__ = ("ahead", "commands", "final", "held", "moves")
+
+    def __init__(
+        self, commands: list[Command], moves: list[Move], held: list[int], ahead: list[int], final: RunResult | None
+    ) -> None:
+        self.commands = commands
+        self.moves = moves
+        self.held = held
+        self.ahead = ahead
+        self.final = final
+
+
+class Wall:
+    """Unix seconds of moments on a run's clock, which stands still while no process drives the run."""
+
+    def __init__(self, at: float, wall: float) -> None:
+        self._from = [at]
+        self._offsets = [wall - at]
+
+    def went_on(self, at: float, wall: float) -> None:
+        """At `at` another process took the run over, at `wall` Unix seconds."""
+        self._from.append(at)
+        self._offsets.append(wall - at)
+
+    def __call__(self, at: float) -> float:
+        piece = bisect_right(self._from, at) - 1
+        return at + self._offsets[max(0, piece)]
+
+
+class Carry(Protocol):
+    """What an earlier generation of the run finished."""
+
+    def into(self, batch: Batch, first: int, parent: int) -> None:
+        """Marks what of `batch` enters the run final; its rows begin at `first`, `parent` grew it (NONE: the run itself)."""
+        ...
+
+
+class KeptDriver(Driver):
+    """A driver whose run a store keeps; `claim` is the right to write to it."""
+
+    __slots__ = (
+        "_ahead",
+        "_busy",
+        "_carry",
+        "_claim",
+        "_final",
+        "_fresh",
+        "_held",
+        "_is_held",
+        "_lines",
+        "_on_over",
+        "_plain",
+        "_released",
+        "_scheduled",
+        "_store",
+        "_strict",
+        "_waiting_ahead",
+        "wall",
+    )
+
+    def __init__(
+        self,
+        batch: Batch,
+        rules: Rules,
+        *,
+        store: Store,
+        claim: Claim,
+        wall: Wall,
+        scheduler: Scheduler | None = None,
+        clock_at: float = 0.0,
+        strict: Iterable[int] = (),
+        joins: dict[int, Any] | None = None,
+        on_over: Callable[[], None] | None = None,
+        carry: Carry | None = None,
+        name: str = "run",
+        **driving: Any,
+    ) -> None:
+        self._fresh = scheduler is None
+        super().__init__(
+            batch, rules, name=name, clock_at=clock_at, scheduler=scheduler or Scheduler(rules, 0.0), **driving
+        )
+        self.id = claim.id
+        self.wall = wall
+        self.unix = wall
+        self.started_at = 0.0
+        self._store = store
+        self._claim = claim
+        self._on_over = on_over
+        self._carry = carry
+        self._joins.update(joins or {})
+        self._lines: list[Any] = []
+        self._ahead: set[int] = set()  # on record as "may have started"
+        self._waiting_ahead: list[int] = []
+        self._strict = set(strict)  # may have started under a process that died: recorded before they begin
+        self._held: list[int] = []  # taken since the last batch
+        self._is_held: set[int] = set()
+        self._released: deque[int] = deque()  # taken, and on record
+        self._scheduled = False
+        self._busy: _Batch | None = None
+        self._final = False
+        self._plain = self._record_facts()
+
+    @property
+    def store(self) -> Store:
+        """Who keeps the run."""
+        return self._store
+
+    # -- facts are told to the scheduler and written down
+
+    def _record_facts(self) -> Callable[[Batch, float], None]:
+        """Has every fact that the scheduler is told written down, too. The bare `added` is given back."""
+        scheduler, table = self.scheduler, self.table
+        added = scheduler.added
+        note = self._note
+
+        def plain(name: str, kind: int) -> None:
+            tell = getattr(scheduler, name)
+
+            def telling(*facts: Any) -> None:
+                note((kind, *facts))
+                tell(*facts)
+
+            setattr(scheduler, name, telling)
+
+        for name in (
+            "began",
+            "asked",
+            "answered",
+            "abandoned",
+            "halted",
+            "paused",
+            "unpaused",
+            "ticked",
+            "decided",
+            "leaving",
+        ):
+            plain(name, getattr(lines, name.upper()))
+        returned, raised, grew, undecidable, recovered, take = (
+            scheduler.returned, scheduler.raised, scheduler.grew, scheduler.undecidable, scheduler.recovered, scheduler.take,
+        )  # fmt: skip
+        for name in ("fed", "forgot", "closed", "added"):
+            setattr(scheduler, name, _refused(name))
+        recorded = {"returned", "raised", "grew", "undecidable", "recovered"}
+        assert recorded | {"fed", "forgot", "closed", "added"} < set(RECORDS)
+
+        def returning(task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
+            if value is None or value is True or value is False:
+                form, data = PLAIN, value
+            elif table.odd[task] & CONTROL:
+                form, data = JOINED, None
+            else:
+                try:
+                    form, data = value_data(value, lambda: self._work_of(task).declared(self._place_of(task)))
+                except NotStorable as error:
+                    raising(task, attempt, self._refusal(task, "its value", error), now, 0.0, stopped)
+                    return
+            note(
+                (lines.RETURNED, task, attempt, now, form, data, 1)
+                if stopped
+                else (lines.RETURNED, task, attempt, now, form, data)
+            )
+            returned(task, attempt, value, now, stopped)
+
+        def raising(
+            task: int,
+            attempt: int,
+            error: BaseException,
+            now: float,
+            chance: float = 0.0,
+            stopped: bool = False,
+            value: Any = None,
+            again: bool | None = None,
+        ) -> None:
+            if again is None:
+                again = table.policies[task].retry.fits(error)
+            try:
+                form, data = value_data(value)
+            except NotStorable:
+                value, form, data = None, PLAIN, None  # what is beside the error is no result
+            note((lines.RAISED, task, attempt, now, error_data(error), chance, stopped, again, form, data))
+            raised(task, attempt, error, now, chance, stopped, value, again)
+
+        def growing(parent: int, batch: Batch, now: float, vacant: bool = False) -> None:
+            work: Work = batch.calls  # type: ignore[assignment]
+            if self._carry is not None:
+                self._carry.into(batch, table.size, parent)
+            try:
+                data, snapshot = structure(batch), work.snapshot()
+            except NotStorable as error:
+                raising(parent, table.attempts(parent), self._refusal(parent, "what it grew", error), now)
+                return
+            note((lines.GREW, parent, now, data, snapshot))
+            grew(parent, batch, now, vacant)
+
+        def undeciding(task: int, error: BaseException, now: float) -> None:
+            note((lines.UNDECIDABLE, task, error_data(error), now))
+            undecidable(task, error, now)
+
+        def recovering(now: float) -> None:
+            note((lines.RECOVERED, now, self.unix(now)))
+            recovered(now)
+
+        def taking(now: float) -> int:
+            released, ahead = self._released, self._ahead
+            while released:
+                task = released.popleft()
+                self._is_held.discard(task)
+                if table.status[task] == RUNNING and task not in scheduler._stops.of:
+                    return task
+                returning(task, table.attempts(task), None, now, True)  # it was stopped before its code began
+            while True:
+                task = take(now)
+                if task < 0:
+                    return task
+                note((lines.TAKEN, task, now))
+                if task in ahead:
+                    ahead.discard(task)
+                    return task
+                self._held.append(task)
+                self._is_held.add(task)
+
+        scheduler.returned = returning  # type: ignore[method-assign]
+        scheduler.raised = raising  # type: ignore[method-assign]
+        scheduler.grew = growing  # type: ignore[method-assign]
+        scheduler.undecidable = undeciding  # type: ignore[method-assign]
+        scheduler.recovered = recovering  # type: ignore[method-assign]
+        scheduler.take = taking  # type: ignore[method-assign]
+        return added
+
+    def _refusal(self, task: int, what: str, error: NotStorable) -> NotStorable:
+        return NotStorable(f"task {self.table.key(task)!r}: {what} cannot be stored: {error}")
+
+    def _work_of(self, task: int) -> Work:
+        return self.table.batch_of(task)[0].calls  # type: ignore[return-value]
+
+    def _place_of(self, task: int) -> int:
+        return self.table.batch_of(task)[1]
+
+    def _note(self, line: Any) -> None:
+        """Puts a line into the next batch."""
+        self._lines.append(line)
+        if not self._scheduled and self._busy is None:
+            self._scheduled = True
+            self.loop.call_soon(self._flush)
+
+    # -- the run
+
+    def start(self) -> None:
+        """Starts whatever may start; a run that was taken over goes on."""
+        if self.done.done():
+            return
+        LIVE.add(self)
+        self.look()
+        if self._fresh:
+            self._plain(self._batch, 0.0)
+        else:
+            self.scheduler.recovered(self.now)
+        self._schedule()
+        self.more()
+
+    def interrupt(self) -> None:
+        """This process leaves the run, in order: what it reported stays, the rest runs when the run is resumed."""
+        if not self.done.done() and not self.scheduler.left:
+            self.scheduler.leaving(self.look())
+            self._schedule()
+
+    def suspended(self) -> bool:
+        scheduler = self.scheduler
+        return bool(self._released) or scheduler.used < scheduler.room or bool(scheduler.turns)
+
+    def spawned(self, attempt: Attempt, pid: int) -> None:
+        """Its process is on record: should this one die, the next finds and ends it."""
+        self._note((lines.SPAWNED, attempt.task, attempt.number, pid, started_ticks(pid) or 0))
+
+    def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
+        folder = self._store.folder
+        if folder is None:
+            return None
+        place = os.path.join(folder, "logs", self.id)
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        name = f"{self._claim.generation}-{attempt.task}-{attempt.number}"
+        return os.path.join(place, name + ".out"), os.path.join(place, name + ".err")
+
+    def environment(self, attempt: Attempt) -> dict[str, str]:
+        environment = super().environment(attempt)
+        environment["PLAIT_KEY"] = f"{self.id}/{environment['PLAIT_TASK']}/{self._claim.generation}"
+        return environment
+
+    # -- batches
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._busy is None:
+            self._scheduled = True
+            self.loop.call_soon(self._flush)
+
+    _follow = _schedule
+
+    def _flush(self) -> None:
+        """Gives what has happened to the store."""
+        self._scheduled = False
+        if self._busy is not None or self._killed or self.done.done():
+            return
+        scheduler, table = self.scheduler, self.table
+        commands, scheduler.commands = scheduler.commands, []
+        moves: list[Move] = []
+        if table.moves:
+            moves, table.moves = table.moves, []
+        ahead = self._see_ahead()
+        final: RunResult | None = None
+        if not scheduler.unfinished and not self._final:
+            self._final = True
+            self.look()
+            final = self.result()
+        if not (self._lines or commands or moves or final or self._held):
+            return
+        batch = self._busy = _Batch(commands, moves, self._held.copy(), ahead, final)
+        self._held.clear()
+        written, self._lines = self._lines, []
+        told = self._told(batch)
+        self._store.append(
+            Append(
+                self._claim,
+                written,
+                told,
+                None if final is None else self._end_of(final),
+                None if final is None else self._learned(),
+            )
+        )
+
+    def _told(self, batch: _Batch) -> Callable[[BaseException | None], None]:
+        def told(error: BaseException | None) -> None:
+            try:
+                self.loop.call_soon_threadsafe(self._committed, batch, error)
+            except RuntimeError:
+                pass  # the loop is closed: the next process will find what was committed
+
+        return told
+
+    def _see_ahead(self) -> list[int]:
+        """Puts more ready tasks on record as "may have started", where few are left of those."""
+        ahead = self._ahead
+        queue = self.scheduler._queue
+        if len(ahead) >= AHEAD_LEAST or not (queue.first or queue._heap) or not self.scheduler.room:
+            return []
+        table = self.table
+        standing: Iterable[int] = queue.first or (entry[3] for entry in queue._heap)
+        found = [
+            task
+            for task in islice(standing, AHEAD + len(ahead))
+            if task not in ahead
+            and table.status[task] == READY
+            and not table.odd[task] & LIMITED
+            and task not in self._strict
+            and table.policies[task].on_interrupt is OnInterrupt.RERUN
+        ]
+        if found:
+            self._lines.append((lines.AHEAD, _ranges(found)))
+        return found
+
+    def _committed(self, batch: _Batch, error: BaseException | None) -> None:
+        """A batch is on record, or never will be: what waited for it happens."""
+        self._busy = None
+        if self.done.done():
+            return
+        self.look()
+        if error is not None:
+            self._fail(error)
+            return
+        self._ahead.update(batch.ahead)
+        self._released.extend(batch.held)
+        for command in batch.commands:
+            self._carry_out(command)
+        for move in batch.moves:
+            for reader in self._readers:
+                self._guarded(reader, move)
+        if batch.final is not None:
+            self._over(batch.final)
+            return
+        if self.scheduler.left and self.scheduler.quiet and not self._lines and self.scheduler.unfinished:
+            self._leave()
+            return
+        self._flush()
+        self.more()
+
+    def _stop(self, task: int, number: int) -> None:
+        if task not in self._is_held:  # else its code has not begun, and never will
+            super()._stop(task, number)
+
+    def _force(self, task: int, number: int) -> None:
+        if task not in self._is_held:
+            super()._force(task, number)
+
+    # -- ends
+
+    def _over(self, result: RunResult) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.kill()
+        for reader in self._readers:
+            self._guarded(reader, None)
+        self._let_go()
+        self.done.set_result(result)
+
+    def _leave(self) -> None:
+        """Nothing of the run is at work in this process any more: another one may go on with it."""
+        self._store.release(self._claim)
+        self._over(self.result())
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing can be recorded any more: whatever runs is stopped, and the run ends here with the cause."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for attempt in list(self._attempts.values()):
+            attempt.signal_stop(self.now)
+            self._executor_of(attempt).stop(attempt)
+        self.kill()
+        for reader in self._readers:
+            self._guarded(reader, None)
+        self._store.release(self._claim)
+        self._let_go()
+        self.done.set_exception(error)
+
+    def _let_go(self) -> None:
+        if self._on_over is not None:
+            self._on_over()
+
+    def _end_of(self, result: RunResult) -> dict[str, Any]:
+        """What the store tells of a finished run to those who only list it."""
+        first = result.first_cause
+        return {
+            "status": str(result.status),
+            "ended_at": self.unix(self.now),
+            "summary": {
+                "counts": result.counts,
+                "degraded": result.degraded,
+                "wall_s": round(result.wall_s, 6),
+                "reason": result.reason,
+                "first_cause": None if first is None else first.key,
+            },
+        }
+
+    def _learned(self) -> dict[str, Learned]:
+        return learned(self.table, self.name)
+
+
+def _ranges(tasks: list[int]) -> list[list[int]]:
+    """Ascending runs of numbers as pairs: first, last."""
+    found: list[list[int]] = []
+    for task in tasks:
+        if found and found[-1][1] == task - 1:
+            found[-1][1] = task
+        else:
+            found.append([task, task])
+    return found
+
+
+def _refused(name: str) -> Callable[..., Any]:
+    def refuse(*facts: Any) -> Any:
+        raise AssertionError(f"a run with a store is told no {name!r}: it could not be replayed")
+
+    return refuse
+
+
+def learned(table: Table, name: str) -> dict[str, Learned]:
+    """What a run showed of its tasks, by identity: mean seconds of the last attempt of those that ended by themselves."""
+    sums: dict[str, list[float]] = {}
+    grown: dict[str, list[float]] = {}
+    first = 0
+    while first < table.size:
+        batch, _ = table.batch_of(first)
+        work: Work = batch.calls  # type: ignore[assignment]
+        identities = work.identities()
+        rows = range(first, first + batch.size)
+        if isinstance(identities, str):
+            groups: Iterable[tuple[str, Iterable[int]]] = [(identities, rows)]
+        else:
+            by_name: dict[str, list[int]] = {}
+            for row, identity in zip(rows, identities, strict=True):
+                by_name.setdefault(identity, []).append(row)
+            groups = by_name.items()
+        for identity, members in groups:
+            key = f"{name}/{identity}"
+            for row in members:
+                if table.status[row] not in (SUCCEEDED, FAILED) or table.started_at[row] == NEVER or row in table.kept:
+                    continue
+                if table.odd[row] & CONTROL:
+                    grown.setdefault(key, []).append(sum(map(len, table.grown(row))))
+                else:
+                    entry = sums.setdefault(key, [0.0, 0])
+                    entry[0] += max(0.0, table.ended_at[row] - table.started_at[row])
+                    entry[1] += 1
+        first += max(1, batch.size)
+    found = {key: Learned(total / number, int(number)) for key, (total, number) in sums.items()}
+    for key, sizes in grown.items():
+        found[key] = Learned(0.0, len(sizes), sum(sizes) / len(sizes))
+    return found

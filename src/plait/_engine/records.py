@@ -1,0 +1,259 @@
+"""A journal's lines: facts and batches as plain data that JSON keeps as it is, and back."""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from plait import errors
+from plait._core.graph import Batch, Kept, Numbered
+from plait._core.policy import NO_RETRY, PLAIN, Join, OnFailure, OnInterrupt, Policy, Retry, Rules
+from plait._core.scheduler import describe
+from plait.errors import CommandFailed, PlaitError, RecordedError
+from plait.stores import values
+from plait.stores.base import Blob as Blob
+
+(
+    TAKEN,  # task, now
+    BEGAN,  # task, attempt, now
+    RETURNED,  # task, attempt, now, form, value[, stopped]
+    RAISED,  # task, attempt, now, error, chance, stopped, again, form, value
+    DECIDED,  # task, choice, now
+    UNDECIDABLE,  # task, error, now
+    GREW,  # parent, now, structure, snapshot
+    ASKED,  # task, attempt, now
+    ANSWERED,  # task, now
+    ABANDONED,  # task, attempt, now
+    HALTED,  # mode, now
+    PAUSED,  # now
+    UNPAUSED,  # now
+    TICKED,  # now
+    LEAVING,  # now
+    RECOVERED,  # now, wall
+    AHEAD,  # ranges of tasks that may have started
+    SPAWNED,  # task, attempt, pid, start in clock ticks
+) = range(18)
+
+BLOB = 8
+"""Added to a value's form where its bytes are in a file of their own."""
+
+# -- errors
+
+LONGEST_TRACE = 4000
+
+
+def error_data(error: BaseException) -> dict[str, Any]:
+    """What is kept of an exception."""
+    kind = type(error)
+    data: dict[str, Any] = {"kind": kind.__name__, "text": _utf8(describe(error))}
+    if kind.__module__ not in ("builtins", "plait.errors"):
+        data["module"] = str(kind.__module__)
+    if all(type(each) in (str, int, float, bool, type(None)) for each in error.args):
+        data["args"] = [_utf8(each) if isinstance(each, str) else each for each in error.args]
+    notes = [_utf8(str(note)) for note in getattr(error, "__notes__", ())]
+    if notes:
+        data["notes"] = notes
+    if error.__traceback__ is not None:
+        try:
+            data["trace"] = _utf8("".join(traceback.format_tb(error.__traceback__, -20)))[-LONGEST_TRACE:]
+        except Exception:
+            pass  # an odd traceback is not worth a run
+    if isinstance(error, CommandFailed):
+        data["command"] = [error.exit_code, error.signal, _utf8(error.tail), error.retryable]
+    return data
+
+
+def _utf8(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def error_of(data: Mapping[str, Any]) -> BaseException:
+    """The exception again where it is one of Python's or plait's own, else a RecordedError that says the same."""
+    kind, text = str(data["kind"]), str(data["text"])
+    made: BaseException | None = None
+    if "command" in data:
+        code, signal, tail, retryable = data["command"]
+        made = CommandFailed(text, exit_code=code, signal=signal, tail=str(tail), retryable=bool(retryable))
+    elif "module" not in data:
+        own = getattr(errors, kind, None) if kind in errors.__all__ else getattr(builtins, kind, None)
+        if isinstance(own, type) and issubclass(own, Exception):
+            try:
+                made = own(text) if issubclass(own, PlaitError) else own(*data["args"])
+            except Exception:
+                made = None
+            if made is not None and describe(made) != text:
+                made = None
+    if made is None:
+        made = RecordedError(text, kind, str(data.get("trace", "")))
+    for note in data.get("notes", ()):
+        made.add_note(str(note))
+    return made
+
+
+# -- policies and rules
+
+
+def policy_data(policy: Policy) -> dict[str, Any]:
+    """What differs from a plain policy."""
+    data: dict[str, Any] = {}
+    for each in fields(Policy):
+        value = getattr(policy, each.name)
+        if each.init and value != getattr(PLAIN, each.name):
+            data[each.name] = _retry_data(value) if isinstance(value, Retry) else value
+    return data
+
+
+def _retry_data(retry: Retry) -> dict[str, Any]:
+    data = {each.name: getattr(retry, each.name) for each in fields(Retry)}
+    data["on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.on]
+    data["not_on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.not_on]
+    return data
+
+
+def policy_of(data: Mapping[str, Any]) -> Policy:
+    """The policy again."""
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "join": Join, "on_failure": OnFailure, "on_interrupt": OnInterrupt, "retry": _retry_of,
+    }  # fmt: skip
+    return Policy(**{name: kinds[name](value) if name in kinds else value for name, value in data.items()})
+
+
+def _retry_of(data: Mapping[str, Any]) -> Retry:
+    if not data:
+        return NO_RETRY
+    return Retry(**{**data, "on": tuple(map(_exception, data["on"])), "not_on": tuple(map(_exception, data["not_on"]))})
+
+
+def _exception(name: str) -> type[BaseException]:
+    """An exception class by name; one of the user's is stood for by a class of its own, for nothing is imported here.
+
+    In a replay classes are asked about plait's own errors only (an attempt's timeout); what a task raised carries its answer.
+    """
+    module, _, kind = name.partition(":")
+    home = {"builtins": builtins, "plait.errors": errors}.get(module)
+    found = getattr(home, kind, None)
+    if isinstance(found, type) and issubclass(found, BaseException):
+        return found
+    return type(kind, (Exception,), {})
+
+
+def rules_data(rules: Rules) -> dict[str, Any]:
+    """The rules of a run as data."""
+    return {each.name: getattr(rules, each.name) for each in fields(Rules)}
+
+
+def rules_of(data: Mapping[str, Any]) -> Rules:
+    """The rules again."""
+    return Rules(**{**data, "on_failure": OnFailure(data["on_failure"])})
+
+
+# -- batches
+
+
+def structure(batch: Batch) -> dict[str, Any]:
+    """Everything about a batch that decides, and its keys; nothing of its calls."""
+    data: dict[str, Any] = {"size": batch.size, "keys": _keys_data(batch.keys)}
+    if batch.needs is not None:
+        data["needs"] = batch.needs
+    if batch.policies is not None:
+        numbers: dict[int, int] = {}
+        policies: list[dict[str, Any]] = []
+        for each in batch.policies:
+            if id(each) not in numbers:
+                numbers[id(each)] = len(policies)
+                policies.append(policy_data(each))
+        data["policies"], data["policy"] = policies, [numbers[id(each)] for each in batch.policies]
+    elif batch.policy is not PLAIN:
+        data["policies"] = [policy_data(batch.policy)]
+    if batch.controls:
+        data["controls"] = list(batch.controls)
+    if batch.conditional:
+        data["conditional"] = list(batch.conditional)
+    if batch.ranks is not None:
+        data["ranks"] = list(batch.ranks)
+    if batch.kept:
+        declared: Callable[[int], Any] = batch.calls.declared  # type: ignore[attr-defined]
+        data["kept"] = [
+            [
+                place,
+                *value_data(each.value, partial(declared, place)),
+                each.started_at,
+                each.ended_at,
+                each.attempts,
+                each.skipped,
+            ]
+            for place, each in batch.kept.items()
+        ]
+    return data
+
+
+def _keys_data(keys: Sequence[str]) -> Any:
+    if isinstance(keys, Numbered):
+        return {"numbered": keys[0][: keys[0].rindex("[")] if len(keys) else "", "size": len(keys)}
+    return list(keys)
+
+
+def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int], Any]) -> Batch:
+    """The batch again, with `calls`; `read` gives a kept value, by form, data and place."""
+    keys: Any = data["keys"]
+    if isinstance(keys, dict):
+        keys = Numbered(keys["numbered"], keys["size"])
+    policies = [policy_of(each) for each in data.get("policies", ())]
+    size = int(data["size"])
+    needs = data.get("needs")
+    batch = Batch(
+        size,
+        calls=calls,
+        keys=keys,
+        needs=needs,
+        policy=policies[0] if policies and "policy" not in data else PLAIN,
+        policies=[policies[number] for number in data["policy"]] if "policy" in data else None,
+        controls=data.get("controls", ()),
+        conditional=data.get("conditional", ()),
+        ranks=data.get("ranks"),
+        kept={
+            place: Kept(read(form, value, place), started, ended, attempts, skipped)
+            for place, form, value, started, ended, attempts, skipped in data.get("kept", ())
+        },
+    )
+    columns = [keys, *(each for each in (needs, batch.policies, batch.ranks) if each is not None)]
+    places = [*batch.controls, *batch.conditional, *batch.kept]
+    if any(len(column) != size for column in columns) or any(not 0 <= place < size for place in places):
+        raise ValueError("columns of a batch differ in length")
+    if needs is not None and any(not 0 <= need < size for row in needs for need in row):
+        raise ValueError("a need that is not there")
+    return batch
+
+
+# -- values
+
+
+def value_data(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int, Any]:
+    """Form and content of a value in a line.
+
+    Raises:
+        NotStorable: for one that would not come back as it is.
+    """
+    form, data = values.encoded(value, declared)
+    return (form | BLOB, data) if type(data) is Blob else (form, data)
+
+
+def value_of(form: int, data: Any, blob: Callable[[str], bytes], declared: Callable[[], Any] = lambda: None) -> Any:
+    """The value of a line again."""
+    if form & BLOB:
+        inline = data["inline"] if isinstance(data, dict) else None
+        data = _bytes(inline) if inline is not None else blob(data)
+        form &= ~BLOB
+    elif form == values.BYTES:
+        data = _bytes(data)
+    return values.decoded(form, data, declared)
+
+
+def _bytes(text: str) -> bytes:
+    from base64 import b64decode  # as msgspec writes bytes in JSON
+
+    return b64decode(text, validate=True)

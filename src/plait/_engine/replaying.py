@@ -1,0 +1,330 @@
+"""A run as its journal tells it: the same scheduler, told the same facts, in this process or for somebody who only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from plait._core.graph import Batch
+from plait._core.outcome import RunResult
+from plait._core.policy import OnFailure, Rules
+from plait._core.scheduler import Scheduler
+from plait._core.states import READY
+from plait._core.table import Table
+from plait._engine import records as lines
+from plait._engine.keeping import Wall
+from plait._engine.records import batch_of, error_of, rules_of, structure, value_of
+from plait._engine.work import Growth, Regrowth, Work
+from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
+from plait.stores.base import FORMAT, Generation, RunInfo, Store
+from plait.stores.values import JOINED, PLAIN
+
+_read_json = msgspec.json.Decoder().decode
+
+
+class NotRead:
+    """Stands for a value that nobody asked to read."""
+
+    def __repr__(self) -> str:
+        return "<a stored value>"
+
+
+NOT_READ = NotRead()
+
+
+class Known(Work):
+    """The calls of a run that is only looked at."""
+
+
+class Regrown(Work):
+    """The calls of what a task grew in an earlier process: made again when one of them is first needed."""
+
+    def __init__(self, table: Table, parent: int, regrowth: Regrowth, data: Mapping[str, Any]) -> None:
+        self._table = table
+        self._parent = parent
+        self._regrowth = regrowth
+        self._data = data
+        self._growth: Growth | None = None
+
+    @property
+    def suspects(self) -> Any:  # type: ignore[override]
+        return self.work.suspects
+
+    @property
+    def growth(self) -> Growth:
+        """What the parent grew.
+
+        Raises:
+            RunChanged: where it would grow something else now.
+        """
+        if self._growth is None:
+            batch, place = self._table.batch_of(self._parent)
+            work: Work = batch.calls  # type: ignore[assignment]
+            growth = work.regrow(place, self._table, self._parent - place, self._regrowth)
+            if growth.batch.size != self._data["size"] or list(growth.batch.keys) != list(
+                self._table.batch_of(self._first)[0].keys
+            ):
+                key = self._table.key(self._parent)
+                raise RunChanged(
+                    f"task {key!r} would grow other tasks now than those that are recorded",
+                    [f"task {key!r} grows other tasks"],
+                )
+            self._growth = growth
+        return self._growth
+
+    @property
+    def _first(self) -> int:
+        return self._table.children(self._parent).start
+
+    @property
+    def work(self) -> Work:
+        """The calls themselves."""
+        return self.growth.batch.calls  # type: ignore[return-value]
+
+    def call(self, place: int, table: Table, first: int) -> Any:
+        return self.work.call(place, table, first)
+
+    def check(self, place: int, value: Any) -> Growth | None:
+        return self.work.check(place, value)
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        return self.work.decide(place, table, first)
+
+    def children(self, place: int, table: Table, first: int) -> Growth:
+        return self.work.children(place, table, first)
+
+    def snapshot(self) -> Any:
+        return self._regrowth.snapshot
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        return self.work.regrow(place, table, first, regrowth)
+
+    def declared(self, place: int) -> Any:
+        return self.work.declared(place)
+
+    def identities(self) -> Any:
+        return self.work.identities()
+
+    def join(self, table: Table, rows: range) -> Any:
+        """The value of the parent."""
+        return self.growth.join(table, rows)
+
+
+class Replay:
+    """A generation of a run, replayed as far as its journal was given to it.
+
+    With `work` (the calls of the run's own tasks) values are read and the run can go on from here; without, it is only looked at.
+    """
+
+    def __init__(
+        self, store: Store, run: RunInfo, generation: Generation, work: Work | None = None, *, moves: bool = False
+    ) -> None:
+        if run.format != FORMAT:
+            if run.format < 0:
+                raise StoreDamaged(
+                    f"run {run.id} is damaged in {store.where}: its line in the list of runs cannot be read"
+                )
+            raise StoreTooNew(
+                f"run {run.id} was recorded by plait {run.version} in format {run.format}, and this plait reads format {FORMAT}"
+            )
+        self.run = run
+        self.store = store
+        self.generation = generation
+        self.going_on = work is not None
+        self.sequence = 0
+        self.now = 0.0
+        self.wall = Wall(0.0, generation.wall)
+        self.ahead: set[int] = set()
+        self.processes: list[tuple[int, int]] = []
+        self.joins: dict[int, Callable[[Table, range], Any]] = {}
+        self.took_over = 0
+        with self._guarded():
+            data = _read_json(generation.structure)
+            self.rules: Rules = rules_of(data["rules"])
+            self.carried: Mapping[str, Any] | None = data.get("carried")
+            self.batch = self._batch(data["batch"], work or Known())
+            self.scheduler = Scheduler(self.rules, 0.0, record_moves=moves)
+            self.table = self.scheduler.table
+            self.scheduler.added(self.batch, 0.0)
+
+    def catch_up(self, told: Callable[[], None] | None = None) -> None:
+        """Replays what the journal holds and was not replayed yet; `told` is called after each fact."""
+        for sequence, data in self.store.journal(self.run, self.generation.number, self.sequence):
+            with self._guarded():
+                for line in _read_json(data):
+                    self._apply(line)
+                    if told is not None:
+                        told()
+            self.sequence = sequence
+        self.scheduler.commands.clear()
+
+    def _guarded(self) -> _Guard:
+        return _Guard(self)
+
+    @property
+    def strict(self) -> list[int]:
+        """Tasks that may have started without being taken on record: they are not started ahead of it again."""
+        return [task for task in self.ahead if self.table.status[task] == READY]
+
+    def result(self, value: Callable[[RunResult], Any] | None = None) -> RunResult:
+        """The outcomes as the journal tells them."""
+        scheduler = self.scheduler
+        return RunResult(
+            self.table,
+            status=scheduler.status(),
+            run_id=self.run.id,
+            name=self.run.name,
+            unix=self.wall,
+            first_cause=scheduler.first_cause,
+            degraded=scheduler.degraded,
+            halt_reason=scheduler.halt_reason,
+            wall_s=self.now,
+            slots=self.rules.max_concurrency,
+            value=value,
+            interrupted=bool(scheduler.unfinished),
+        )
+
+    def _value(self, form: int, data: Any, declared: Callable[[], Any] = lambda: None) -> Any:
+        if not self.going_on:
+            # Strange classes may be declared, and large values lie in files: who only looks reads neither.
+            return data if form == PLAIN else NOT_READ
+        try:
+            return value_of(form, data, self.store.blob, declared)
+        except NotStorable as error:
+            raise RunChanged(
+                f"a value of run {self.run.id} cannot be read again: {error}", ["a declared type changed"]
+            ) from None
+
+    def _declared(self, task: int) -> Any:
+        batch, place = self.table.batch_of(task)
+        work: Work = batch.calls  # type: ignore[assignment]
+        return work.declared(place)
+
+    def _batch(self, data: Mapping[str, Any], work: Work) -> Batch:
+        return batch_of(data, work, lambda form, value, place: self._value(form, value, lambda: work.declared(place)))
+
+    def _joined(self, task: int) -> Any:
+        """The value of a task that joined its children: made again of theirs."""
+        return self.joins[task](self.table, self.table.children(task)) if self.going_on else NOT_READ
+
+    def _apply(self, line: Any) -> None:
+        scheduler = self.scheduler
+        kind = line[0]
+        if kind == lines.RETURNED:
+            _, task, attempt, now, form, data, *stopped = line
+            if form == JOINED:
+                value = self._joined(task)
+            else:
+                value = data if form == PLAIN else self._value(form, data, lambda: self._declared(task))
+            scheduler.returned(task, attempt, value, now, bool(stopped))
+        elif kind == lines.TAKEN:
+            _, task, now = line
+            taken = scheduler.take(now)
+            if taken != task:
+                raise StoreDamaged(f"the journal of run {self.run.id} took task {task} where a replay takes {taken}")
+            self.ahead.discard(task)
+        else:
+            now = self._apply_other(kind, line)
+        if now is not None:
+            self.now = max(self.now, now)
+
+    def _apply_other(self, kind: int, line: Any) -> float | None:
+        scheduler = self.scheduler
+        now: float
+        match kind:
+            case lines.BEGAN:
+                _, task, attempt, now = line
+                scheduler.began(task, attempt, now)
+            case lines.RAISED:
+                _, task, attempt, now, error, chance, stopped, again, form, data = line
+                scheduler.raised(task, attempt, error_of(error), now, chance, stopped, self._value(form, data), again)
+            case lines.DECIDED:
+                _, task, choice, now = line
+                scheduler.decided(task, choice, now)
+            case lines.UNDECIDABLE:
+                _, task, error, now = line
+                scheduler.undecidable(task, error_of(error), now)
+            case lines.GREW:
+                _, parent, now, data, snapshot = line
+                self._grew(parent, now, data, snapshot)
+            case lines.ASKED:
+                _, task, attempt, now = line
+                scheduler.asked(task, attempt, now)
+            case lines.ANSWERED:
+                _, task, now = line
+                scheduler.answered(task, now)
+            case lines.ABANDONED:
+                _, task, attempt, now = line
+                scheduler.abandoned(task, attempt, now)
+            case lines.HALTED:
+                _, mode, now = line
+                scheduler.halted(OnFailure(mode), now)
+            case lines.PAUSED | lines.UNPAUSED | lines.TICKED | lines.LEAVING:
+                _, now = line
+                {
+                    lines.PAUSED: scheduler.paused,
+                    lines.UNPAUSED: scheduler.unpaused,
+                    lines.TICKED: scheduler.ticked,
+                    lines.LEAVING: scheduler.leaving,
+                }[kind](now)
+            case lines.RECOVERED:
+                _, now, wall = line
+                self.took_over += 1
+                self.wall.went_on(now, wall)
+                self.processes.clear()
+                scheduler.recovered(now)
+            case lines.AHEAD:
+                for first, last in line[1]:
+                    self.ahead.update(range(first, last + 1))
+                return None
+            case lines.SPAWNED:
+                _, _, _, pid, started = line
+                self.processes.append((int(pid), int(started)))
+                return None
+            case _:
+                raise StoreDamaged(f"line of kind {kind!r} in the journal of run {self.run.id}")
+        return now
+
+    def _grew(self, parent: int, now: float, data: Mapping[str, Any], snapshot: Any) -> None:
+        work: Work = Known()
+        if self.going_on:
+            regrown = Regrown(self.table, parent, Regrowth(snapshot, data.get("needs"), self._value), data)
+            self.joins[parent] = regrown.join
+            work = regrown
+        self.scheduler.grew(parent, self._batch(data, work), now)
+
+
+class _Guard:
+    """Whatever a replay stumbles over that is not ours: what is recorded is not what plait wrote (F33)."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if (
+            error is not None
+            and isinstance(error, Exception)
+            and (not isinstance(error, PlaitError) or error.code == "INVARIANT")
+        ):
+            replay = self._replay
+            raise StoreDamaged(
+                f"run {replay.run.id} in {replay.store.where} cannot be read: {type(error).__name__}: {error}"
+            ) from error
+
+
+def structure_data(batch: Batch, rules: Rules, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a store keeps of a run's tasks, and of the generation that it carries on from."""
+    data: dict[str, Any] = {"batch": structure(batch), "rules": lines.rules_data(rules)}
+    return {**data, "carried": carried} if carried else data
+
+
+def read_json(data: bytes) -> Any:
+    """JSON as the store keeps it."""
+    return _read_json(data)
+
+
+__all__ = ["NOT_READ", "Known", "Regrown", "Replay", "read_json", "structure_data"]

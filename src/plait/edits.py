@@ -1,0 +1,140 @@
+"""What an edit touches: two definitions of a run compared, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+OPTIONS = frozenset(
+    ("priority", "retries", "retry", "timeout", "deadline", "grace", "uninterruptible", "critical", "allow_failure", "on_interrupt",
+     "max_concurrency", "on_failure", "executor")
+)  # fmt: skip
+"""What says how a task runs and not what it makes: a task that succeeded stays as it is when one of these is edited."""
+
+
+class Changes(NamedTuple):
+    """A line for each change, and the paths of the tasks that make something else now. False if there are none."""
+
+    lines: Sequence[str] = ()
+    touched: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+
+class _Task(NamedTuple):
+    """What is compared of one task."""
+
+    content: bytes
+    options: bytes
+
+
+def compare(
+    old: Mapping[str, Any], old_keys: Sequence[str], new: Mapping[str, Any], new_keys: Sequence[str]
+) -> Changes:
+    """How the definition `new` differs from `old`, the keys of whose tasks are given."""
+    if old == new and list(old_keys) == list(new_keys):
+        return Changes()
+    if (old["kind"] == "flow") != (new["kind"] == "flow"):
+        return Changes(["it is another kind of graph altogether"], frozenset(new_keys))
+    lines: list[str] = []
+    touched: set[str] = set()
+    if old["kind"] == "flow":
+        before, after = dict(_of_flow(old)), dict(_of_flow(new))
+        around_before, around_after = _around(old), _around(new)
+        for name in sorted({*around_before, *around_after}):
+            if around_before.get(name) != around_after.get(name):
+                lines.append(f"`{name}` changed")
+                if name in ("env", "only"):
+                    touched.update(after)
+    else:
+        before, after = dict(_of_nodes(old, old_keys)), dict(_of_nodes(new, new_keys))
+    for path, task in after.items():
+        known = before.get(path)
+        if known is None:
+            lines.append(f"task {path!r} is new")
+            touched.add(path)
+        elif known.content != task.content:
+            lines.append(f"task {path!r} changed")
+            touched.add(path)
+        elif known.options != task.options:
+            lines.append(f"options of task {path!r} changed")
+    lines += [f"task {path!r} is gone" for path in before if path not in after]
+    return Changes(lines, frozenset(touched))
+
+
+# -- graphs of nodes
+
+
+def _of_nodes(data: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, _Task]]:
+    calls = data["calls"]
+    needs = data["needs"]
+    split = [_split(call, calls) for call in calls]
+    for at, (number, *given) in enumerate(data["nodes"]):
+        content, options = split[number]
+        row = sorted({keys[need] for need in needs[at]}) if needs is not None else []
+        yield keys[at], _Task(_json([content, _named(given[:2], keys), row]), options)
+
+
+def _split(call: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> tuple[Any, bytes]:
+    """What a call makes, and how it is run."""
+    content = {name: value for name, value in call.items() if name not in ("policy", "executor", "name")}
+    options = {name: call.get(name) for name in ("policy", "executor")}
+    if "each" in call:
+        content["each"], inner = _split(calls[call["each"]], calls)
+        options["each"] = inner.decode()
+    return content, _json(options)
+
+
+def _named(given: Any, keys: Sequence[str]) -> Any:
+    """Arguments with the places of nodes as their keys: a task that was put in before them moves them and changes nothing."""
+    if isinstance(given, list):
+        if len(given) == 2 and given[0] == "node" and isinstance(given[1], int):
+            return ["node", keys[given[1]] if 0 <= given[1] < len(keys) else given[1]]
+        return [_named(each, keys) for each in given]
+    if isinstance(given, dict):
+        return {name: _named(each, keys) for name, each in given.items()}
+    return given
+
+
+# -- workflow files
+
+
+def _around(data: Mapping[str, Any]) -> dict[str, Any]:
+    raw = data["raw"]
+    around = {name: value for name, value in raw.items() if name not in ("tasks", "name", "inputs")}
+    return {**around, "only": data.get("only")}
+
+
+def _of_flow(data: Mapping[str, Any]) -> Iterator[tuple[str, _Task]]:
+    yield from _of_tasks(data["raw"]["tasks"], "", data.get("code", {}))
+
+
+def _of_tasks(tasks: Mapping[str, Any], path: str, code: Mapping[str, str]) -> Iterator[tuple[str, _Task]]:
+    for key, raw in tasks.items():
+        here = f"{path}{key}"
+        options = {name: value for name, value in raw.items() if name in OPTIONS}
+        content = {name: value for name, value in raw.items() if name not in OPTIONS}
+        if "tasks" in raw and "foreach" not in raw:
+            # A group is touched through its tasks; itself only where what is around them changed.
+            yield from _of_tasks(raw["tasks"], f"{here}/", code)
+            content["tasks"] = sorted(raw["tasks"])
+        functions = sorted({name for name in _called(content) if name in code})
+        yield here, _Task(_json([content, [code[name] for name in functions]]), _json(options))
+
+
+def _called(data: Any) -> Iterator[str]:
+    if isinstance(data, dict):
+        if isinstance(data.get("call"), str):
+            yield data["call"]
+        for each in data.values():
+            yield from _called(each)
+    elif isinstance(data, list):
+        for each in data:
+            yield from _called(each)
+
+
+def _json(data: Any) -> bytes:
+    return msgspec.json.encode(data, order="sorted")

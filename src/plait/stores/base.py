@@ -1,0 +1,196 @@
+"""What a store is: it appends batches of facts to runs that a process owns, and gives them back. It knows no scheduler.
+
+Every store passes `plait.testing.stores.checks`; adding one means adding a line to a list there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+FORMAT = 1
+"""Of the journal: a run of another format is refused, never guessed at (F84)."""
+
+
+class Owner(NamedTuple):
+    """A process, told apart from a later one of the same number."""
+
+    pid: int
+    started: int
+    """Clock ticks from the machine's start to the process's."""
+    boot: str
+    """Which start of the machine, and which process namespace."""
+
+
+class Blob(NamedTuple):
+    """Bytes too many for a journal's line: kept in a file of their own, under the hash of what is in it."""
+
+    data: bytes
+
+
+class NewRun(NamedTuple):
+    """A run that is to be stored: its id (None: the store gives one), what it is for people, how it was made."""
+
+    id: str | None
+    name: str
+    definition: Any
+    """How another process makes the same calls: plain data, Raw JSON and Blobs."""
+    structure: Any
+    """The tasks that the run has from the start, likewise."""
+    tasks: int
+    wall: float
+    """Unix seconds at 0 on the run's clock."""
+    forked_from: str | None = None
+
+
+class RunInfo(NamedTuple):
+    """What a store knows of a run without reading its journal."""
+
+    number: int
+    id: str
+    name: str
+    status: str
+    """The final status, or "running"."""
+    created_at: float
+    ended_at: float | None
+    generation: int
+    epoch: int
+    owner: Owner | None
+    tasks: int
+    summary: Mapping[str, Any]
+    forked_from: str | None
+    format: int
+    version: str
+    """Of plait, that made the run."""
+
+
+class Generation(NamedTuple):
+    """One try at a run: a retry or an accepted edit begins another, and the history stays."""
+
+    number: int
+    definition: bytes
+    structure: bytes
+    wall: float
+
+
+@dataclass(eq=False)
+class Claim:
+    """The right to write to a run: this process owns it, in this epoch."""
+
+    number: int
+    id: str
+    epoch: int
+    generation: int
+    sequence: int = 0
+    """Of the last batch that was appended."""
+    lost: bool = False
+    kept: Any = field(default=None, repr=False)
+
+
+class Learned(NamedTuple):
+    """What earlier runs showed of a task: mean seconds of an attempt, of how many; how many children it grew."""
+
+    seconds: float
+    number: int
+    children: float = 0.0
+
+
+class Append(NamedTuple):
+    """A batch of facts for one run, one transaction. `told` is called, in any thread, once it is committed or is not."""
+
+    claim: Claim
+    records: Sequence[Any]
+    told: Callable[[BaseException | None], None]
+    final: Mapping[str, Any] | None = None
+    """With the last batch: the run's `status`, `ended_at` and `summary`. It has no owner from then on."""
+    learned: Mapping[str, Learned] | None = None
+
+
+class Store(Protocol):
+    """Keeps runs. Calls may come from any thread; `append` never blocks its caller for long.
+
+    Everything raises StoreError, or one of its kinds, where the store cannot do it.
+    """
+
+    @property
+    def where(self) -> str:
+        """How people name the store: a path, or ":memory:"."""
+        ...
+
+    @property
+    def folder(self) -> str | None:
+        """Where logs of tasks go; None if nowhere."""
+        ...
+
+    def create(self, new: NewRun) -> Claim:
+        """Stores a run and all its tasks in one transaction, owned by this process."""
+        ...
+
+    def claim(self, run: RunInfo) -> Claim:
+        """Takes over a run that no living process owns.
+
+        Raises:
+            RunOwned: while one does.
+        """
+        ...
+
+    def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
+        """Begins another generation of a run that this process owns."""
+        ...
+
+    def append(self, batch: Append) -> None:
+        """Queues a batch. Batches of one run are committed in order."""
+        ...
+
+    def release(self, claim: Claim) -> None:
+        """Gives the run up, after everything that was appended."""
+        ...
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, the oldest first."""
+        ...
+
+    def find(self, text: str) -> RunInfo:
+        """The run with that id, the only one whose id begins so, or the `last`.
+
+        Raises:
+            RunNotFound: if there is none, or more than one.
+        """
+        ...
+
+    def generation(self, run: RunInfo, number: int) -> Generation:
+        """One generation of a run."""
+        ...
+
+    def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """The batches behind number `after`, with their numbers, as they stand now: only whole transactions."""
+        ...
+
+    def blob(self, name: str) -> bytes:
+        """What a journal's line refers to."""
+        ...
+
+    def learned(self, keys: Iterable[str]) -> dict[str, Learned]:
+        """What is known of these tasks."""
+        ...
+
+    def delete(self, runs: Sequence[RunInfo]) -> None:
+        """Forgets runs that nobody owns; `sweep` then lets go of what only they referred to."""
+        ...
+
+    def sweep(self) -> tuple[int, int]:
+        """Removes blobs and logs that no run refers to: how many, and their bytes."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the store once everything queued is committed."""
+        ...
+
+
+def last_of(runs: Sequence[RunInfo], text: str) -> list[RunInfo]:
+    """Those of `runs` that `text` may mean: an id, the beginning of ids, or `last`."""
+    if text == "last":
+        return list(runs[-1:])
+    exact = [run for run in runs if run.id == text]
+    return exact or [run for run in runs if run.id.startswith(text)]

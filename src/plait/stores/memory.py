@@ -1,0 +1,182 @@
+"""Runs in this process's memory: the same promises as any store, until the process ends. For tests, and to look at a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from plait._version import __version__
+from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreDamaged, UsageError
+from plait.stores.base import FORMAT, Append, Blob, Claim, Generation, Learned, NewRun, RunInfo, last_of
+from plait.stores.locks import this_process
+
+
+@dataclass
+class _Kept:
+    info: RunInfo
+    generations: dict[int, Generation] = field(default_factory=dict)
+    journal: dict[int, list[bytes]] = field(default_factory=dict)
+    blobs: set[str] = field(default_factory=set)
+
+
+class MemoryStore:
+    """A store without a file."""
+
+    where = ":memory:"
+    folder: str | None = None
+
+    def __init__(self) -> None:
+        self._runs: dict[int, _Kept] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._learned: dict[str, Learned] = {}
+        self._numbers = 0
+        self._guard = threading.RLock()
+
+    def create(self, new: NewRun) -> Claim:
+        """Stores a run and all its tasks at once, owned by this process."""
+        with self._guard:
+            run_id = new.id or os.urandom(4).hex()
+            if any(kept.info.id == run_id for kept in self._runs.values()):
+                raise UsageError(f"there is a run {run_id} already: resume it, or choose another id")
+            self._numbers += 1
+            number = self._numbers
+            info = RunInfo(
+                number, run_id, new.name, "running", new.wall, None, 1, 1, this_process(), new.tasks, {}, new.forked_from, FORMAT,
+                __version__,
+            )  # fmt: skip
+            kept = self._runs[number] = _Kept(info)
+            kept.generations[1] = Generation(
+                1, self._encoded(new.definition, kept), self._encoded(new.structure, kept), new.wall
+            )
+            kept.journal[1] = []
+            return Claim(number, run_id, 1, 1)
+
+    def claim(self, run: RunInfo) -> Claim:
+        """Takes over a run that nobody owns."""
+        with self._guard:
+            kept = self._of(run.number)
+            if kept.info.owner is not None:
+                raise RunOwned(
+                    f"run {run.id} is driven by process {kept.info.owner.pid}, which is alive", kept.info.owner.pid
+                )
+            kept.info = kept.info._replace(owner=this_process(), epoch=kept.info.epoch + 1)
+            generation = kept.info.generation
+            return Claim(run.number, run.id, kept.info.epoch, generation, len(kept.journal[generation]))
+
+    def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
+        """Begins another generation of a run that this process owns."""
+        with self._guard:
+            kept = self._of(claim.number)
+            if kept.info.epoch != claim.epoch:
+                raise OwnershipLost(f"another process took run {claim.id} over")
+            claim.generation += 1
+            claim.sequence = 0
+            kept.info = kept.info._replace(
+                generation=claim.generation, status="running", ended_at=None, summary={}, tasks=tasks
+            )
+            number = claim.generation
+            kept.generations[number] = Generation(
+                number, self._encoded(definition, kept), self._encoded(structure, kept), wall
+            )
+            kept.journal[claim.generation] = []
+
+    def append(self, batch: Append) -> None:
+        """Takes a batch, and tells at once."""
+        with self._guard:
+            claim = batch.claim
+            kept = self._runs.get(claim.number)
+            if kept is None or kept.info.epoch != claim.epoch:
+                claim.lost = True
+                error = OwnershipLost(
+                    f"another process took run {claim.id} over: this one records nothing more and ends"
+                )
+            else:
+                error = None
+                if batch.records:
+                    claim.sequence += 1
+                    kept.journal[claim.generation].append(self._encoded(batch.records, kept))
+                if batch.final is not None:
+                    kept.info = kept.info._replace(**batch.final, owner=None)
+                self._learned.update(batch.learned or {})
+        batch.told(error)
+
+    def _encoded(self, data: Any, kept: _Kept) -> bytes:
+        return msgspec.json.encode(data, enc_hook=lambda thing: self._kept(thing, kept))
+
+    def _kept(self, thing: Any, kept: _Kept) -> str:
+        if not isinstance(thing, Blob):
+            raise NotImplementedError(f"{type(thing)} in a journal")
+        name = hashlib.sha256(thing.data).hexdigest()
+        self._blobs[name] = thing.data
+        kept.blobs.add(name)
+        return name
+
+    def release(self, claim: Claim) -> None:
+        """Gives the run up."""
+        with self._guard:
+            kept = self._runs.get(claim.number)
+            if kept is not None and kept.info.epoch == claim.epoch:
+                kept.info = kept.info._replace(owner=None)
+
+    def _of(self, number: int) -> _Kept:
+        kept = self._runs.get(number)
+        if kept is None:
+            raise RunNotFound("the run was deleted meanwhile")
+        return kept
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, the oldest first."""
+        with self._guard:
+            return [kept.info for kept in self._runs.values()]
+
+    def find(self, text: str) -> RunInfo:
+        """The run with that id, the only one whose id begins so, or the `last`."""
+        found = last_of(self.runs(), text) if text else []
+        if not found:
+            raise RunNotFound(f"there is no run {text!r} in {self.where}")
+        if len(found) > 1:
+            raise RunNotFound(f"{len(found)} runs begin with {text!r}: {', '.join(run.id for run in found[:5])}")
+        return found[0]
+
+    def generation(self, run: RunInfo, number: int) -> Generation:
+        """One generation of a run."""
+        with self._guard:
+            return self._of(run.number).generations[number]
+
+    def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """The batches behind number `after`, with their numbers."""
+        with self._guard:
+            batches = list(self._of(run.number).journal[generation])
+        yield from enumerate(batches[after:], after + 1)
+
+    def blob(self, name: str) -> bytes:
+        """What a journal's line refers to."""
+        if name not in self._blobs:
+            raise StoreDamaged(f"the value {name[:16]} is missing")
+        return self._blobs[name]
+
+    def learned(self, keys: Iterable[str]) -> dict[str, Learned]:
+        """What is known of these tasks."""
+        return {key: self._learned[key] for key in keys if key in self._learned}
+
+    def delete(self, runs: Sequence[RunInfo]) -> None:
+        """Forgets runs."""
+        with self._guard:
+            for run in runs:
+                self._runs.pop(run.number, None)
+
+    def sweep(self) -> tuple[int, int]:
+        """Removes blobs that no run refers to."""
+        with self._guard:
+            named = set().union(*(kept.blobs for kept in self._runs.values())) if self._runs else set()
+            gone = [name for name in self._blobs if name not in named]
+            return len(gone), sum(len(self._blobs.pop(name)) for name in gone)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

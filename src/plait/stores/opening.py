@@ -1,0 +1,35 @@
+"""From what a caller gives as `store=` to a store."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from plait.errors import MissingExtra, UsageError
+from plait.stores.base import Store
+
+
+def open_store(given: Any, durability: str = "full", *, create: bool = True) -> Store:
+    """The store that `given` names: a path (of the file, or of a folder that holds `plait.db`), a `sqlite:` URL, or a Store itself.
+
+    Raises:
+        StoreError: where it cannot be opened.
+        UsageError: for what names no store.
+    """
+    if hasattr(given, "append") and hasattr(given, "journal"):
+        store: Store = given
+        return store
+    if isinstance(given, str) and given.startswith(("postgres:", "postgresql:")):
+        raise MissingExtra("this version of plait keeps runs in SQLite files only: give a path")
+    if isinstance(given, str) and given.startswith("sqlite:"):
+        given = given.removeprefix("sqlite://").removeprefix("sqlite:") or given
+    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+        raise UsageError(f"store must be a path or a store, not {given!r}")
+    path = os.fspath(given)
+    if "://" in str(path):
+        raise UsageError(f"store {path!r} is of a kind that plait does not know: give a path")
+    if os.path.isdir(path) or str(path).endswith(os.sep):
+        path = os.path.join(path, "plait.db")
+    from plait.stores.sqlite import open_sqlite
+
+    return open_sqlite(path, durability, create=create)  # type: ignore[arg-type]

@@ -1,0 +1,824 @@
+"""Runs in a SQLite file: one writer thread, one transaction for all that is queued, readers that never block it.
+
+The driver of the standard library stays behind this module. WAL mode; `BEGIN IMMEDIATE` always, for a deferred transaction that
+turns to writing fails at once where another one writes; no automatic checkpoints, for SQLite before 3.51.3 may corrupt a file
+that one connection writes while another checkpoints: only an owner of a run does, with the write lock held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from plait._version import __version__
+from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreDamaged, StoreError, StoreTooNew, UsageError
+from plait.stores import points
+from plait.stores.base import (
+    FORMAT,
+    Append,
+    Blob,
+    Claim,
+    Generation,
+    Learned,
+    NewRun,
+    Owner,
+    RunInfo,
+    last_of,
+)
+from plait.stores.locks import Locks, alive, this_process
+from plait.stores.mounts import filesystem_of
+from plait.stores.schema import APPLICATION, MIGRATIONS
+
+log = logging.getLogger("plait")
+
+Durability = Literal["full", "normal"]
+T = TypeVar("T")
+
+BUSY_S = 5.0
+"""How long a writer waits for another one's lock before it says so, and waits again."""
+
+CHECKPOINT_BYTES = 8 * 1024 * 1024
+"""The write-ahead log is copied back once it is this long."""
+
+CHECKED_BYTES = 4 * 1024 * 1024
+"""Files up to this size are checked whole when they are opened."""
+
+LEARNING = 0.3
+"""The weight of the latest run in what is known of a task's seconds."""
+
+CHECKPOINTING = 0
+"""The lock of whoever checkpoints; run numbers begin at 1."""
+
+REMOTE = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "lustre")
+)
+"""File systems over a network: their locks and their write-ahead logs cannot be relied on (F23, W15)."""
+
+_open_stores: dict[tuple[int, str], SqliteStore] = {}
+_opening = threading.RLock()
+
+
+def open_sqlite(path: str | os.PathLike[str], durability: Durability = "full", *, create: bool = True) -> SqliteStore:
+    """The store in the file `path`, made if it is not there (unless `create` is false). One object for each file and process.
+
+    Raises:
+        StoreError: where that cannot be; StoreDamaged, StoreTooNew without touching the file.
+    """
+    if durability not in ("full", "normal"):
+        raise UsageError(f"durability must be full or normal, not {durability!r}")
+    with _opening:
+        key = (os.getpid(), os.path.realpath(path))
+        store = _open_stores.get(key)
+        if store is None or store.durability != durability:
+            store = SqliteStore(key[1], durability, create)
+            _open_stores[key] = store
+        store.users += 1
+        return store
+
+
+class SqliteStore:
+    """See `open_sqlite`."""
+
+    def __init__(self, path: str, durability: Durability, create: bool) -> None:
+        self.durability = durability
+        self.users = 0
+        self._path = path
+        self._pid = os.getpid()
+        self._folder = Path(path).parent
+        self._prepare(create)
+        self._locks = Locks(str(self._folder / "locks"))
+        self._jobs: queue.SimpleQueue[Append | _Call | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._failure: StoreError | None = None
+        self._commits = 0
+        self._warned_bytes = 16 * CHECKPOINT_BYTES
+        self._inode = os.stat(path).st_ino
+        self._temporary = itertools.count()
+        self._generations: dict[int, int] = {}
+
+    @property
+    def where(self) -> str:
+        """The path of the file."""
+        return self._path
+
+    @property
+    def folder(self) -> str | None:
+        """Where it lies."""
+        return str(self._folder)
+
+    # -- the file
+
+    def _prepare(self, create: bool) -> None:
+        """Nothing, if the file is a store that this plait may write; makes one where there is none."""
+        remote = filesystem_of(str(self._folder if self._folder.exists() else self._folder.parent))
+        if remote in REMOTE:
+            raise StoreError(
+                f"{self._path} is on a network file system ({remote}), whose locks cannot be relied on: keep the store on a local disk (--store PATH)"
+            )
+        try:
+            if not os.path.exists(self._path):
+                if not create:
+                    raise StoreError(f"there is no store {self._path}")
+                self._make_folder()
+                self._make()
+            version = _version_of(self._path)
+        except OSError as error:
+            raise StoreError(f"the store {self._path} cannot be opened: {error.strerror}") from None
+        self._check()
+        if version < len(MIGRATIONS):
+            self._migrate()
+
+    def _make_folder(self) -> None:
+        """The folder, for its owner alone, with a note to git that it is no part of a project."""
+        fresh = not self._folder.exists()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if fresh:
+            os.chmod(self._folder, 0o700)
+            with open(os.open(self._folder / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                file.write("*\n")
+
+    def _make(self) -> None:
+        """A whole store, or none: it gets its name once it is complete; whoever names one first has made it."""
+        temporary = f"{self._path}.new-{os.getpid()}-{threading.get_ident()}"
+        os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+        try:
+            with _named(self._path), contextlib.closing(_connected(temporary)) as made:
+                made.execute("PRAGMA synchronous=OFF")
+                made.execute(f"PRAGMA application_id={APPLICATION}")
+                _step(made, 0)
+                made.execute("PRAGMA journal_mode=WAL")
+            _synced(temporary)
+            points.reach("rename store")
+            try:
+                os.link(temporary, self._path)
+            except FileExistsError:
+                pass
+            _synced(str(self._folder))
+        finally:
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary + suffix)
+
+    def _check(self) -> None:
+        if os.path.getsize(self._path) <= CHECKED_BYTES:
+            with self._reading() as db:
+                found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise StoreDamaged(
+                    f"the store {self._path} is damaged ({found.splitlines()[0][:100]}): it was not touched"
+                )
+
+    def _migrate(self) -> None:
+        with _named(self._path), contextlib.closing(self._connected()) as db:
+            for version in range(db.execute("PRAGMA user_version").fetchone()[0], len(MIGRATIONS)):
+                _step(db, version)
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _connected(self) -> sqlite3.Connection:
+        db = _connected(self._path)
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        db.execute(f"PRAGMA synchronous={'FULL' if self.durability == 'full' else 'NORMAL'}")
+        return db
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that can only read, on one snapshot of its own."""
+        with _named(self._path):
+            # A reader that is the last to close would checkpoint, were it not read-only.
+            db = sqlite3.connect(f"file:{quote(self._path)}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
+            try:
+                db.execute("BEGIN")
+                yield db
+            finally:
+                db.close()
+
+    # -- the writer thread
+
+    def _enqueue(self, job: Append | _Call) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError("a forked child must not use its parent's store: open it again there")
+        if self._writer is None:
+            with self._starting:
+                if self._writer is None:
+                    self._writer = threading.Thread(target=self._serve, name="plait-store", daemon=True)
+                    self._writer.start()
+        self._jobs.put(job)
+
+    def _called(self, what: Callable[[sqlite3.Connection], T]) -> T:
+        """What `what` gives in a transaction of its own, in the writer thread."""
+        call = _Call(what)
+        self._enqueue(call)
+        call.over.wait()
+        if call.error is not None:
+            raise call.error
+        return call.value  # type: ignore[no-any-return]
+
+    def _serve(self) -> None:
+        db: sqlite3.Connection | None = None
+        job = self._jobs.get()
+        while job is not None:
+            if db is None:
+                try:
+                    with _named(self._path):
+                        db = self._connected()
+                except StoreError as error:
+                    _tell([job], error)
+                    job = self._jobs.get()
+                    continue
+            if isinstance(job, _Call):
+                self._carry_out(db, job)
+                job = self._jobs.get()
+                continue
+            batches, following = [job], None
+            while following is None:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if isinstance(following, Append):
+                    batches.append(following)
+                    following = None
+                else:
+                    break
+            self._commit(db, batches)
+            job = following if following is not None else self._jobs.get()
+        if db is not None:
+            self._checkpoint(db)
+            db.close()
+
+    def _carry_out(self, db: sqlite3.Connection, call: _Call) -> None:
+        try:
+            with _named(self._path), self._transaction(db):
+                call.value = call.what(db)
+        except BaseException as error:
+            call.error = error
+        call.over.set()
+
+    def _commit(self, db: sqlite3.Connection, batches: list[Append]) -> None:
+        """Commits batches in one transaction; those of a run that another process took over are rejected."""
+        stale: list[Append] = []
+        try:
+            if self._failure is not None:
+                raise self._failure
+            points.reach("before commit")
+            with _named(self._path), self._transaction(db):
+                for batch in batches:
+                    if not self._write(db, batch):
+                        stale.append(batch)
+            points.reach("after commit")
+        except BaseException as error:
+            if isinstance(error, StoreError):
+                self._failure = error  # what is in doubt is never taken for done
+            _tell(batches, error)
+            return
+        for batch in batches:
+            if batch in stale:
+                batch.claim.lost = True
+                batch.told(
+                    OwnershipLost(
+                        f"another process took run {batch.claim.id} over: this one records nothing more and ends"
+                    )
+                )
+            else:
+                if batch.final is not None:
+                    self._locks.free(batch.claim.number)
+                batch.told(None)
+        self._commits += 1
+        if not self._commits % 64:
+            self._checkpoint(db, least=CHECKPOINT_BYTES)
+
+    @contextlib.contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        self._refuse_a_deleted_file()
+        waited = 0.0
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname != "SQLITE_BUSY":
+                    raise
+                waited += BUSY_S
+                log.warning("the store %s has been locked by another process for %.0f s: waiting", self._path, waited)
+        try:
+            yield
+            points.reach("in commit")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+            raise
+
+    def _refuse_a_deleted_file(self) -> None:
+        """SQLite goes on writing into a file that has no name any more: nobody would find it (F34)."""
+        try:
+            if os.stat(self._path).st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        raise StoreError(f"the store {self._path} was deleted or replaced while it was in use")
+
+    def _write(self, db: sqlite3.Connection, batch: Append) -> bool:
+        """Writes one batch; False if its run has another owner now."""
+        claim = batch.claim
+        found = db.execute("SELECT epoch FROM runs WHERE number=?", (claim.number,)).fetchone()
+        if found is None or found[0] != claim.epoch:
+            return False
+        if batch.records:
+            blobs: list[str] = []
+            data = self._encoded(batch.records, blobs)
+            claim.sequence += 1
+            row = (claim.number, claim.generation, claim.sequence, zlib.crc32(data), data)
+            db.execute("INSERT INTO journal VALUES (?,?,?,?,?)", row)
+            self._refer(db, claim.number, blobs)
+        if batch.final is not None:
+            final = (
+                batch.final["status"],
+                batch.final["ended_at"],
+                msgspec.json.encode(batch.final["summary"]).decode(),
+            )
+            db.execute(
+                "UPDATE runs SET status=?, ended_at=?, summary=?, owner_pid=NULL, owner_started=NULL, owner_boot=NULL WHERE number=?",
+                (*final, claim.number),
+            )
+        if batch.learned:
+            _learn(db, batch.learned)
+        return True
+
+    # -- large values
+
+    def _encoded(self, data: Any, blobs: list[str]) -> bytes:
+        """Plain data as JSON; every Blob in it goes to its file, and its name to `blobs`."""
+        return msgspec.json.encode(data, enc_hook=lambda thing: self._kept(thing, blobs))
+
+    def _refer(self, db: sqlite3.Connection, run: int, blobs: list[str]) -> None:
+        if blobs:
+            db.executemany("INSERT OR IGNORE INTO blobs VALUES (?,?)", [(run, name) for name in blobs])
+
+    def _kept(self, thing: Any, blobs: list[str]) -> Any:
+        """What stands in the journal for a Blob: the hash that names its file; its bytes, where no file can be opened."""
+        if not isinstance(thing, Blob):
+            raise NotImplementedError(f"{type(thing)} in a journal")
+        name = hashlib.sha256(thing.data).hexdigest()
+        path = self._blob_path(name)
+        try:
+            if not path.exists():
+                _written(path, thing.data, sync=self.durability == "full", number=next(self._temporary))
+        except OSError as error:
+            if error.errno not in (23, 24):  # ENFILE, EMFILE
+                raise StoreError(
+                    f"the store {self._path} cannot keep a value of {len(thing.data):,} bytes: {error.strerror}"
+                ) from None
+            return {"inline": thing.data}
+        blobs.append(name)
+        return name
+
+    def _blob_path(self, name: str) -> Path:
+        return self._folder / "values" / name[:2] / name
+
+    def blob(self, name: str) -> bytes:
+        """The bytes of a value; checked, for the name is their hash."""
+        try:
+            data = self._blob_path(name).read_bytes()
+        except (OSError, ValueError) as error:
+            raise StoreDamaged(f"the value {name[:16]} of the store {self._path} is missing: {error}") from None
+        if hashlib.sha256(data).hexdigest() != name:
+            raise StoreDamaged(f"the value {name[:16]} of the store {self._path} is damaged")
+        return data
+
+    # -- the write-ahead log
+
+    def _checkpoint(self, db: sqlite3.Connection, least: int = 0) -> None:
+        """Copies the log back into the file once it is long. Only one process at a time, and nobody writes meanwhile."""
+        try:
+            size = os.stat(self._path + "-wal").st_size
+        except OSError:
+            return
+        if size <= least or self._failure is not None or self._locks.take(CHECKPOINTING) is not None:
+            return
+        try:
+            db.execute("PRAGMA busy_timeout=0")
+            busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if busy and size > self._warned_bytes:
+                self._warned_bytes = 2 * size
+                log.warning(
+                    "the log of the store %s has %d MB, for a reader holds an old snapshot: close it",
+                    self._path,
+                    size >> 20,
+                )
+        except sqlite3.Error:
+            pass  # the next one will do; nothing depends on it
+        finally:
+            self._locks.free(CHECKPOINTING)
+            with contextlib.suppress(sqlite3.Error):
+                db.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
+
+    # -- owning runs
+
+    def create(self, new: NewRun) -> Claim:
+        """Stores a run and all its tasks in one transaction, owned by this process."""
+        me = this_process()
+
+        def insert(db: sqlite3.Connection) -> Claim:
+            run_id = new.id or _fresh_id(db)
+            columns = (
+                run_id,
+                new.name,
+                "running",
+                new.wall,
+                1,
+                1,
+                *me,
+                new.tasks,
+                "{}",
+                new.forked_from,
+                FORMAT,
+                __version__,
+            )
+            try:
+                number = db.execute(
+                    "INSERT INTO runs (id, name, status, created_at, generation, epoch, owner_pid, owner_started, owner_boot, tasks,"
+                    " summary, forked_from, format, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    columns,
+                ).lastrowid
+            except sqlite3.IntegrityError:
+                raise UsageError(f"there is a run {run_id} already: resume it, or choose another id") from None
+            assert number is not None
+            self._insert_generation(db, number, 1, new.wall, new.definition, new.structure)
+            self._locks.take(number)
+            return Claim(number, run_id, 1, 1)
+
+        points.reach("create run")
+        return self._called(insert)
+
+    def claim(self, run: RunInfo) -> Claim:
+        """Takes over a run that no living process owns."""
+        holder = self._locks.take(run.number)
+        if holder is not None:
+            pid = holder or (run.owner.pid if run.owner else 0)
+            raise RunOwned(f"run {run.id} is driven by process {pid}, which is alive", pid)
+        me = this_process()
+
+        def take(db: sqlite3.Connection) -> Claim:
+            now = _run(db, run.number)
+            # The lock's file may have been deleted while its holder lives (F18).
+            if now.owner is not None and now.owner != me and alive(now.owner):
+                raise RunOwned(f"run {run.id} is driven by process {now.owner.pid}, which is alive", now.owner.pid)
+            db.execute(
+                "UPDATE runs SET epoch=epoch+1, owner_pid=?, owner_started=?, owner_boot=? WHERE number=?",
+                (*me, run.number),
+            )
+            last = db.execute(
+                "SELECT coalesce(max(sequence), 0) FROM journal WHERE run=? AND generation=?",
+                (run.number, now.generation),
+            ).fetchone()[0]
+            return Claim(run.number, run.id, now.epoch + 1, now.generation, last)
+
+        try:
+            return self._called(take)
+        except BaseException:
+            self._locks.free(run.number)
+            raise
+
+    def _insert_generation(
+        self, db: sqlite3.Connection, run: int, number: int, wall: float, definition: Any, structure: Any
+    ) -> None:
+        blobs: list[str] = []
+        row = (run, number, wall, self._encoded(definition, blobs), self._encoded(structure, blobs))
+        db.execute("INSERT INTO generations VALUES (?,?,?,?,?)", row)
+        self._refer(db, run, blobs)
+
+    def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
+        """Begins another generation of a run that this process owns."""
+
+        def begin(db: sqlite3.Connection) -> None:
+            changed = db.execute(
+                "UPDATE runs SET generation=generation+1, status='running', ended_at=NULL, summary='{}', tasks=? WHERE number=? AND epoch=?",
+                (tasks, claim.number, claim.epoch),
+            ).rowcount
+            if not changed:
+                raise OwnershipLost(f"another process took run {claim.id} over")
+            self._insert_generation(db, claim.number, claim.generation + 1, wall, definition, structure)
+
+        self._called(begin)
+        claim.generation += 1
+        claim.sequence = 0
+
+    def append(self, batch: Append) -> None:
+        """Queues a batch."""
+        self._enqueue(batch)
+
+    def release(self, claim: Claim) -> None:
+        """Gives the run up, after everything that was appended."""
+
+        def let_go(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE runs SET owner_pid=NULL, owner_started=NULL, owner_boot=NULL WHERE number=? AND epoch=?",
+                (claim.number, claim.epoch),
+            )
+
+        try:
+            if self._failure is None and not claim.lost:
+                self._called(let_go)
+        except StoreError:
+            pass  # the lock alone says who owns it
+        finally:
+            self._locks.free(claim.number)
+
+    # -- reading
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, the oldest first."""
+        with self._reading() as db:
+            return [_info(row) for row in db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY number")]
+
+    def find(self, text: str) -> RunInfo:
+        """The run with that id, the only one whose id begins so, or the `last`."""
+        found = last_of(self.runs(), text) if text else []
+        if not found:
+            raise RunNotFound(f"there is no run {text!r} in {self._path}: `plait ls` lists them")
+        if len(found) > 1:
+            several = ", ".join(run.id for run in found[:5])
+            raise RunNotFound(f"{len(found)} runs begin with {text!r}: {several}{' ...' if len(found) > 5 else ''}")
+        return found[0]
+
+    def generation(self, run: RunInfo, number: int) -> Generation:
+        """One generation of a run."""
+        with self._reading() as db:
+            row = db.execute(
+                "SELECT number, definition, structure, wall FROM generations WHERE run=? AND number=?",
+                (run.number, number),
+            ).fetchone()
+        if row is None:
+            raise StoreDamaged(f"generation {number} of run {run.id} is missing in {self._path}")
+        return Generation(*row)
+
+    def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """The batches behind number `after`, with their numbers, as they stand now: only whole transactions."""
+        expected = after
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT sequence, crc, data FROM journal WHERE run=? AND generation=? AND sequence>? ORDER BY sequence",
+                (run.number, generation, after),
+            )
+            for sequence, crc, data in rows:
+                expected += 1
+                if sequence != expected or not isinstance(data, bytes) or zlib.crc32(data) != crc:
+                    raise StoreDamaged(f"the journal of run {run.id} in {self._path} is damaged at batch {expected}")
+                yield sequence, data
+
+    def learned(self, keys: Iterable[str]) -> dict[str, Learned]:
+        """What is known of these tasks."""
+        wanted = set(keys)
+        with self._reading() as db:
+            rows = db.execute("SELECT key, seconds, number, children FROM learned")
+            return {key: Learned(*rest) for key, *rest in rows if key in wanted}
+
+    # -- letting go
+
+    def delete(self, runs: Sequence[RunInfo]) -> None:
+        """Forgets runs that nobody owns."""
+        numbers = [(run.number,) for run in runs]
+
+        def forget(db: sqlite3.Connection) -> None:
+            for table, column in (("journal", "run"), ("generations", "run"), ("blobs", "run"), ("runs", "number")):
+                db.executemany(f"DELETE FROM {table} WHERE {column}=?", numbers)
+
+        self._called(forget)
+
+    def sweep(self) -> tuple[int, int]:
+        """Removes blobs and logs that no run refers to: how many files, and their bytes."""
+
+        def remove(db: sqlite3.Connection) -> tuple[int, int]:
+            # With the write lock held: nobody can refer meanwhile to what is about to go.
+            named = {name for (name,) in db.execute("SELECT name FROM blobs")}
+            ids = {name for (name,) in db.execute("SELECT id FROM runs")}
+            files = size = 0
+            values = [path for path in self._folder.glob("values/*/*") if path.name not in named]
+            logs = [path for path in self._folder.glob("logs/*/*") if path.parent.name not in ids]
+            for path in (*values, *logs):
+                with contextlib.suppress(OSError):
+                    bytes_there = path.lstat().st_size
+                    path.unlink()
+                    files, size = files + 1, size + bytes_there
+            for folder in (*self._folder.glob("values/*"), *self._folder.glob("logs/*")):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # only where nothing is in it
+            return files, size
+
+        return self._called(remove)
+
+    def close(self) -> None:
+        """Lets go of the store once everything queued is committed; the last user's call counts."""
+        with _opening:
+            self.users -= 1
+            if self.users > 0:
+                return
+            _open_stores.pop((self._pid, self._path), None)
+        writer, self._writer = self._writer, None
+        if writer is not None and os.getpid() == self._pid:
+            self._jobs.put(None)
+            writer.join()
+
+
+class _Call:
+    """Something that is to happen in the writer thread."""
+
+    def __init__(self, what: Callable[[sqlite3.Connection], Any]) -> None:
+        self.what = what
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.over = threading.Event()
+
+
+def _tell(jobs: Sequence[Append | _Call], error: BaseException) -> None:
+    for job in jobs:
+        if isinstance(job, _Call):
+            job.error = error
+            job.over.set()
+        else:
+            job.told(error)
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """SQLite's errors as ours, with the file's name and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(path, error) from error
+
+
+def _translated(path: str, error: sqlite3.Error) -> StoreError:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name == "SQLITE_FULL":
+        return StoreError(f"the disk of the store {path} is full: make room, then resume")
+    if name.startswith("SQLITE_IOERR"):
+        return StoreError(f"the store {path} cannot be written or read ({name}): see to its disk, then resume")
+    if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY", "SQLITE_PERM", "SQLITE_AUTH"):
+        return StoreError(f"the store {path} cannot be opened for writing ({name}): check the folder's rights")
+    if (
+        name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"))
+        or (isinstance(error, sqlite3.DatabaseError)
+        and not isinstance(error, sqlite3.OperationalError))
+    ):
+        return StoreDamaged(f"the store {path} is damaged: {error}")
+    return StoreError(f"the store {path}: {error}")
+
+
+def _connected(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False, cached_statements=32)
+
+
+def _step(db: sqlite3.Connection, version: int) -> None:
+    """One migration, whole or not at all."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] == version:
+            for statement in MIGRATIONS[version]:
+                db.execute(statement)
+                points.reach("migrate")
+            db.execute(f"PRAGMA user_version={version + 1}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _version_of(path: str) -> int:
+    """The schema's version, read from the file's first page without SQLite: a file that is refused is not touched.
+
+    Raises:
+        StoreDamaged, StoreTooNew: for a file that is no store, is cut short, or that a newer plait wrote.
+    """
+    with open(path, "rb") as file:
+        head = file.read(100)
+        size = os.fstat(file.fileno()).st_size
+    if len(head) < 100 or not head.startswith(b"SQLite format 3\x00"):
+        raise StoreDamaged(f"{path} is no store of plait's: it was not touched (--store chooses another)")
+
+    def number(at: int, length: int = 4) -> int:
+        return int.from_bytes(head[at : at + length], "big")
+
+    if number(68) != APPLICATION:
+        raise StoreDamaged(
+            f"{path} is a SQLite file, but no store of plait's: it was not touched (--store chooses another)"
+        )
+    page = number(16, 2)
+    if number(24) == number(92) and size < number(28) * (65536 if page == 1 else page):
+        raise StoreDamaged(
+            f"the store {path} is cut short: {size:,} bytes are there, more were written; it was not touched"
+        )
+    version = number(60)
+    if version > len(MIGRATIONS):
+        raise StoreTooNew(
+            f"the store {path} has schema version {version}, and plait {__version__} reads up to {len(MIGRATIONS)}: "
+            "upgrade plait; it was not touched"
+        )
+    return version
+
+
+def _synced(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _written(path: Path, data: bytes, *, sync: bool, number: int) -> None:
+    """The file `path`, whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.new-{os.getpid()}-{number}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    points.reach("rename value")
+    os.replace(temporary, path)
+    if sync:
+        _synced(str(path.parent))
+
+
+_COLUMNS = (
+    "number, id, name, status, created_at, ended_at, generation, epoch, owner_pid, owner_started, owner_boot, tasks, summary,"
+    " forked_from, format, version"
+)
+
+
+def _info(row: Sequence[Any]) -> RunInfo:
+    (
+        number,
+        run_id,
+        name,
+        status,
+        created,
+        ended,
+        generation,
+        epoch,
+        pid,
+        started,
+        boot,
+        tasks,
+        summary,
+        forked,
+        form,
+        version,
+    ) = row
+    try:
+        owner = None if pid is None else Owner(int(pid), int(started), str(boot))
+        facts = msgspec.json.decode(summary)
+        if not isinstance(facts, dict):
+            raise ValueError("summary")
+        return RunInfo(
+            int(number), str(run_id), str(name), str(status), float(created), None if ended is None else float(ended),
+            int(generation), int(epoch), owner, int(tasks), facts, None if forked is None else str(forked), int(form), str(version),
+        )  # fmt: skip
+    except (TypeError, ValueError):
+        # Others stay readable: this one is shown, and refused where more is wanted of it (F33).
+        return RunInfo(int(number), str(run_id), str(name), "damaged", 0.0, None, 0, 0, None, 0, {}, None, -1, "")
+
+
+def _run(db: sqlite3.Connection, number: int) -> RunInfo:
+    row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE number=?", (number,)).fetchone()
+    if row is None:
+        raise RunNotFound("the run was deleted meanwhile")
+    return _info(row)
+
+
+def _fresh_id(db: sqlite3.Connection) -> str:
+    while True:
+        run_id = os.urandom(4).hex()
+        if db.execute("SELECT 1 FROM runs WHERE id=?", (run_id,)).fetchone() is None:
+            return run_id
+
+
+def _learn(db: sqlite3.Connection, learned: Any) -> None:
+    """Folds what a run showed into what is known: an exponentially weighted mean, the latest run with weight LEARNING."""
+    for key, new in learned.items():
+        old = db.execute("SELECT seconds, number, children FROM learned WHERE key=?", (key,)).fetchone()
+        if old is None:
+            db.execute("INSERT INTO learned VALUES (?,?,?,?)", (key, *new))
+        else:
+            seconds = old[0] + LEARNING * (new.seconds - old[0])
+            children = old[2] + LEARNING * (new.children - old[2])
+            db.execute(
+                "UPDATE learned SET seconds=?, number=?, children=? WHERE key=?",
+                (seconds, old[1] + new.number, children, key),
+            )

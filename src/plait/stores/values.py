@@ -1,0 +1,147 @@
+"""Values as they are stored: typed JSON or bytes, and refused where they would not come back as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from plait.errors import NotStorable
+from plait.stores.base import Blob
+
+PLAIN, BYTES, TYPED, JOINED = 0, 1, 2, 3
+"""How a value stands in the journal: as JSON; as bytes; as JSON that its declared type reads; not at all, for a join makes it again."""
+
+BLOB_BYTES = 32 * 1024
+"""A value of more encoded bytes is kept in a file of its own."""
+
+DEEPEST = 200
+"""Levels of lists and dicts."""
+
+_MOST_BITS = 4096
+_AT_ONCE = frozenset((int, str, float, bool, type(None)))
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def encoded(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int, Any]:
+    """How `value` is stored: its form, and what stands in the journal (plain data, Raw JSON, or a Blob).
+
+    `declared` gives the type that its task says it returns, None if it says none; asked only where it matters.
+
+    Raises:
+        NotStorable: for what would come back as something else.
+    """
+    kind = type(value)
+    if kind in _AT_ONCE:
+        wrong = _wrong_atom(value)
+        if not wrong:
+            return (PLAIN, _large(_encode(value))) if kind is str and len(value) > BLOB_BYTES else (PLAIN, value)
+    elif kind is bytes:
+        return BYTES, Blob(value) if len(value) > BLOB_BYTES else value
+    else:
+        wrong = _wrong(value)
+        if not wrong:
+            return PLAIN, _large(_encode(value))
+    wanted = declared()
+    if wanted is None:
+        raise NotStorable(
+            f"{wrong}: it would not come back as it is; return plain JSON data or bytes, or declare its type"
+        )
+    return TYPED, _large(_as_declared(value, wanted, wrong))
+
+
+def _large(data: bytes) -> Any:
+    return Blob(data) if len(data) > BLOB_BYTES else msgspec.Raw(data)
+
+
+def decoded(form: int, data: bytes | Any, declared: Callable[[], Any] = lambda: None) -> Any:
+    """The value again: `data` is JSON or bytes as they were stored, or what plain JSON was read as.
+
+    Raises:
+        NotStorable: for a value of a declared type that is not declared any more.
+    """
+    if form == PLAIN:
+        return _decode(data) if isinstance(data, bytes) else data
+    if form == BYTES:
+        return data
+    wanted = declared()
+    if wanted is None:
+        raise NotStorable("it was stored under a declared type that its task does not declare any more")
+    return _read_as(data if isinstance(data, bytes) else _encode(data), wanted)
+
+
+def _as_declared(value: Any, wanted: Any, wrong: str) -> bytes:
+    try:
+        data = value.model_dump_json().encode() if hasattr(wanted, "model_validate_json") else _encode(value)
+        again = _read_as(data, wanted)
+        same = bool(again == value) and type(again) is type(value)
+    except Exception as error:
+        raise NotStorable(f"{wrong}, and cannot be stored as the declared {wanted}: {error}") from None
+    if not same:
+        raise NotStorable(f"{wrong}, and would come back as something else under the declared {wanted}")
+    return data
+
+
+def _read_as(data: bytes, wanted: Any) -> Any:
+    if hasattr(wanted, "model_validate_json"):
+        return wanted.model_validate_json(data)
+    return msgspec.json.decode(data, type=wanted)
+
+
+def _wrong_atom(value: Any) -> str:
+    """Why a value of a plain type cannot be stored as it is; empty if it can."""
+    if isinstance(value, str):
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return "text with a lone surrogate"
+    elif isinstance(value, float):
+        if not isfinite(value):
+            return f"the number {value}"
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a whole number of {value.bit_length()} bits"
+    return ""
+
+
+def _wrong(value: Any) -> str:
+    """The first thing in `value` that JSON does not give back as it is, with its place; empty if there is none."""
+    stack: list[tuple[Any, str, int]] = [(value, "", 0)]
+    while stack:
+        value, place, depth = stack.pop()
+        kind = type(value)
+        if depth > DEEPEST:
+            return f"data nested deeper than {DEEPEST} levels, or in itself"
+        if kind is list:
+            items: Any = enumerate(value)
+            inner = value
+        elif kind is dict:
+            if set(map(type, value)) - {str}:
+                odd = next(key for key in value if type(key) is not str)
+                return f"a dict with a key of type {type(odd).__name__}{place and f' at {place}'}"
+            if any(map(_wrong_atom, value)):
+                return f"a key that is no text{place and f' at {place}'}"
+            items = value.items()
+            inner = value.values()
+        elif kind in _AT_ONCE:
+            wrong = _wrong_atom(value)
+            if wrong:
+                return wrong + (place and f" at {place}")
+            continue
+        else:
+            return f"a value of type {kind.__qualname__}{place and f' at {place}'}"
+        kinds = _kinds(inner)
+        if kinds <= {int, bool, type(None)} and all(abs(each or 0) < 1 << 63 for each in inner):
+            continue
+        stack.extend((item, f"{place}[{key!r}]", depth + 1) for key, item in items)
+    return ""
+
+
+def _kinds(items: Any) -> set[type]:
+    try:
+        return set(map(type, items))
+    except TypeError:
+        return {object}  # a class without a hash
