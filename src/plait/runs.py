@@ -288,7 +288,7 @@ def resume(
     from plait.resuming import reopen
 
     return _started(
-        _on(
+        on_store(
             store,
             durability,
             lambda opened, **driving: reopen(opened, run_id, target, accept_changes=accept_changes, **driving),
@@ -307,7 +307,7 @@ def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "ful
     """
     from plait.resuming import retry as again
 
-    return _started(_on(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving)))
+    return _started(on_store(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving)))
 
 
 def fork(
@@ -325,13 +325,13 @@ def fork(
     from plait.resuming import fork as forked
 
     return _started(
-        _on(
+        on_store(
             store, durability, lambda opened, **driving: forked(opened, run_id, start, target, new_id=new_id, **driving)
         )
     )
 
 
-def _on(store: Any, durability: str, what: Callable[..., Any]) -> Callable[[], Driver | RunResult]:
+def on_store(store: Any, durability: str, what: Callable[..., Any]) -> Callable[[], Driver | RunResult]:
     """What gives a driver, or the result of a run that is over, on an opened store."""
 
     def make() -> Driver | RunResult:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.realtime
 
 PLAIT = [sys.executable, "-m", "plait"]
 ENV = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+ENV["PLAIT_STORE"] = os.path.join(
+    tempfile.mkdtemp(prefix="plait-tests-"), "plait.db"
+)  # runs are kept, but not in the project
 
 
 def plait(*words: str, cwd: Path | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

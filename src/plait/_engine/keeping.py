@@ -8,6 +8,7 @@ the moment a slot is free.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from bisect import bisect_right
 from collections import deque
@@ -319,7 +320,9 @@ class KeptDriver(Driver):
         if folder is None:
             return None
         place = os.path.join(folder, "logs", self.id)
-        os.makedirs(place, mode=0o700, exist_ok=True)
+        for each in (os.path.dirname(place), place):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(each, 0o700)
         name = f"{self._claim.generation}-{attempt.task}-{attempt.number}"
         return os.path.join(place, name + ".out"), os.path.join(place, name + ".err")
 

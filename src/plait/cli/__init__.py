@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Runs the command line and exits: 0 succeeded, 1 failed, 2 wrong usage or file, 124 deadline, 130/143 interrupted."""
+    """Runs the command line and exits: 0 succeeded, 1 failed, 2 wrong usage or file, 4 owned by a living process, 124 deadline, 130/143 interrupted."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments in (["--version"], ["-V"]):
         from plait._version import __version__
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     import click
 
     from plait.cli.commands import cli
-    from plait.errors import FlowError, PlaitError
+    from plait.errors import FlowError, PlaitError, RunOwned, StoreError
     from plait.observe.text import clean
 
     try:
@@ -41,6 +41,12 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except FlowError as error:
         say("\n".join(map(str, error.problems)))
         code = 2
+    except RunOwned as error:
+        say(f"plait: {clean(' '.join(str(error).split()))}")
+        code = 4
+    except StoreError as error:
+        say(f"plait: {clean(' '.join(str(error).split()))}")
+        code = 1
     except PlaitError as error:
         say(f"plait: {clean(' '.join(str(error).split()))}")
         code = 2

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -65,13 +67,41 @@ def run_options(command: F) -> F:
     return command
 
 
+def display_options(command: F) -> F:
+    """How a run is shown: what `run_options` has of that, for runs whose other options are stored."""
+    shown = ("as_json", "as_jsonl", "quiet", "verbose")
+    run_options(command)
+    kept = [each for each in command.__click_params__ if each.name in shown]  # type: ignore[attr-defined]
+    others = [each for each in command.__click_params__ if each.name not in _RUN_OPTIONS]  # type: ignore[attr-defined]
+    command.__click_params__ = others + kept  # type: ignore[attr-defined]
+    return command
+
+
+_RUN_OPTIONS = frozenset(("jobs", "on_failure", "folder", "as_json", "as_jsonl", "quiet", "verbose"))
+
+
+def store_option(command: F) -> F:
+    """Where runs are kept."""
+    return click.option(
+        "--store", metavar="PATH|none", help="The file that keeps runs; default PLAIT_STORE, else .plait/plait.db."
+    )(command)
+
+
 def _settings(
-    jobs: int | None, on_failure: str | None, as_json: bool, as_jsonl: bool, quiet: int, verbose: int
+    *,
+    as_json: bool,
+    as_jsonl: bool,
+    quiet: int,
+    verbose: int,
+    jobs: int | None = None,
+    on_failure: str | None = None,
+    store: str | None = None,
+    run_id: str | None = None,
 ) -> Settings:
     if as_json and as_jsonl:
         raise click.UsageError("--json and --jsonl exclude each other")
     display = Display.JSON if as_json else Display.JSONL if as_jsonl else Display.PEOPLE
-    return Settings(jobs=jobs, on_failure=on_failure, display=display, level=verbose - quiet)
+    return Settings(jobs, on_failure, display, verbose - quiet, store, run_id)
 
 
 def _enter(folder: str | None) -> None:
@@ -104,6 +134,8 @@ def _inputs(given: tuple[str, ...]) -> dict[str, Any]:
 @click.option("-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE|JSON", help="An input of the file.")
 @click.option("--only", multiple=True, metavar="KEY", help="This task and what it needs, nothing else.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run; run nothing.")
+@click.option("--run-id", metavar="ID", help="The run's id, instead of one that is made up.")
+@store_option
 @run_options
 def run(
     file: str,
@@ -111,12 +143,17 @@ def run(
     only: tuple[str, ...],
     dry_run: bool,
     folder: str | None,
-    on_failure: str | None,
+    store: str | None,
+    run_id: str | None,
     **shared: Any,
 ) -> int:
-    """Run FILE: a YAML workflow, or module:graph."""
+    """Run FILE: a YAML workflow, or module:graph. The run is kept in .plait/ and survives whatever kills it."""
+    from plait.cli.stored import store_path
+
     _enter(folder)
-    settings = _settings(on_failure=on_failure, **shared)
+    settings = _settings(**shared, store=store_path(store), run_id=run_id)
+    if run_id is not None and settings.store is None:
+        raise click.UsageError("--run-id is for runs that a store keeps, and --store is none")
     target = _target(file)
     given = _inputs(inputs)
     if only:
@@ -125,7 +162,8 @@ def run(
         target = target.only(only)
     if dry_run:
         return _dry_run(target, given)
-    return run_target(target, given, settings)
+    origin = None if hasattr(target, "file") else {"target": file, "folder": os.getcwd()}
+    return run_target(target, given, settings, origin=origin)
 
 
 def _target(file: str) -> Any:
@@ -209,6 +247,7 @@ def graph(file: str, form: str) -> int:
 @click.argument("items", nargs=-1)
 @click.option("--timeout", metavar="TIME", help="For each item: seconds, or 30s, 5m.")
 @click.option("--retries", type=int, help="More tries for an item that fails.")
+@store_option
 @run_options
 def map_command(
     command: str,
@@ -216,7 +255,7 @@ def map_command(
     timeout: str | None,
     retries: int | None,
     folder: str | None,
-    on_failure: str | None,
+    store: str | None,
     **shared: Any,
 ) -> int:
     """Run COMMAND once for each ITEM (of standard input, a line each, if there are none), `{}` standing for it.
@@ -224,9 +263,10 @@ def map_command(
     What commands print comes in the order of the items. An item is put in as one quoted word.
     """
     from plait.cli.mapping import Mapped, map_graph
+    from plait.cli.stored import store_path
 
     _enter(folder)
-    settings = _settings(on_failure=on_failure, **shared)
+    settings = _settings(**shared, store=store_path(store))
     listed = list(items) if items else [line.rstrip("\n") for line in sys.stdin if line.strip()]
     options: dict[str, Any] = {}
     if timeout is not None:
@@ -235,6 +275,119 @@ def map_command(
         options["retries"] = retries
     graph = map_graph(command, listed, options)
     return run_target(graph, {}, settings, printed=Mapped(listed) if settings.display is Display.PEOPLE else None)
+
+
+def _load(stored: dict[str, Any]) -> Any:
+    """The target of a stored run, as it is now; None where only the store knows it."""
+    origin = stored.get("origin")
+    if not isinstance(origin, dict):
+        return None
+    folder = str(origin["folder"])
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return _target(str(origin["target"]))
+
+
+def _go_on(store: str | None, settings: Settings, how: Callable[..., Any]) -> int:
+    """Drives a stored run on, and shows it."""
+    from plait.cli.session import run_made
+    from plait.cli.stored import existing, store_path
+    from plait.runs import on_store
+
+    existing(store).close()  # one line, before anything else, where there is none
+    settings = replace(settings, store=store_path(store))
+    return run_made(on_store(settings.store, "full", partial(how, load=_load)), settings)
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--accept-changes", is_flag=True, help="Take an edited definition: run again what the edit touches.")
+@store_option
+@display_options
+def resume(run: str, accept_changes: bool, store: str | None, **shown: Any) -> int:
+    """Go on with RUN (an id, the beginning of one, or `last`) where it was interrupted. What was reported is not run again."""
+    from plait.resuming import reopen
+
+    def how(opened: Any, **driving: Any) -> Any:
+        return reopen(opened, run, accept_changes=accept_changes, **driving)
+
+    return _go_on(store, _settings(**shown), how)
+
+
+@cli.command()
+@click.argument("run")
+@store_option
+@display_options
+def retry(run: str, store: str | None, **shown: Any) -> int:
+    """Run again what did not succeed in RUN, which is over, and all that needs it. Its history is kept."""
+    from plait.resuming import retry as again
+
+    return _go_on(store, _settings(**shown), lambda opened, **driving: again(opened, run, **driving))
+
+
+@cli.command()
+@click.argument("run")
+@click.option(
+    "--from", "start", required=True, metavar="KEY", help="The task that is to run again, with all that needs it."
+)
+@click.option("--run-id", metavar="ID", help="The new run's id.")
+@store_option
+@display_options
+def fork(run: str, start: str, run_id: str | None, store: str | None, **shown: Any) -> int:
+    """A new run that takes over what RUN finished, but for KEY and all that needs it."""
+    from plait.resuming import fork as forked
+
+    def how(opened: Any, **driving: Any) -> Any:
+        return forked(opened, run, start, new_id=run_id, **driving)
+
+    return _go_on(store, _settings(**shown), how)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@store_option
+def ls(as_json: bool, store: str | None) -> int:
+    """List the runs, the newest last."""
+    from plait.cli.stored import list_runs
+
+    return list_runs(store, as_json)
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("-v", "--verbose", is_flag=True, help="Every task, those that others grew included.")
+@store_option
+def show(run: str, as_json: bool, verbose: bool, store: str | None) -> int:
+    """Show RUN (an id, the beginning of one, or `last`), also while it runs."""
+    from plait.cli.stored import show as shown
+
+    return shown(store, run, as_json, verbose)
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("key", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
+@store_option
+def logs(run: str, key: str | None, follow: bool, store: str | None) -> int:
+    """Print what the commands of RUN wrote (or of its task KEY), and the errors of what failed."""
+    from plait.cli.stored import logs as printed
+
+    return printed(store, run, key, follow)
+
+
+@cli.command()
+@click.option(
+    "--older-than", default="30d", metavar="TIME", show_default=True, help="Forget runs that ended this long ago."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@store_option
+def gc(older_than: str, dry_run: bool, store: str | None) -> int:
+    """Forget old runs, and remove values and logs that no run refers to."""
+    from plait.cli.stored import collect
+
+    return collect(store, older_than, dry_run)
 
 
 @cli.command()

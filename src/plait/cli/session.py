@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from plait._core.outcome import Outcome, RunResult
+from plait._core.policy import CONTROL
 from plait._core.scheduler import describe
 from plait._core.states import RunStatus
 from plait._engine.doors import blocking
@@ -20,6 +21,7 @@ from plait._engine.driver import Driver
 from plait.cli import output
 from plait.cli.output import OutputGone, out, say
 from plait.concurrency import DEFAULT
+from plait.errors import StoreError
 from plait.executors.base import Output, Progress
 from plait.observe.lines import Lines
 from plait.observe.stream import RunEvent, Stream, summary
@@ -46,6 +48,8 @@ class Settings:
     on_failure: str | None = None
     display: Display = Display.PEOPLE
     level: int = 0
+    store: str | None = None
+    run_id: str | None = None
 
 
 class Printed(Protocol):
@@ -56,22 +60,45 @@ class Printed(Protocol):
     def label(self, key: str) -> str: ...
 
 
-def run_target(target: Any, inputs: dict[str, Any], settings: Settings, printed: Printed | None = None) -> int:
+def run_target(
+    target: Any,
+    inputs: dict[str, Any],
+    settings: Settings,
+    printed: Printed | None = None,
+    origin: dict[str, Any] | None = None,
+) -> int:
     """Runs a target, shows it, and gives the exit code."""
-    return blocking(lambda: _Session(settings, printed).run(target, inputs))
+    options: dict[str, Any] = {"on_failure": settings.on_failure} if settings.on_failure else {}
+    jobs = DEFAULT if settings.jobs is None else settings.jobs
+
+    def make() -> Driver:
+        return make_driver(target, inputs, jobs, options, store=settings.store, run_id=settings.run_id, origin=origin)
+
+    return run_made(make, settings, printed, is_file=hasattr(target, "file"))
+
+
+def run_made(
+    make: Callable[[], Driver | RunResult], settings: Settings, printed: Printed | None = None, *, is_file: bool = True
+) -> int:
+    """Shows what `make` gives (a run to be started, or one that is over), and gives the exit code."""
+    return blocking(lambda: _Session(settings, printed, is_file).run(make))
 
 
 class _Session:
-    def __init__(self, settings: Settings, printed: Printed | None) -> None:
+    def __init__(self, settings: Settings, printed: Printed | None, is_file: bool) -> None:
         self._settings = settings
+        self._is_file = is_file
         self._printed = printed
         self._signal: int | None = None
         self._gone: OSError | OutputGone | None = None  # why standard output takes no more
 
-    async def run(self, target: Any, inputs: dict[str, Any]) -> int:
-        options: dict[str, Any] = {"on_failure": self._settings.on_failure} if self._settings.on_failure else {}
-        jobs = DEFAULT if self._settings.jobs is None else self._settings.jobs
-        driver = self._driver = make_driver(target, inputs, jobs, options)
+    async def run(self, make: Callable[[], Driver | RunResult]) -> int:
+        driver = make()
+        if isinstance(driver, RunResult):
+            say(f"run {driver.run_id} is over: nothing is left to do")
+            self._show(driver)
+            return self._code(driver)
+        self._driver = driver
         stream = Stream(driver)
         with ExitStack() as stack:
             self._subscribe(stream, driver, stack)
@@ -79,12 +106,22 @@ class _Session:
             if self._settings.display is not Display.PEOPLE:
                 stack.enter_context(_own_output())
             driver.start()
-            result = await asyncio.shield(driver.done)
+            try:
+                result = await asyncio.shield(driver.done)
+            except StoreError as error:
+                say(f"plait: run {driver.id} ends here: {clean(' '.join(str(error).split()))}")
+                say(f"plait: what was reported is stored; go on with: plait resume {driver.id}")
+                return 128 + self._signal if self._signal is not None else 1
+        self._show(result)
+        return self._code(result)
+
+    def _show(self, result: RunResult) -> None:
         if self._settings.display is Display.JSON:
             self._write(as_json(document(result), indent=2))
         elif self._settings.display is Display.PEOPLE:
-            self._tell(result, bool(hasattr(target, "file")))
-        return self._code(result)
+            self._tell(result, self._is_file)
+        if result.interrupted:
+            say(f"run {result.run_id} is interrupted; go on with: plait resume {result.run_id}")
 
     def _subscribe(self, stream: Stream, driver: Driver, stack: ExitStack) -> None:
         display, level = self._settings.display, self._settings.level
@@ -149,13 +186,13 @@ class _Session:
         """Standard output takes no more: the run ends, as that of any command in a pipe."""
         if self._gone is None:
             self._gone = why
-            self._driver.loop.call_soon(self._driver.cancel)
+            self._driver.loop.call_soon(self._driver.interrupt)
 
     def _on_signal(self, number: int) -> None:
         if self._signal is None:
             self._signal = number
             say(f"plait: {signal.Signals(number).name}: stopping; once more kills now")
-            self._driver.cancel()
+            self._driver.interrupt()
         else:
             self._driver.kill()
             os._exit(128 + self._signal)
@@ -187,11 +224,13 @@ class _Session:
                 key=failure.key if self._printed is None else self._printed.label(failure.key),
             ):
                 say(line)
+        if first is not None and self._settings.store is not None and self._printed is None:
+            say(f"    look closer: plait logs {result.run_id} {clean(first.key)}; again: plait retry {result.run_id}")
         if self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED:
             reason = f" - {result.reason}" if result.status is RunStatus.FAILED and first is None else ""
             say(summary_line(result) + reason)
-        if is_file:
-            for name, value in (result.value or {}).items():
+        if is_file and isinstance(result.value, dict) and not result.interrupted:
+            for name, value in result.value.items():
                 shown = value if isinstance(value, str) else as_json(value)
                 # A terminal obeys what it is told: there, nothing that came from a task may tell it anything.
                 shown = "\n".join(clean_lines(shown)) if sys.stdout.isatty() else shown
@@ -254,11 +293,21 @@ def document(result: RunResult) -> dict[str, Any]:
     return {
         "run": result.run_id,
         "name": result.name,
-        **summary(result, sum(each.run_s or 0 for each in result.values()), result.slots or 0),
+        **summary(result, busy_s(result), result.slots or 0),
         "first_cause": None if result.first_cause is None else result.first_cause.key,
         "outputs": result.value,
         "tasks": {each.key: _task(each) for each in result.values()},
     }
+
+
+def busy_s(result: RunResult) -> float:
+    """Seconds for which slots were taken, as far as the latest attempts tell; tasks that only grow others hold none."""
+    table = result.table
+    return sum(
+        result.row(row).run_s or 0.0
+        for row in range(table.size)
+        if not table.odd[row] & CONTROL and row not in table.kept
+    )
 
 
 def _task(outcome: Outcome) -> dict[str, Any]:

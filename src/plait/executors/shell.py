@@ -21,9 +21,17 @@ from plait.executors.base import Attempt, Begun, Ended, Output, Sink
 class _Process:
     """A started command with its output files."""
 
-    __slots__ = ("command", "err", "left", "out", "pidfd", "popen")
+    __slots__ = ("command", "err", "left", "out", "paths", "pidfd", "popen")
 
-    def __init__(self, command: ShellCommand, popen: subprocess.Popen[bytes], out: IO[bytes], err: IO[bytes]) -> None:
+    def __init__(
+        self,
+        command: ShellCommand,
+        popen: subprocess.Popen[bytes],
+        out: IO[bytes],
+        err: IO[bytes],
+        paths: tuple[str, str] | None,
+    ) -> None:
+        self.paths = paths
         self.command = command
         self.popen = popen
         self.out = out
@@ -103,7 +111,7 @@ class ShellExecutor:
         except BaseException:
             out.close()
             raise
-        return _Process(command, popen, out, err)
+        return _Process(command, popen, out, err, paths)
 
     def _watch(self, attempt: Attempt, process: _Process) -> None:
         """Has `_exited` called in the loop's thread once the leader of the group is dead, before it is reaped."""
@@ -178,6 +186,9 @@ class ShellExecutor:
         code = process.popen.wait()
         out, out_left = _read(process.out, process.command.kept_bytes)
         err, err_left = _read(process.err, process.command.kept_bytes)
+        for path, data in zip(process.paths or (), (out, err), strict=False):
+            if not data:
+                _remove(path)
         self._report_end(attempt, process, code, out, out_left, err, err_left)
         self._sink.more()
 
@@ -205,6 +216,14 @@ def _file(path: str | None) -> IO[bytes]:
     if path is None:
         return tempfile.TemporaryFile()
     return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "w+b")
+
+
+def _remove(path: str) -> None:
+    """An empty file says no more than none."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:

@@ -36,6 +36,8 @@ class Lines:
             if self._level < 1:
                 return
             mark = event.event.removeprefix("task_").replace("_", " ")
+        if event.detail.get("kept"):
+            mark = "kept from before"
         ran = event.detail.get("run_s")
         error = event.detail.get("error")
         self._write(

@@ -131,6 +131,8 @@ class Stream:
             detail["error"] = describe(table.history[task][-1].error)
         elif new >= FINAL and new != SUCCEEDED and task in table.errors:
             detail["error"] = describe(table.errors[task])
+        if task in table.kept:
+            detail["kept"] = True
         if task in table.unenforced:
             detail["enforced"] = False
         return detail

@@ -94,4 +94,5 @@ def location(error: BaseException | None) -> str:
 def summary_line(result: RunResult) -> str:
     """The last line of a run."""
     flag = " (degraded: allowed failures)" if result.degraded else ""
-    return f"run {result.run_id} {result.status}{flag} in {duration(result.wall_s)}: {counted(result.counts)}"
+    status = "interrupted" if result.interrupted else result.status
+    return f"run {result.run_id} {status}{flag} in {duration(result.wall_s)}: {counted(result.counts)}"

@@ -672,10 +672,8 @@ def _translated(path: str, error: sqlite3.Error) -> StoreError:
         return StoreError(f"the store {path} cannot be written or read ({name}): see to its disk, then resume")
     if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY", "SQLITE_PERM", "SQLITE_AUTH"):
         return StoreError(f"the store {path} cannot be opened for writing ({name}): check the folder's rights")
-    if (
-        name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"))
-        or (isinstance(error, sqlite3.DatabaseError)
-        and not isinstance(error, sqlite3.OperationalError))
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or (
+        isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
     ):
         return StoreDamaged(f"the store {path} is damaged: {error}")
     return StoreError(f"the store {path}: {error}")
