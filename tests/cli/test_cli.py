@@ -142,7 +142,7 @@ class TestRun:
             name: {"call": f"odd_bodies:{name}"} for name in ("leave", "odd", "strange")
         }
         began = time.monotonic()
-        done = plait("run", write(tmp_path, json.dumps({"tasks": tasks})), "--json")
+        done = plait("run", write(tmp_path, json.dumps({"tasks": tasks})), "--json", "--store", "none")
         document = json.loads(done.stdout)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
@@ -220,10 +220,10 @@ class TestOutput:
             "tasks: {o: {foreach: [0, 1, 2, 3, 4, 5], call: 'odd_values:odd', with: {n: '{{ item }}'}}}\noutputs: {o: '{{ tasks.o.output }}'}",
         )
         for words in ((), ("--json",), ("--jsonl",)):
-            done = plait("run", file, *words)
+            done = plait("run", file, "--store", "none", *words)
             assert done.returncode == 0, done.stderr
             assert "Traceback" not in done.stderr
-        shown = json.loads(plait("run", file, "--json").stdout)["outputs"]["o"]
+        shown = json.loads(plait("run", file, "--store", "none", "--json").stdout)["outputs"]["o"]
         assert shown[:2] == [{"(1, 2)": 3}, None]
 
     def test_a_failed_call_says_where_it_raised(self, tmp_path: Path) -> None:
@@ -350,19 +350,20 @@ class TestSignals:
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_signal_stops_the_run_in_order(self, tmp_path: Path, number: int, code: int) -> None:
-        """F08 F09 F10 W9."""
+        """F08 F09 F10 W9: the run can be resumed; one that no store keeps is cancelled."""
         marker = f"plait-signal-{number}-{os.getpid()}"
         write(
             tmp_path, f"tasks: {{a: {{run: [bash, -c, 'exec -a {marker} sleep 600']}}, b: {{needs: [a], run: echo}}}}"
         )
-        child = start("run", "flow.yaml", cwd=tmp_path)
-        self.until_running(marker)
-        child.send_signal(number)
-        _, err = child.communicate(timeout=20)
-        assert child.returncode == code
-        assert err.splitlines()[-1].endswith("1 cancelled, 1 not_started")
-        assert "Traceback" not in err
-        assert living(marker) == []
+        for store, ends in (("kept.db", "go on with: plait resume "), ("none", ": 1 cancelled, 1 not_started")):
+            child = start("run", "flow.yaml", "--store", store, cwd=tmp_path)
+            self.until_running(marker)
+            child.send_signal(number)
+            _, err = child.communicate(timeout=20)
+            assert child.returncode == code
+            assert ends in err.splitlines()[-1]
+            assert "Traceback" not in err
+            assert living(marker) == []
 
     def test_a_second_signal_kills_at_once(self, tmp_path: Path) -> None:
         """F09 W9."""
@@ -378,7 +379,7 @@ class TestSignals:
         assert child.returncode == 130
         assert living(marker) == []
 
-    def test_a_closed_standard_output_ends_the_run_quietly(self, tmp_path: Path) -> None:
+    def test_a_closed_standard_output_ends_the_run_without_a_traceback(self, tmp_path: Path) -> None:
         """F58."""
         write(tmp_path, "tasks: {a: {foreach: [1, 2, 3, 4, 5, 6, 7, 8, 9], max_concurrency: 1, run: sleep 0.2}}")
         child = start("run", "flow.yaml", "--jsonl", cwd=tmp_path)
@@ -387,7 +388,9 @@ class TestSignals:
         child.stdout.readline()
         child.stdout.close()
         assert child.wait(20) == 141
-        assert child.stderr.read() == ""
+        told = child.stderr.read().splitlines()
+        assert len(told) == 1
+        assert "is interrupted; go on with: plait resume " in told[0]
         child.stderr.close()
 
 

@@ -22,6 +22,7 @@ from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall,
 from plait.flow.problems import Problems
 from plait.flow.reader import fits, read_flow
 from plait.flow.templates import Template
+from plait.flow.tree import plain, read
 from plait.programs import Program
 from plait.references import declared_type, fingerprint
 
@@ -94,7 +95,7 @@ class Flow:
             "kind": "flow",
             "path": str(self.file.path.resolve()),
             "text": self.file.text,
-            "raw": self.file.raw,
+            "raw": plain(read(self.file.path, Problems(str(self.file.path)), self.file.text)[0]),
             "inputs": self.inputs(inputs),
             "only": None if self._only is None else sorted(self._only),
             "code": {f"{module}:{name}": fingerprint(function) for (module, name), function in functions.items()},

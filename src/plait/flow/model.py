@@ -95,4 +95,3 @@ class FlowFile:
     outputs: Mapping[str, Template]
     rules: Mapping[str, Any] = field(default_factory=dict)  # max_concurrency, on_failure, deadline
     text: str = ""
-    raw: Mapping[str, Any] = field(default_factory=dict)  # the file as plain data

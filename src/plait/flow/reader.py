@@ -55,7 +55,7 @@ def read_flow(path: Path, text: str | None = None) -> FlowFile:
     flow = _Reader(path, problems).flow(tree)
     if problems.found or flow is None:
         raise problems.error()
-    return replace(flow, text=text, raw=plain(tree))
+    return replace(flow, text=text)
 
 
 class _Around:
