@@ -23,10 +23,13 @@ class Owner(NamedTuple):
     """Which start of the machine, and which process namespace."""
 
 
-class Blob(NamedTuple):
+class Blob:
     """Bytes too many for a journal's line: kept in a file of their own, under the hash of what is in it."""
 
-    data: bytes
+    __slots__ = ("data",)  # and no tuple or dataclass: an encoder would write those out itself
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 class NewRun(NamedTuple):

@@ -1,0 +1,62 @@
+"""Every run with a store that a test makes in this process is replayed when the test is over: the same states after each fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def every_stored_run_is_replayed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """E11: what decides is in the journal. A test that damages its store on purpose is marked `damages`."""
+    try:
+        from plait._engine import keeping, records
+        from plait._engine.replaying import Replay, read_json
+    except ImportError:  # a test of the house without its furniture
+        yield
+        return
+    seen: list[tuple[Any, int, list[tuple[int, int]]]] = []
+    plain_init, plain_note = keeping.KeptDriver.__init__, keeping.KeptDriver._note
+    trails: dict[int, list[tuple[int, int]]] = {}
+
+    def init(driver: Any, *args: Any, **kwargs: Any) -> None:
+        trail: list[tuple[int, int]] = []
+        trails[id(driver)] = trail
+        plain_init(driver, *args, **kwargs)
+        seen.append((driver, kwargs["claim"].sequence, trail))
+
+    def note(driver: Any, line: Any) -> None:
+        # A task is taken before that is written down; everything else is written down before it is told.
+        trails[id(driver)].append((line[0], crc32(driver.table.status)))
+        plain_note(driver, line)
+
+    monkeypatch.setattr(keeping.KeptDriver, "__init__", init)
+    monkeypatch.setattr(keeping.KeptDriver, "_note", note)
+    yield
+    monkeypatch.undo()
+    if request.node.get_closest_marker("damages"):
+        return
+    for driver, first, trail in seen:
+        if driver.store.where != ":memory:":
+            continue  # its store may be gone; those of files are replayed where they are resumed
+        run = driver.store.find(driver.id)
+        generation = driver.store.generation(run, driver._claim.generation)
+        replay = Replay(driver.store, run, generation)
+        told = iter(trail)
+        for sequence, data in driver.store.journal(run, generation.number):
+            for line in read_json(data):
+                before = crc32(replay.table.status)
+                replay._apply(line)
+                replay.scheduler.commands.clear()
+                if sequence <= first or line[0] == records.AHEAD:
+                    continue  # an earlier driver's, or no fact
+                kind, state = next(told, (None, 0))
+                if kind is None:
+                    return  # a later driver's
+                assert kind == line[0], f"a fact of kind {line[0]} is in the journal, one of kind {kind} was told"
+                after = crc32(replay.table.status) if kind == records.TAKEN else before
+                assert state == after, f"the states differ at {line}"
+

@@ -1,0 +1,441 @@
+"""Runs with a store: resumed, retried, forked, edited; what is kept, what runs again, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import plait
+from plait.errors import NotStorable, RunChanged, RunNotFound, RunOwned, TaskInterrupted, UsageError
+from plait.stores.base import Store
+from plait.stores.memory import MemoryStore
+from plait.stores.opening import open_store
+
+CALLS: list[str] = []
+FAILING: set[str] = set()
+GATE = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    CALLS.clear()
+    FAILING.clear()
+    GATE.clear()
+    yield
+    GATE.set()
+
+
+def called(key: str) -> None:
+    CALLS.append(key)
+    if key in FAILING:
+        raise ValueError(f"{key} is to fail")
+
+
+@plait.task
+async def one() -> int:
+    called("one")
+    return 1
+
+
+@plait.task
+def double(value: int) -> int:
+    called(f"double {value}")
+    return 2 * value
+
+
+@plait.task
+def add(left: Any, right: Any) -> Any:
+    called("add")
+    return left + right
+
+
+@plait.task
+def numbers(size: int) -> list[int]:
+    called("numbers")
+    return list(range(size))
+
+
+@plait.task
+def grows(size: int) -> list[Any]:
+    called("grows")
+    return [double.bind(number) for number in range(size)]
+
+
+@plait.task
+async def hangs() -> None:
+    called("hangs")
+    await asyncio.sleep(600)
+
+
+@plait.task(on_interrupt="fail")
+async def hangs_once() -> None:
+    called("hangs_once")
+    await asyncio.sleep(600)
+
+
+@plait.task
+def waits() -> str:
+    called("waits")
+    assert GATE.wait(30)
+    return "done"
+
+
+def graph(*, right: int = 5) -> plait.Graph:
+    made = plait.Graph("sums")
+    left = made.add("left", double, args=(made.add("one", one),))
+    made.add("sum", add, args=(left, made.add("right", double, args=(right,))))
+    made.add("alone", double, args=(100,))
+    return made
+
+
+def stored(store: Any) -> tuple[Any, ...]:
+    """Statuses by key."""
+    found = plait.resume("last", store=store).wait()
+    return {key: str(each.status) for key, each in found.items()}, found
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return MemoryStore() if request.param == "memory" else str(tmp_path / "kept" / "plait.db")
+
+
+def leave(target: Any, store: Any, until: Callable[[], bool], **options: Any) -> str:
+    """Starts a run and leaves it, as a signal does, once `until` holds; its id."""
+
+    async def left() -> str:
+        run = plait.start(target, store=store, **options)
+        while not until():
+            await asyncio.sleep(0)
+        run._driver.interrupt()
+        result = await run
+        assert result.interrupted
+        return run.id
+
+    return asyncio.run(left())
+
+
+class TestResume:
+    def test_a_run_that_was_left_goes_on_where_it_was_and_runs_nothing_again(self, store: Any) -> None:
+        """X1 W3 W14 F71: what ended is there, what ran runs again, what had not started starts."""
+        made = plait.Graph("g")
+        first = made.add("one", one)
+        made.add("hangs", hangs, needs=["one"])
+        made.add("double", double, args=(first,), needs=["hangs"])
+        left = leave(made, store, lambda: "hangs" in CALLS)
+        assert CALLS == ["one", "hangs"]
+        CALLS.clear()
+        again = leave_resumed(store, lambda: "hangs" in CALLS)
+        assert again == left
+        assert CALLS == ["hangs"]
+        opened = open_store(store) if isinstance(store, str) else store
+        assert opened.find(left).status == "running"
+
+    def test_a_run_that_is_over_is_not_touched(self, store: Any) -> None:
+        """W14."""
+        value = plait.run(add.bind(one.bind(), double.bind(4)), store=store)
+        assert value == 9
+        CALLS.clear()
+        for _ in range(2):
+            run = plait.resume("last", store=store)
+            assert run.done
+            assert run.wait().value == 9
+        assert CALLS == []
+
+    def test_maps_and_returned_nodes_are_made_again_of_what_is_stored(self, store: Any) -> None:
+        """W1: what a task grew is on record with it; its code is not run again for that."""
+        target = add.bind(double.map(numbers.bind(3)), add.bind(grows.bind(2), after_hanging(GATE)))
+        run_id = leave(target, store, lambda: CALLS.count("waits") == 1 and len(CALLS) == 8)
+        assert sorted(CALLS) == [
+            "double 0",
+            "double 0",
+            "double 1",
+            "double 1",
+            "double 2",
+            "grows",
+            "numbers",
+            "waits",
+        ]
+        CALLS.clear()
+        GATE.set()
+        result = plait.resume(run_id, store=store).wait()
+        assert result.status == "succeeded"
+        assert result.value == [0, 2, 4, 0, 2, "done"]
+        assert CALLS == ["waits", "add", "add"]
+
+    def test_a_graph_with_a_lambda_needs_to_be_given(self, store: Any) -> None:
+        made = plait.Graph("g")
+        made.add("lambda", lambda: 1)
+        made.add("hangs", hangs, needs=["lambda"])
+        run_id = leave(made, store, lambda: "hangs" in CALLS)
+        with pytest.raises(UsageError, match=r"cannot find the function of lambda again.*Give the graph"):
+            plait.resume(run_id, store=store)
+        CALLS.clear()
+        assert leave_resumed(store, lambda: "hangs" in CALLS, target=made) == run_id
+
+    def test_the_same_values_errors_and_times_are_seen_as_by_the_first_process(self, store: Any) -> None:
+        FAILING.add("double 5")
+        first = plait.run(graph(), store=store, raise_on_failure=False)
+        _, again = stored(store)
+        assert again.status == first.status == "failed"
+        for key, outcome in first.items():
+            other = again[key]
+            assert (other.status, other.value, other.attempts) == (outcome.status, outcome.value, outcome.attempts)
+            assert other.started_at == outcome.started_at
+            assert other.ended_at == outcome.ended_at
+            assert repr(other.error) == repr(outcome.error)
+        assert again.first_cause.key == first.first_cause.key
+        assert again["right"].error.__notes__ == first["right"].error.__notes__
+
+    def test_a_living_owner_is_not_disturbed(self, tmp_path: Path) -> None:
+        """W7 F13."""
+        path = tmp_path / "plait.db"
+
+        async def both() -> None:
+            run = plait.start(waits.bind(), store=path)
+            while not CALLS:
+                await asyncio.sleep(0)
+            with pytest.raises(RunOwned) as refused:
+                plait.resume(run.id, store=path)
+            assert refused.value.pid == os.getpid()
+            GATE.set()
+            assert (await run).value == "done"
+
+        asyncio.run(both())
+
+    def test_unknown_ambiguous_and_impossible_ids(self, store: Any) -> None:
+        for name in ("aa1", "aa2"):
+            plait.run(one.bind(), store=store, run_id=name)
+        with pytest.raises(RunNotFound, match="2 runs begin with 'aa'"):
+            plait.resume("aa", store=store)
+        with pytest.raises(RunNotFound, match="there is no run 'zz'"):
+            plait.resume("zz", store=store)
+        with pytest.raises(UsageError, match="there is a run aa1 already"):
+            plait.run(one.bind(), store=store, run_id="aa1")
+        for wrong in ("", "last", "../x", "a b", "x" * 65, 7):
+            with pytest.raises(UsageError, match="a run's id"):
+                plait.run(one.bind(), store=store, run_id=wrong)
+
+    def test_a_task_whose_code_must_not_start_twice_fails(self, store: Any) -> None:
+        """W5."""
+        made = plait.Graph("g")
+        made.add("hangs_once", hangs_once)
+        made.add("alone", double, args=(1,))
+        run = plait.start(made, store=store)
+        while len(CALLS) < 2:
+            pass
+        run._tell(run._driver.interrupt)
+        assert not run.wait().interrupted  # nothing is left that could run again
+        CALLS.clear()
+        statuses, result = stored(store)
+        assert statuses == {"hangs_once": "failed", "alone": "succeeded"}
+        assert isinstance(result["hangs_once"].error, TaskInterrupted)
+        assert CALLS == []
+
+
+def after_hanging(gate: threading.Event) -> Any:
+    return as_list.bind(waits.bind())
+
+
+@plait.task
+def as_list(value: Any) -> list[Any]:
+    return [value]
+
+
+def leave_resumed(store: Any, until: Callable[[], bool], target: Any = None) -> str:
+    async def left() -> str:
+        run = plait.resume("last", target, store=store)
+        while not until():
+            await asyncio.sleep(0)
+        run._driver.interrupt()
+        assert (await run).interrupted
+        return run.id
+
+    return asyncio.run(left())
+
+
+class TestEdits:
+    def test_an_edit_is_refused_with_what_changed_or_runs_again_only_what_it_touches(self, store: Any) -> None:
+        """X11 F35."""
+        plait.run(graph(), store=store)
+        CALLS.clear()
+        with pytest.raises(RunChanged, match="task 'right' changed") as refused:
+            plait.resume("last", graph(right=6), store=store)
+        assert refused.value.changes == ["task 'right' changed"]
+        assert CALLS == []
+        result = plait.resume("last", graph(right=6), store=store, accept_changes=True).wait()
+        assert sorted(CALLS) == ["add", "double 6"]
+        assert result["sum"].value == 14
+        assert stored(store)[1]["sum"].value == 14
+
+    def test_new_and_removed_tasks_and_options_are_named(self, store: Any) -> None:
+        plait.run(graph(), store=store)
+        edited = graph()
+        edited.add("new", double, args=(7,))
+        with pytest.raises(RunChanged, match="task 'new' is new"):
+            plait.resume("last", edited, store=store)
+        smaller = plait.Graph("sums")
+        smaller.add("one", one, timeout=9)
+        with pytest.raises(RunChanged) as refused:
+            plait.resume("last", smaller, store=store)
+        assert refused.value.changes[0] == "options of task 'one' changed"
+        assert set(refused.value.changes[1:]) == {f"task '{key}' is gone" for key in ("left", "right", "sum", "alone")}
+        CALLS.clear()
+        plait.resume("last", edited, store=store, accept_changes=True).wait()
+        assert CALLS == ["double 7"]
+
+    def test_an_unedited_graph_is_no_edit(self, store: Any) -> None:
+        plait.run(graph(), store=store)
+        CALLS.clear()
+        assert plait.resume("last", graph(), store=store).wait()["sum"].value == 12
+        assert CALLS == []
+
+
+class TestRetry:
+    def test_what_failed_runs_again_with_what_needs_it_and_nothing_else(self, store: Any) -> None:
+        """W14: a new generation, the history kept."""
+        FAILING.add("double 5")
+        first = plait.run(graph(), store=store, raise_on_failure=False)
+        assert first.status == "failed"
+        CALLS.clear()
+        FAILING.clear()
+        run = plait.retry(first.run_id, store=store)
+        assert run.id == first.run_id
+        result = run.wait()
+        assert sorted(CALLS) == ["add", "double 5"]
+        assert result.status == "succeeded"
+        assert result["sum"].value == 12
+        assert result["one"].value == 1
+        assert result["one"].started_at == pytest.approx(first["one"].started_at, abs=1e-3)
+        opened: Store = open_store(store) if isinstance(store, str) else store
+        assert opened.find(run.id).generation == 2
+        assert opened.generation(opened.find(run.id), 1).number == 1
+
+    def test_children_that_succeeded_are_kept(self, store: Any) -> None:
+        """W3: by path, through maps and returned nodes, also when the retry itself is interrupted and resumed."""
+        FAILING.update(("double 1",))
+        target = add.bind(double.map(numbers.bind(4)), grows.bind(3))
+        with pytest.raises(ValueError, match="double 1 is to fail"):
+            plait.run(target, store=store)
+        counted = {
+            name: CALLS.count(name) for name in ("double 0", "double 1", "double 2", "double 3", "numbers", "grows")
+        }
+        assert counted == {"double 0": 2, "double 1": 2, "double 2": 2, "double 3": 1, "numbers": 1, "grows": 1}
+        CALLS.clear()
+        FAILING.clear()
+        result = plait.retry("last", store=store).wait()
+        assert result.status == "succeeded"
+        assert result.value == [0, 2, 4, 6, 0, 2, 4]
+        # The task that returned nodes failed with its child: it is a failed part, its finished children are not.
+        assert sorted(CALLS) == ["add", "double 1", "double 1", "grows"]
+
+    def test_a_run_that_succeeded_or_is_not_over_is_not_retried(self, store: Any) -> None:
+        plait.run(one.bind(), store=store)
+        with pytest.raises(UsageError, match="there is nothing to retry"):
+            plait.retry("last", store=store)
+        leave(hangs.bind(), store, lambda: "hangs" in CALLS)
+        with pytest.raises(UsageError, match="is not over"):
+            plait.retry("last", store=store)
+
+
+class TestFork:
+    def test_a_fork_runs_one_task_again_and_what_needs_it(self, store: Any) -> None:
+        """X11."""
+        first = plait.run(graph(), store=store)
+        CALLS.clear()
+        run = plait.fork(first.run_id, "left", store=store, new_id="forked")
+        assert run.wait()["sum"].value == 12
+        assert run.id == "forked"
+        assert sorted(CALLS) == ["add", "double 1"]
+        opened: Store = open_store(store) if isinstance(store, str) else store
+        assert opened.find("forked").forked_from == first.run_id
+        assert [each.status for each in opened.runs()] == ["succeeded", "succeeded"]
+
+    def test_a_fork_from_a_task_that_another_one_grew(self, store: Any) -> None:
+        plait.run(add.bind(double.map(numbers.bind(3)), grows.bind(2)), store=store)
+        CALLS.clear()
+        plait.fork("last", "double[1]", store=store).wait()
+        assert sorted(CALLS) == ["add", "double 1"]
+
+    def test_a_task_that_is_not_there(self, store: Any) -> None:
+        plait.run(graph(), store=store)
+        with pytest.raises(UsageError, match=r"has no task 'lef'. Did you mean 'left'\?"):
+            plait.fork("last", "lef", store=store)
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("value", "why"),
+        [
+            ((1, 2), "tuple"),
+            ({1}, "set"),
+            (float("nan"), "nan"),
+            ({1: 2}, "key of type int"),
+            ([{"a": (1,)}], r"tuple at \[0\]\['a'\]"),
+        ],
+    )
+    def test_a_value_that_would_not_come_back_fails_its_task_by_name(self, store: Any, value: Any, why: str) -> None:
+        made = plait.Graph("g")
+        made.add("odd", lambda: value, retries=3)
+        result = plait.run(made, store=store, raise_on_failure=False)
+        error = result["odd"].error
+        assert isinstance(error, NotStorable)
+        assert "task 'odd': its value cannot be stored" in str(error)
+        assert why.replace("\\", "") in str(error)
+        assert result["odd"].attempts == 1
+
+    def test_a_declared_type_says_how_it_comes_back(self, store: Any) -> None:
+        value = plait.run(pair.bind(), store=store)
+        assert value == (1, "a")
+        assert stored(store)[1]["pair"].value == (1, "a")
+
+    def test_large_values_are_kept_beside(self, tmp_path: Path) -> None:
+        path = tmp_path / "plait.db"
+        plait.run(large.bind(), store=path)
+        files = [file for file in (tmp_path / "values").rglob("*") if file.is_file()]
+        assert len(files) == 1
+        assert files[0].stat().st_size > 100_000
+        assert oct(files[0].stat().st_mode & 0o777) == "0o600"
+        assert plait.resume("last", store=path).wait().value == "x" * 100_000
+
+
+@plait.task
+def pair() -> tuple[int, str]:
+    return (1, "a")
+
+
+@plait.task
+def large() -> str:
+    return "x" * 100_000
+
+
+class TestOrder:
+    def test_a_store_that_knows_durations_starts_the_longest_path_first(self, tmp_path: Path) -> None:
+        """X9: list scheduling by the longest remaining path, once an earlier run has shown it."""
+        path = tmp_path / "plait.db"
+
+        def made() -> plait.Graph:
+            made = plait.Graph("order")
+            for name in ("a", "b", "c"):
+                made.add(name, timed, args=(name, 0.0))
+            made.add("slow", timed, args=("slow", 0.05))
+            made.add("behind", timed, args=("behind", 0.0), needs=["c"])
+            return made
+
+        plait.run(made(), store=path, max_concurrency=1)
+        assert CALLS == ["a", "b", "c", "slow", "behind"]
+        CALLS.clear()
+        plait.run(made(), store=path, max_concurrency=1)
+        assert CALLS[0] == "slow"
+        assert CALLS.index("c") < CALLS.index("behind")
+
+
+@plait.task
+async def timed(name: str, seconds: float) -> None:
+    called(name)
+    await asyncio.sleep(seconds)
