@@ -59,4 +59,3 @@ def every_stored_run_is_replayed(request: pytest.FixtureRequest, monkeypatch: py
                 assert kind == line[0], f"a fact of kind {line[0]} is in the journal, one of kind {kind} was told"
                 after = crc32(replay.table.status) if kind == records.TAKEN else before
                 assert state == after, f"the states differ at {line}"
-

@@ -156,7 +156,7 @@ def rules_of(data: Mapping[str, Any]) -> Rules:
 
 def structure(batch: Batch) -> dict[str, Any]:
     """Everything about a batch that decides, and its keys; nothing of its calls."""
-    data: dict[str, Any] = {"size": batch.size, "keys": _keys_data(batch.keys)}
+    data: dict[str, Any] = {"size": batch.size, "keys": keys_data(batch.keys)}
     if batch.needs is not None:
         data["needs"] = batch.needs
     if batch.policies is not None:
@@ -191,7 +191,8 @@ def structure(batch: Batch) -> dict[str, Any]:
     return data
 
 
-def _keys_data(keys: Sequence[str]) -> Any:
+def keys_data(keys: Sequence[str]) -> Any:
+    """Keys as data."""
     if isinstance(keys, Numbered):
         return {"numbered": keys[0][: keys[0].rindex("[")] if len(keys) else "", "size": len(keys)}
     return list(keys)

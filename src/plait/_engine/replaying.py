@@ -15,7 +15,7 @@ from plait._core.states import READY
 from plait._core.table import Table
 from plait._engine import records as lines
 from plait._engine.keeping import Wall
-from plait._engine.records import batch_of, error_of, rules_of, structure, value_of
+from plait._engine.records import batch_of, error_of, keys_data, rules_of, structure, value_of
 from plait._engine.work import Growth, Regrowth, Work
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
 from plait.stores.base import FORMAT, Generation, RunInfo, Store
@@ -63,9 +63,7 @@ class Regrown(Work):
             batch, place = self._table.batch_of(self._parent)
             work: Work = batch.calls  # type: ignore[assignment]
             growth = work.regrow(place, self._table, self._parent - place, self._regrowth)
-            if growth.batch.size != self._data["size"] or list(growth.batch.keys) != list(
-                self._table.batch_of(self._first)[0].keys
-            ):
+            if growth.batch.size != self._data["size"] or keys_data(growth.batch.keys) != self._data["keys"]:
                 key = self._table.key(self._parent)
                 raise RunChanged(
                     f"task {key!r} would grow other tasks now than those that are recorded",
@@ -73,10 +71,6 @@ class Regrown(Work):
                 )
             self._growth = growth
         return self._growth
-
-    @property
-    def _first(self) -> int:
-        return self._table.children(self._parent).start
 
     @property
     def work(self) -> Work:

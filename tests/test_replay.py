@@ -1,0 +1,206 @@
+"""A run killed after any of its commits: what the journal holds by then, gone on with, comes to the same end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import plait
+from plait._engine import records
+from plait._engine.driver import Driver
+from plait._engine.replaying import Replay, read_json
+from plait.stores.memory import MemoryStore, _Kept
+from plait.testing import VirtualClock
+
+SEEDS = 60
+
+CALLED: list[str] = []
+
+
+@plait.task
+async def work(name: str, seconds: float, fails: int, *needs: Any) -> Any:
+    """Sleeps, fails as often as it is told, else sums what it was given."""
+    key = plait.current().key
+    CALLED.append(key)
+    await asyncio.sleep(seconds)
+    if plait.current().attempt <= fails and not name.startswith("always"):
+        raise ValueError(f"{key} fails")
+    if name.startswith("always"):
+        raise KeyError(key)
+    return sum(each for each in needs if isinstance(each, int)) + 1
+
+
+@plait.task
+async def listing(size: int, *needs: Any) -> list[int]:
+    CALLED.append(plait.current().key)
+    await asyncio.sleep(0.5)
+    return list(range(size))
+
+
+@plait.task
+async def item(number: int) -> Any:
+    CALLED.append(plait.current().key)
+    await asyncio.sleep(0.1 * number)
+    return number * 10
+
+
+@plait.task
+async def nested(number: int) -> Any:
+    CALLED.append(plait.current().key)
+    await asyncio.sleep(0.2)
+    return [item.bind(number), {"more": item.bind(number + 1)}] if number % 2 else number
+
+
+def random_graph(seed: int) -> plait.Graph:
+    """Up to 14 tasks of every kind; what becomes of each does not depend on timing."""
+    dice = random.Random(seed)
+    graph = plait.Graph(f"random {seed}")
+    nodes: list[Any] = []
+    for number in range(dice.randint(3, 14)):
+        needs = dice.sample(nodes, min(len(nodes), dice.randint(0, 3)))
+        key = f"t{number}"
+        options: dict[str, Any] = {}
+        if dice.random() < 0.2:
+            options["priority"] = dice.choice(["high", "low"])
+        if dice.random() < 0.15:
+            options["allow_failure"] = True
+        if dice.random() < 0.15:
+            options["when"] = dice.random() < 0.6
+        if dice.random() < 0.2:
+            options["join"] = dice.choice(["all_done", "none_failed"])
+        kind = dice.random()
+        if kind < 0.6:
+            fails = dice.choice([0, 0, 0, 1])
+            name = "always" if dice.random() < 0.12 else "fine"
+            retry = {"retries": 2} if fails else {}
+            if dice.random() < 0.2:
+                retry["timeout"] = 50.0
+            node = graph.add(key, work, args=(name, dice.choice([0.0, 0.3, 1.0]), fails, *needs), **options, **retry)
+        elif kind < 0.75:
+            node = graph.add(key, listing, args=(dice.randint(0, 4), *needs), **options)
+        elif kind < 0.9:
+            lists = graph.add(f"{key}-list", listing, args=(dice.randint(0, 4), *needs))
+            mapped = dice.choice([item, nested]).map(lists, **({"max_concurrency": 2} if dice.random() < 0.5 else {}))
+            node = graph.add(key, mapped, **{name: value for name, value in options.items() if name != "join"})
+        else:
+            node = graph.add(key, nested, args=(dice.randint(0, 5),), needs=[each for each in needs], **options)
+        nodes.append(node)
+    return graph
+
+
+def played(graph: plait.Graph, seed: int, **options: Any) -> tuple[Any, MemoryStore]:
+    """A graph run to its end under virtual time, and the store that kept it."""
+    store = MemoryStore()
+    dice = random.Random(seed)
+
+    async def play() -> Any:
+        run = plait.start(graph, store=store, max_concurrency=dice.choice([1, 2, 3, 8]), **options)
+        return await run
+
+    return VirtualClock().run(play()), store
+
+
+def cut(store: MemoryStore, batches: int) -> MemoryStore:
+    """The store as a process would find it whose owner was killed after so many commits."""
+    copy = MemoryStore()
+    (kept,) = store._runs.values()
+    info = kept.info._replace(status="running", ended_at=None, summary={}, owner=None)
+    again = copy._runs[1] = _Kept(info, dict(kept.generations), {1: kept.journal[1][:batches]}, set(kept.blobs))
+    copy._numbers = 1
+    copy._blobs = dict(store._blobs)
+    assert again.info.generation == 1
+    return copy
+
+
+def finished_in(store: MemoryStore) -> Counter[str]:
+    """Keys of the tasks whose end is on record, with the number of calls that were made of each until then."""
+    run = store.find("last")
+    replay = Replay(store, run, store.generation(run, 1))
+    replay.catch_up()
+    table = replay.table
+    return Counter({table.key(task): 1 for task in range(table.size) if table.status[task] >= 5})
+
+
+def ends_of(result: Any) -> dict[str, tuple[str, Any]]:
+    return {key: (str(each.status), each.value if each.ok else None) for key, each in result.items()}
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_killed_after_any_commit_a_run_comes_to_the_same_end_and_runs_nothing_again(seed: int) -> None:
+    """E11 W3 W4 W12 F01 F02 F04: each prefix of the journal is gone on with; each of those is cut and gone on with once more."""
+    graph = random_graph(seed)
+    CALLED.clear()
+    whole, store = played(graph, seed)
+    dice = random.Random(seed)
+    commits = len(store._runs[1].journal[1])
+    assert ends_of(replayed(store)) == ends_of(whole)
+    for batches in sorted(dice.sample(range(commits), min(commits, 6))):
+        left = cut(store, batches)
+        for _ in range(2):
+            done = finished_in(left)
+            CALLED.clear()
+            resumed = VirtualClock().run(go_on(left))
+            assert ends_of(resumed) == ends_of(whole), f"cut after {batches} of {commits} commits"
+            again = [key for key in CALLED if done[key]]
+            assert again == [], f"finished before the cut after {batches} commits, and run again: {again}"
+            now = len(left._runs[1].journal[1])
+            left = cut(left, dice.randint(min(batches + 1, now), now))
+
+
+async def go_on(store: MemoryStore) -> Any:
+    return await plait.resume("last", store=store)
+
+
+def replayed(store: MemoryStore) -> Any:
+    return plait.resume("last", store=store).wait()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_cancelled_paused_and_left_runs_are_replayed_too(seed: int) -> None:
+    """W14 F71: whatever the caller does is a fact; the fixture of all tests compares the states after each."""
+    dice = random.Random(seed)
+    graph = random_graph(seed + 1000)
+    store = MemoryStore()
+
+    async def play() -> Any:
+        run = plait.start(
+            graph, store=store, max_concurrency=2, on_failure=dice.choice(["continue", "finish", "fail_fast"])
+        )
+        for _ in range(3):
+            await asyncio.sleep(dice.choice([0.0, 0.1, 0.45, 1.0]))
+            what = dice.choice([run.pause, run.resume, run.resume, run.cancel, run._driver.interrupt])
+            what()
+            run.resume()
+        return await run
+
+    result = VirtualClock().run(play())
+    if result.interrupted:
+        before = finished_in(store)
+        CALLED.clear()
+        VirtualClock().run(go_on(store))
+        assert [key for key in CALLED if before[key]] == []
+    _, once_more = ends_of(replayed(store)), ends_of(replayed(store))
+    assert set(once_more) >= set(result)
+
+
+def test_a_journal_says_each_fact_once_and_a_start_before_its_end() -> None:
+    """W2 W4: the lines of a task in order: on record as taken (or ahead), then its one end."""
+    whole, store = played(random_graph(7), 7)
+    run = store.find("last")
+    taken: Counter[tuple[int, int]] = Counter()
+    ahead: set[int] = set()
+    for _, data in store.journal(run, 1):
+        for line in read_json(data):
+            if line[0] == records.AHEAD:
+                for first, last in line[1]:
+                    ahead.update(range(first, last + 1))
+            elif line[0] == records.TAKEN:
+                taken[line[1], 0] += 1
+            elif line[0] in (records.RETURNED, records.RAISED):
+                assert taken[line[1], 0] or line[4] == 3  # a join is nobody's start
+    assert isinstance(whole.table.size, int)
+    assert Driver is not None
