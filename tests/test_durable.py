@@ -414,6 +414,49 @@ def large() -> str:
     return "x" * 100_000
 
 
+class TestEvents:
+    def test_all_events_have_the_same_numbers_whoever_asks_and_when(self, store: Any) -> None:
+        """W3: an event is told once its fact is on record; a replay tells the same ones."""
+
+        async def told() -> tuple[list[Any], list[Any], str]:
+            run = plait.start(graph(), store=store)
+            late: list[Any] = []
+            early = [event async for event in run.events(after=0)]
+            late = [event async for event in run.events(after=early[-3].seq)]
+            await run
+            return early, late, run.id
+
+        early, late, _ = asyncio.run(told())
+        assert [event.seq for event in early] == list(range(1, len(early) + 1))
+        assert early[0].event == "run_started"
+        assert early[-1].event == "run_finished"
+        assert late == early[-2:]
+        assert [event.event for event in early].count("task_succeeded") == 5
+
+    def test_blocking_readers_see_every_event_too(self, store: Any) -> None:
+        run = plait.start(graph(), store=store)
+        assert [event.seq for event in run.events(after=2)][:2] == [3, 4]
+        assert run.wait().status == "succeeded"
+
+    def test_numbers_go_on_in_the_process_that_resumes(self, tmp_path: Path) -> None:
+        path = tmp_path / "plait.db"
+        made = plait.Graph("g")
+        made.add("one", one)
+        made.add("waits", waits, needs=["one"])
+        leave(made, path, lambda: "waits" in CALLS)
+        GATE.set()
+        run = plait.resume("last", store=path)
+        events = list(run.events(after=0))
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        assert [event.task for event in events if event.event == "task_succeeded"] == ["one", "waits"]
+
+    def test_numbers_are_for_runs_with_a_store(self) -> None:
+        run = plait.start(one.bind())
+        with pytest.raises(UsageError, match="for runs with a store"):
+            run.events(after=0)
+        run.wait()
+
+
 class TestOrder:
     def test_a_store_that_knows_durations_starts_the_longest_path_first(self, tmp_path: Path) -> None:
         """X9: list scheduling by the longest remaining path, once an earlier run has shown it."""

@@ -87,7 +87,7 @@ def random_graph(seed: int) -> plait.Graph:
             mapped = dice.choice([item, nested]).map(lists, **({"max_concurrency": 2} if dice.random() < 0.5 else {}))
             node = graph.add(key, mapped, **{name: value for name, value in options.items() if name != "join"})
         else:
-            node = graph.add(key, nested, args=(dice.randint(0, 5),), needs=[each for each in needs], **options)
+            node = graph.add(key, nested, args=(dice.randint(0, 5),), needs=list(needs), **options)
         nodes.append(node)
     return graph
 

@@ -35,6 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "snapshots": {"_engine", "calls", "references", "stores", "tasks"},
     "programs": {"_core", "_engine", "snapshots", "tasks"},
     "durations": {"_core", "_engine", "stores"},
+    "prediction": {"_core", "_engine", "durations", "observe", "stores", "testing"},
     "edits": set(),
     "resuming": {
         "_core",
@@ -60,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "executors",
         "flow",
         "observe",
+        "prediction",
         "programs",
         "resuming",
         "runs",
@@ -87,6 +89,7 @@ ONLY = {
     "_engine": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"base", "locks", "values"}},
     "snapshots": {"stores": {"values"}},
     "durations": {"stores": {"base"}},
+    "prediction": {"stores": {"base"}, "observe": {"stream"}},
     "resuming": {"stores": {"base", "values"}},
     "executors": {"executors": {"base", "tokens"}},
     "concurrency": {"executors": {"base", "tokens"}},

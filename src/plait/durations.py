@@ -29,10 +29,10 @@ def expected(store: Store, batch: Batch, name: str) -> list[float] | None:
     identities = work.identities()
     if isinstance(identities, str) or not batch.size:
         return None  # all alike: the order says nothing
-    wanted = {f"{name}/{identity}" for identity in identities}
-    known = store.learned({*wanted, *(f"{key}[]" for key in wanted)})
+    known = store.learned_of(f"{name}/")
     if not known:
         return None
+    wanted = {f"{name}/{identity}" for identity in identities}
     times = {key: _whole(known, key) for key in wanted if key in known}
     usual = sum(times.values()) / len(times) if times else 0.0
     return [times.get(f"{name}/{identity}", usual) for identity in identities]

@@ -14,10 +14,11 @@ from plait._core.outcome import RunResult
 from plait._core.policy import Rules, nearest
 from plait._core.states import SKIPPED, SUCCEEDED
 from plait._core.table import NONE, Table
-from plait._engine.keeping import KeptDriver, Wall
+from plait._engine.keeping import KeptDriver
 from plait._engine.orphans import end_orphans
 from plait._engine.records import value_of
 from plait._engine.replaying import Regrown, Replay, read_json, structure_data
+from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.concurrency import default_slots
 from plait.durations import ranked

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -27,6 +26,8 @@ from plait._core.table import NEVER, Move, Table
 from plait._engine import records as lines
 from plait._engine.driver import LIVE, Driver
 from plait._engine.records import error_data, structure, value_data
+from plait._engine.telling import Telling
+from plait._engine.wall import Wall
 from plait._engine.work import Work
 from plait.errors import NotStorable
 from plait.executors.base import Attempt
@@ -51,23 +52,6 @@ class _Batch:
         self.held = held
         self.ahead = ahead
         self.final = final
-
-
-class Wall:
-    """Unix seconds of moments on a run's clock, which stands still while no process drives the run."""
-
-    def __init__(self, at: float, wall: float) -> None:
-        self._from = [at]
-        self._offsets = [wall - at]
-
-    def went_on(self, at: float, wall: float) -> None:
-        """At `at` another process took the run over, at `wall` Unix seconds."""
-        self._from.append(at)
-        self._offsets.append(wall - at)
-
-    def __call__(self, at: float) -> float:
-        piece = bisect_right(self._from, at) - 1
-        return at + self._offsets[max(0, piece)]
 
 
 class Carry(Protocol):
@@ -97,7 +81,7 @@ class KeptDriver(Driver):
         "_scheduled",
         "_store",
         "_strict",
-        "_waiting_ahead",
+        "on_commit",
         "wall",
     )
 
@@ -133,15 +117,21 @@ class KeptDriver(Driver):
         self._joins.update(joins or {})
         self._lines: list[Any] = []
         self._ahead: set[int] = set()  # on record as "may have started"
-        self._waiting_ahead: list[int] = []
         self._strict = set(strict)  # may have started under a process that died: recorded before they begin
         self._held: list[int] = []  # taken since the last batch
         self._is_held: set[int] = set()
         self._released: deque[int] = deque()  # taken, and on record
+        self.on_commit: list[Callable[[], None]] = []
+        """Called in the loop's thread after each batch, and at the end."""
         self._scheduled = False
         self._busy: _Batch | None = None
         self._final = False
         self._plain = self._record_facts()
+
+    @property
+    def begins(self) -> bool:
+        """Is this process the first that drives this generation of the run?"""
+        return self._fresh
 
     @property
     def store(self) -> Store:
@@ -418,6 +408,8 @@ class KeptDriver(Driver):
         for move in batch.moves:
             for reader in self._readers:
                 self._guarded(reader, move)
+        for hear in self.on_commit:
+            hear()
         if batch.final is not None:
             self._over(batch.final)
             return
@@ -465,7 +457,14 @@ class KeptDriver(Driver):
         self._let_go()
         self.done.set_exception(error)
 
+    def telling(self) -> Telling:
+        """The run's events from its first one on."""
+        run = self._store.find(self.id)
+        return Telling(self._store, run, self._store.generation(run, self._claim.generation))
+
     def _let_go(self) -> None:
+        for hear in self.on_commit:
+            hear()
         if self._on_over is not None:
             self._on_over()
 

@@ -14,8 +14,8 @@ from plait._core.scheduler import Scheduler
 from plait._core.states import READY
 from plait._core.table import Table
 from plait._engine import records as lines
-from plait._engine.keeping import Wall
 from plait._engine.records import batch_of, error_of, keys_data, rules_of, structure, value_of
+from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
 from plait.stores.base import FORMAT, Generation, RunInfo, Store

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from plait._core.outcome import RunResult
@@ -94,9 +94,22 @@ class Run:
             except RuntimeError:
                 pass  # that loop is closed: the run is over
 
-    def events(self) -> Events:
-        """Every event from this call on, until the run is over: for `for` and, on any loop, `async for`."""
-        return Events(self)
+    def events(self, after: int | None = None) -> Events:
+        """Every event from this call on, until the run is over: for `for` and, on any loop, `async for`.
+
+        Of a run with a store, `after` gives all events behind that number (0: from the first on), with the numbers that they have
+        in every process. A run that began another generation (`retry`, an accepted edit) numbers from 1 there.
+
+        Raises:
+            UsageError: for `after` without a store.
+        """
+        if after is None:
+            return Events(self)
+        if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+            raise UsageError(f"after must be the number of an event, or 0, not {after!r}")
+        if not hasattr(self._driver, "telling"):
+            raise UsageError("events(after=...) is for runs with a store: others are told from the call on")
+        return StoredEvents(self, after)
 
 
 _FINAL = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED))
@@ -135,8 +148,9 @@ class _Over(Run):
 
     pause = resume = cancel
 
-    def events(self) -> Events:
-        raise UsageError("the run is over: its events are in the store (plait show, plait logs)")
+    def events(self, after: int | None = None) -> Events:
+        """None are left to come."""
+        raise UsageError("the run is over: `plait show` and `plait logs` tell what it did")
 
 
 class Events:
@@ -176,21 +190,21 @@ class Events:
             self._wake()
 
     def __iter__(self) -> Iterator[RunEvent]:
-        if running_loop() is self._run._driver.loop:
-            raise UsageError(
-                "a plain `for` over run.events() would block the loop that drives the run: use `async for`"
-            )
+        self._refuse_on_own_loop()
         try:
             while (event := self._queue.get()) is not None:
                 yield event
         finally:
             self._leave()
 
-    def _leave(self) -> None:
-        """Nobody reads on: nothing more is kept for this reader."""
-        self._run._tell(lambda: self._run._stream.unsubscribe(self._put))
+    def _refuse_on_own_loop(self) -> None:
+        if running_loop() is self._run._driver.loop:
+            raise UsageError(
+                "a plain `for` over run.events() would block the loop that drives the run: use `async for`"
+            )
 
-    async def __aiter__(self) -> AsyncIterator[RunEvent]:
+    def _bell(self) -> asyncio.Event:
+        """Rings on this loop when there is more."""
         loop = asyncio.get_running_loop()
         bell = asyncio.Event()
 
@@ -201,6 +215,14 @@ class Events:
                 pass  # the reader's loop is closed
 
         self._wake = wake
+        return bell
+
+    def _leave(self) -> None:
+        """Nobody reads on: nothing more is kept for this reader."""
+        self._run._tell(lambda: self._run._stream.unsubscribe(self._put))
+
+    async def __aiter__(self) -> AsyncIterator[RunEvent]:
+        bell = self._bell()
         try:
             while True:
                 bell.clear()
@@ -210,5 +232,64 @@ class Events:
                         return
                     yield event
                 await bell.wait()
+        finally:
+            self._leave()
+
+
+class StoredEvents(Events):
+    """The events of a stored run behind a number: replayed from its journal as that grows, in the reader's own time."""
+
+    def __init__(self, run: Run, after: int) -> None:
+        self._run = run
+        self._after = after
+        self._queue: SimpleQueue[RunEvent | None] = SimpleQueue()
+        self._wake: Callable[[], None] | None = None
+        self._telling = run._driver.telling()  # type: ignore[attr-defined]
+        run._tell(lambda: run._driver.on_commit.append(self._heard))  # type: ignore[attr-defined]
+
+    def _heard(self) -> None:
+        self._put(None)
+
+    def _leave(self) -> None:
+        def forget() -> None:
+            hearers: list[Any] = self._run._driver.on_commit  # type: ignore[attr-defined]
+            if self._heard in hearers:
+                hearers.remove(self._heard)
+
+        self._run._tell(forget)
+
+    def _more(self) -> Iterator[RunEvent]:
+        return (event for event in self._telling.more() if event.seq > self._after)
+
+    def __iter__(self) -> Iterator[RunEvent]:
+        self._refuse_on_own_loop()
+        try:
+            while True:
+                over = self._run.done
+                yield from self._more()
+                if over or self._telling.over:
+                    return
+                try:
+                    self._queue.get(timeout=1.0)
+                except Empty:
+                    pass  # it may have ended before we listened
+        finally:
+            self._leave()
+
+    async def __aiter__(self) -> AsyncIterator[RunEvent]:
+        bell = self._bell()
+        try:
+            while True:
+                bell.clear()
+                over = self._run.done
+                for event in self._more():
+                    yield event
+                if over or self._telling.over:
+                    return
+                try:
+                    async with asyncio.timeout(1.0):
+                        await bell.wait()
+                except TimeoutError:
+                    pass  # it may have ended before we listened
         finally:
             self._leave()

@@ -242,6 +242,18 @@ def graph(file: str, form: str) -> int:
     return 0
 
 
+@cli.command()
+@click.argument("file")
+@click.option("-j", "--jobs", callback=_slots, metavar="N|auto", help="On N slots.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@store_option
+def simulate(file: str, jobs: int | None, as_json: bool, store: str | None) -> int:
+    """Predict how long FILE would take, by what its earlier runs showed; nothing of it is run."""
+    from plait.cli.stored import simulated
+
+    return simulated(store, _target(file), jobs, as_json)
+
+
 @cli.command("map")
 @click.argument("command")
 @click.argument("items", nargs=-1)

@@ -18,6 +18,7 @@ from plait._core.scheduler import describe
 from plait._core.states import RunStatus
 from plait._engine.doors import blocking
 from plait._engine.driver import Driver
+from plait._engine.keeping import KeptDriver
 from plait.cli import output
 from plait.cli.output import OutputGone, out, say
 from plait.concurrency import DEFAULT
@@ -126,7 +127,9 @@ class _Session:
     def _subscribe(self, stream: Stream, driver: Driver, stack: ExitStack) -> None:
         display, level = self._settings.display, self._settings.level
         if display is Display.JSONL:
-            stream.subscribe(self._jsonl, started=True)
+            before = told_before(driver)
+            stream.go_on_from(before)
+            stream.subscribe(self._jsonl, started=not before)
             return
         if self._printed is not None:
             driver.read(self._on_moved)
@@ -235,6 +238,14 @@ class _Session:
                 # A terminal obeys what it is told: there, nothing that came from a task may tell it anything.
                 shown = "\n".join(clean_lines(shown)) if sys.stdout.isatty() else shown
                 self._write(f"{name}: {shown}")
+
+
+def told_before(driver: Driver) -> int:
+    """The number of the last event that an earlier process told of this run; 0 if this one begins it."""
+    if not isinstance(driver, KeptDriver) or driver.begins:
+        return 0
+    told = driver.telling().more()
+    return told[-1].seq if told else 0
 
 
 @contextmanager

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plait._core.outcome import RunResult
-from plait._core.policy import seconds
+from plait._core.policy import Rules, seconds
 from plait._core.scheduler import describe
 from plait._core.states import RUNNING, STATUSES, SUCCEEDED
 from plait._core.table import NEVER, NONE, Table
 from plait._engine.replaying import Replay
 from plait.cli.output import out, say
 from plait.cli.session import document
+from plait.concurrency import default_slots
 from plait.errors import RecordedError, RunNotFound, StoreError, UsageError
 from plait.observe.text import as_json, clean, counted, duration
+from plait.resuming import program_for
 from plait.stores.base import RunInfo, Store
 from plait.stores.locks import alive
 from plait.stores.opening import open_store
@@ -178,6 +180,35 @@ def _line(table: Table, row: int) -> str:
     if error is not None:
         parts.append(clean(describe(error)))
     return ", ".join(parts).replace(", (kept", " (kept").replace(f"{state}, in", f"{state} in")
+
+
+# -- simulate
+
+
+def simulated(given: str | None, target: Any, jobs: int | None, as_document: bool) -> int:
+    """`plait simulate`: what a run is expected to take."""
+    from plait.prediction import predict
+
+    if hasattr(target, "shape"):
+        batch, rules = target.shape(), {"on_failure": "continue", **target.rules()}
+        name = target.name
+    else:
+        program, _ = program_for(target, {})
+        batch, rules, name = program.batch, {}, program.name
+    rules["max_concurrency"] = jobs or rules.get("max_concurrency", default_slots())
+    predicted = predict(existing(given), batch, name, Rules.of(**rules))
+    if predicted is None:
+        raise UsageError(f"no run of {name!r} is in the store: run it once, then its tasks are known")
+    if as_document:
+        out(as_json({**predicted._asdict(), "efficiency": predicted.efficiency}, indent=2))
+        return 0
+    unknown = f", {predicted.unknown} of them not known yet and taken for average ones" if predicted.unknown else ""
+    out(f"{clean(name)} on {predicted.slots} slots: {duration(predicted.wall_s)}")
+    out(
+        f"  critical path {duration(predicted.critical_path_s)}, work {duration(predicted.work_s)}, efficiency {predicted.efficiency or 0.0:.0%}"
+    )
+    out(f"  {predicted.tasks} tasks{unknown}")
+    return 0
 
 
 # -- logs

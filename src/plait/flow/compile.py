@@ -132,6 +132,10 @@ class Flow:
                 values[name] = each.default
         return values
 
+    def shape(self) -> Batch:
+        """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
+        return _Tasks(self.tasks, _Scope({}, {}, {})).batch()
+
     def program(self, inputs: Mapping[str, Any]) -> Program:
         """The graph of a run with these inputs; every `call:` is imported here, before anything runs.
 

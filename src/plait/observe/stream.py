@@ -42,13 +42,20 @@ class RunEvent:
 class Source(Protocol):
     """What the stream reads: a run and its moves."""
 
-    id: str
-    name: str
-    now: float
-    started_at: float
-    unix: Callable[[float], float]
-    scheduler: Scheduler
-    table: Table
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def now(self) -> float: ...
+    @property
+    def started_at(self) -> float: ...
+    @property
+    def unix(self) -> Callable[[float], float]: ...
+    @property
+    def scheduler(self) -> Scheduler: ...
+    @property
+    def table(self) -> Table: ...
 
     def read(self, reader: Callable[[Any, Move | None], None]) -> None: ...
 
@@ -77,6 +84,10 @@ class Stream:
         self._subscribers.append(subscriber)
         if started:
             self._emit("run_started", self._source.started_at, detail={"name": self._source.name})
+
+    def go_on_from(self, number: int) -> None:
+        """The next event has the number behind `number`: those up to it were told by another process."""
+        self._seq = number
 
     def unsubscribe(self, subscriber: Callable[[RunEvent | None], None]) -> None:
         """Shows `subscriber` nothing more."""

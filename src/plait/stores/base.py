@@ -5,7 +5,7 @@ Every store passes `plait.testing.stores.checks`; adding one means adding a line
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -174,8 +174,8 @@ class Store(Protocol):
         """What a journal's line refers to."""
         ...
 
-    def learned(self, keys: Iterable[str]) -> dict[str, Learned]:
-        """What is known of these tasks."""
+    def learned_of(self, prefix: str) -> dict[str, Learned]:
+        """What is known of the tasks whose keys begin with `prefix`."""
         ...
 
     def delete(self, runs: Sequence[RunInfo]) -> None:

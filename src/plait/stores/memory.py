@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,9 +161,9 @@ class MemoryStore:
             raise StoreDamaged(f"the value {name[:16]} is missing")
         return self._blobs[name]
 
-    def learned(self, keys: Iterable[str]) -> dict[str, Learned]:
-        """What is known of these tasks."""
-        return {key: self._learned[key] for key in keys if key in self._learned}
+    def learned_of(self, prefix: str) -> dict[str, Learned]:
+        """What is known of the tasks whose keys begin with `prefix`."""
+        return {key: each for key, each in self._learned.items() if key.startswith(prefix)}
 
     def delete(self, runs: Sequence[RunInfo]) -> None:
         """Forgets runs."""

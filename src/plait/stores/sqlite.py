@@ -16,7 +16,7 @@ import queue
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -582,12 +582,14 @@ class SqliteStore:
                     raise StoreDamaged(f"the journal of run {run.id} in {self._path} is damaged at batch {expected}")
                 yield sequence, data
 
-    def learned(self, keys: Iterable[str]) -> dict[str, Learned]:
-        """What is known of these tasks."""
-        wanted = set(keys)
+    def learned_of(self, prefix: str) -> dict[str, Learned]:
+        """What is known of the tasks whose keys begin with `prefix`."""
         with self._reading() as db:
-            rows = db.execute("SELECT key, seconds, number, children FROM learned")
-            return {key: Learned(*rest) for key, *rest in rows if key in wanted}
+            # No LIKE: a name may hold its wildcards.
+            rows = db.execute(
+                "SELECT key, seconds, number, children FROM learned WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+            )
+            return {key: Learned(*rest) for key, *rest in rows}
 
     # -- letting go
 
