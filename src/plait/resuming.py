@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from msgspec.json import encode
 
+from plait import points
 from plait._core.graph import Batch, Kept, Numbered
 from plait._core.outcome import RunResult
 from plait._core.policy import Rules, nearest
@@ -147,6 +148,7 @@ def reopen(
     run = store.find(run_id)
     claim = store.claim(run)
     try:
+        points.reach("claimed")
         run = store.find(run.id)
         generation = store.generation(run, run.generation)
         definition, changes = _definition_now(store, run, generation, target, load)
@@ -342,6 +344,7 @@ def retry(
     run = store.find(run_id)
     claim = store.claim(run)
     try:
+        points.reach("claimed")
         run = store.find(run.id)
         generation = store.generation(run, run.generation)
         if run.status == "running":

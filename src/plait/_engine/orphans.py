@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterable
 
+from plait import points
 from plait.stores.locks import started_ticks
 
 log = logging.getLogger("plait")
@@ -22,6 +23,7 @@ def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
     """
     import psutil
 
+    points.reach("before orphans")
     mine = os.getuid() if hasattr(os, "getuid") else None
     here = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     recorded = {pid for pid, started in processes if started and started_ticks(pid) == started}
@@ -46,9 +48,11 @@ def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
     log.warning("run %s: ending %d processes that its dead owner left behind", run_id, len(found))
     for number in (signal.SIGTERM, signal.SIGCONT):
         _signal(found.values(), number)
+    points.reach("orphans told")
     _, left = psutil.wait_procs(list(found.values()), timeout=PATIENCE_S)
     _signal(left, signal.SIGKILL)
     psutil.wait_procs(left, timeout=PATIENCE_S)
+    points.reach("orphans ended")
     return len(found)
 
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from typing import IO
 
+from plait import points
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
 from plait.executors.base import Attempt, Begun, Ended, Output, Sink
@@ -96,6 +97,7 @@ class ShellExecutor:
         try:
             err = _file(None if paths is None else paths[1])
             try:
+                points.reach("before spawn")
                 popen = subprocess.Popen(
                     argv,
                     stdin=subprocess.DEVNULL,
@@ -105,6 +107,7 @@ class ShellExecutor:
                     cwd=command.cwd,
                     process_group=0,
                 )
+                points.reach("after spawn")
             except BaseException:
                 err.close()
                 raise

@@ -23,9 +23,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from plait import points
 from plait._version import __version__
 from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreDamaged, StoreError, StoreTooNew, UsageError
-from plait.stores import points
 from plait.stores.base import (
     FORMAT,
     Append,

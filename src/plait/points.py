@@ -1,4 +1,4 @@
-"""The places where a process may die in the middle of something: every commit, rename and spawn passes one of them.
+"""The places where a process may die in the middle of something: every commit, rename, spawn and step of a recovery passes one.
 
 Tests put a function into `hook` and kill there. Otherwise passing one costs a comparison.
 """
