@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import select
 import signal
+import time
 from collections.abc import Iterable
+from typing import Any
 
 from plait import points
 from plait.stores.locks import started_ticks
@@ -13,7 +17,10 @@ from plait.stores.locks import started_ticks
 log = logging.getLogger("plait")
 
 PATIENCE_S = 1.0
-"""Between TERM and KILL: nobody waits for what they do, only for their end."""
+"""Between TERM and KILL, and for KILL to end them: nobody waits for what they do, only for their end."""
+
+MOST_LOOKS = 10
+"""What forks faster than it is found and killed this often, or what the kernel holds, is left, and named."""
 
 
 def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
@@ -21,19 +28,45 @@ def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
 
     A recorded number counts only with the recorded start: it may have passed to somebody else (F17).
     """
+    points.reach("before orphans")
+    recorded = {pid: started for pid, started in processes if started and started_ticks(pid) == started}
+    found: dict[int, Any] = {}
+    if not _living(found, run_id, recorded):
+        return 0
+    log.warning("run %s: ending %d processes that its dead owner left behind", run_id, len(found))
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        _signal(found.values(), number)
+    points.reach("orphans told")
+    _wait(found.values(), PATIENCE_S)
+    # What they start on their way out, or in spite of TERM, is looked for until there is nothing more.
+    for _ in range(MOST_LOOKS):
+        left = _living(found, run_id, recorded)
+        if not left:
+            break
+        _signal(left, signal.SIGKILL)
+        _wait(left, PATIENCE_S)
+    else:
+        log.warning("run %s: of its dead owner's processes %s live on", run_id, [process.pid for process in left])
+    points.reach("orphans ended")
+    return len(found)
+
+
+def _living(found: dict[int, Any], run_id: str, recorded: dict[int, int]) -> list[Any]:
+    """The living processes of the run, with all that they started. They join `found`, whose living ones are among them."""
     import psutil
 
-    points.reach("before orphans")
     mine = os.getuid() if hasattr(os, "getuid") else None
+    # While anybody of a group lives its number passes to nobody; then it may.
+    groups = {pid for pid, started in recorded.items() if started_ticks(pid) in (started, None)}
     here = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    recorded = {pid for pid, started in processes if started and started_ticks(pid) == started}
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
+    for pid in psutil.pids():
         try:
-            if process.pid in here or (mine is not None and process.uids().real != mine):
+            # Made anew: `process_iter` keeps what it made, and a number may have passed to somebody else since.
+            process = psutil.Process(pid)
+            if pid in here or (mine is not None and process.uids().real != mine):
                 continue
-            if process.pid in recorded or _is_marked(process, run_id) or _leads(process, recorded):
-                found[process.pid] = process
+            if _is_marked(pid, run_id) or _belongs(pid, groups):
+                found[pid] = process
         except (psutil.Error, OSError):
             continue  # it just ended, or is nobody's business
     for process in list(found.values()):
@@ -43,41 +76,61 @@ def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
                     found.setdefault(child.pid, child)
         except psutil.Error:
             continue
-    if not found:
-        return 0
-    log.warning("run %s: ending %d processes that its dead owner left behind", run_id, len(found))
-    for number in (signal.SIGTERM, signal.SIGCONT):
-        _signal(found.values(), number)
-    points.reach("orphans told")
-    _, left = psutil.wait_procs(list(found.values()), timeout=PATIENCE_S)
-    _signal(left, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=PATIENCE_S)
-    points.reach("orphans ended")
-    return len(found)
+    # One that is dead and not reaped, for nobody waits for it, is as good as gone.
+    return [process for process in found.values() if started_ticks(process.pid) is not None and process.is_running()]
 
 
-def _is_marked(process: object, run_id: str) -> bool:
+def _is_marked(pid: int, run_id: str) -> bool:
     # Straight from the kernel: a dictionary of every process's environment costs ten times as much.
     try:
-        with open(f"/proc/{process.pid}/environ", "rb") as file:  # type: ignore[attr-defined]
+        with open(f"/proc/{pid}/environ", "rb") as file:
             return b"PLAIT_RUN=" + run_id.encode() in file.read().split(b"\0")
     except OSError:
         return False
 
 
-def _leads(process: object, recorded: set[int]) -> bool:
-    """Is it of the process group that a recorded one leads?"""
+def _belongs(pid: int, groups: set[int]) -> bool:
+    """Is it one of the recorded processes, each of which led a group of its own, or of their groups?"""
     try:
-        return os.getpgid(process.pid) in recorded  # type: ignore[attr-defined]
+        return pid in groups or os.getpgid(pid) in groups
     except OSError:
         return False
 
 
-def _signal(processes: Iterable[object], number: signal.Signals) -> None:
+def _signal(processes: Iterable[Any], number: signal.Signals) -> None:
     import psutil
 
     for process in processes:
         try:
-            process.send_signal(number)  # type: ignore[attr-defined]
+            process.send_signal(number)
         except psutil.Error:
             pass
+
+
+def _wait(processes: Iterable[Any], seconds: float) -> None:
+    """Until all of them are dead, whether or not somebody reaps them; `seconds` at most."""
+    import psutil
+
+    until = time.monotonic() + seconds
+    poller, open_fds, others = select.poll(), set(), []
+    try:
+        for process in processes:
+            try:
+                fd = os.pidfd_open(process.pid)
+            except ProcessLookupError:
+                continue
+            except (OSError, AttributeError):  # no pidfd here, or no more descriptors
+                others.append(process)
+                continue
+            open_fds.add(fd)
+            poller.register(fd, select.POLLIN)
+        while open_fds and (left_s := until - time.monotonic()) > 0:
+            for fd, _ in poller.poll(math.ceil(left_s * 1000)):
+                poller.unregister(fd)
+                os.close(fd)
+                open_fds.discard(fd)
+    finally:
+        for fd in open_fds:
+            os.close(fd)
+    if others:
+        psutil.wait_procs(others, timeout=max(0.0, until - time.monotonic()))
