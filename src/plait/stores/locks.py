@@ -72,12 +72,15 @@ def alive(owner: Owner) -> bool:
 
 
 class Locks:
-    """The locks of one store, by number, in one file. They are freed by the kernel when this process ends, however it does."""
+    """The locks of one file, by number. They are freed by the kernel when this process ends, however it does.
+
+    A process has one object for a file (`locks_of`): to the kernel all its locks there are of one holder, and go with the first
+    descriptor that is closed.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd: int | None = None
-        self._pid = os.getpid()
         self._held: set[int] = set()
         self._guard = threading.Lock()
 
@@ -89,14 +92,15 @@ class Locks:
             if number in self._held:
                 return os.getpid()
             if self._fd is None:
-                # Never closed: that would free every lock that this process has in the file.
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise StoreError(f"{self._path} cannot be locked: {error.strerror}") from None
-                return self._holder(number)
+                holder = self._holder(number)
+                self._close_unless_used()
+                return holder
             self._held.add(number)
             return None
 
@@ -106,6 +110,12 @@ class Locks:
             if number in self._held and self._fd is not None:
                 self._held.discard(number)
                 fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, number)
+                self._close_unless_used()
+
+    def _close_unless_used(self) -> None:
+        if not self._held and self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
     def _holder(self, number: int) -> int:
         # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
@@ -114,3 +124,13 @@ class Locks:
             return int(struct.unpack("hhqqi4x", fcntl.fcntl(self._fd or 0, fcntl.F_GETLK, asked))[4])
         except (OSError, struct.error):
             return 0
+
+
+_locks: dict[tuple[int, str], Locks] = {}
+_making = threading.Lock()
+
+
+def locks_of(path: str) -> Locks:
+    """The locks of the file `path`: one object for each file and process."""
+    with _making:
+        return _locks.setdefault((os.getpid(), os.path.realpath(path)), Locks(path))
