@@ -410,10 +410,10 @@ def _next_generation(
     rules = carry.old.rules if rerun.rules is None else rerun.rules
     ranked(store, batch, program.name)
     structure = structure_data(batch, rules, carried)
-    end_orphans(run.id, carry.old.processes)
-    if claim is None:
+    if claim is None:  # what that run has at work is its owner's, who may live
         claim = store.create(NewRun(new_id, program.name, definition.data, structure, batch.size, wall, run.id))
     else:
+        end_orphans(run.id, carry.old.processes)
         store.begin_generation(claim, definition.data, structure, batch.size, wall)
     driver = KeptDriver(
         batch,
