@@ -162,7 +162,7 @@ def reopen(
         if replay.scheduler.finished:
             store.release(claim)
             return Reopened(None, run, replay, changes, definition.program.value)
-        end_orphans(run.id, replay.processes)
+        end_orphans(store, run.id, replay.processes)
         driver = _driver(store, claim, definition, replay, driving)
         return Reopened(driver, run, replay, changes)
     except BaseException:
@@ -413,7 +413,7 @@ def _next_generation(
     if claim is None:  # what that run has at work is its owner's, who may live
         claim = store.create(NewRun(new_id, program.name, definition.data, structure, batch.size, wall, run.id))
     else:
-        end_orphans(run.id, carry.old.processes)
+        end_orphans(store, run.id, carry.old.processes)
         store.begin_generation(claim, definition.data, structure, batch.size, wall)
     driver = KeptDriver(
         batch,

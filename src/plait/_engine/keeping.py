@@ -25,6 +25,7 @@ from plait._core.states import FAILED, READY, RUNNING, SUCCEEDED
 from plait._core.table import NEVER, Move, Table
 from plait._engine import records as lines
 from plait._engine.driver import LIVE, Driver
+from plait._engine.orphans import marks
 from plait._engine.records import error_data, structure, value_data
 from plait._engine.telling import Telling
 from plait._engine.wall import Wall
@@ -317,7 +318,7 @@ class KeptDriver(Driver):
         return os.path.join(place, name + ".out"), os.path.join(place, name + ".err")
 
     def environment(self, attempt: Attempt) -> dict[str, str]:
-        environment = super().environment(attempt)
+        environment = {**super().environment(attempt), **marks(self._store, self.id)}
         environment["PLAIT_KEY"] = f"{self.id}/{environment['PLAIT_TASK']}/{self._claim.generation}"
         return environment
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from plait import points
+from plait.stores.base import Store
 from plait.stores.locks import started_ticks
 
 log = logging.getLogger("plait")
@@ -23,15 +24,22 @@ MOST_LOOKS = 10
 """What forks faster than it is found and killed this often, or what the kernel holds, is left, and named."""
 
 
-def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
+def marks(store: Store, run_id: str) -> dict[str, str]:
+    """What the commands of a run carry in their environment. A run of the same id may live in another store."""
+    where = store.where if store.folder is not None else f"{store.where}{os.getpid()}"
+    return {"PLAIT_RUN": run_id, "PLAIT_KEPT_IN": where}
+
+
+def end_orphans(store: Store, run_id: str, processes: Iterable[tuple[int, int]]) -> int:
     """Ends every process that still lives of a run whose owner is dead, with all that they started; how many there were.
 
     A recorded number counts only with the recorded start: it may have passed to somebody else (F17).
     """
     points.reach("before orphans")
     recorded = {pid: started for pid, started in processes if started and started_ticks(pid) == started}
+    marked = {os.fsencode(f"{name}={value}") for name, value in marks(store, run_id).items()}
     found: dict[int, Any] = {}
-    if not _living(found, run_id, recorded):
+    if not _living(found, marked, recorded):
         return 0
     log.warning("run %s: ending %d processes that its dead owner left behind", run_id, len(found))
     for number in (signal.SIGTERM, signal.SIGCONT):
@@ -40,7 +48,7 @@ def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
     _wait(found.values(), PATIENCE_S)
     # What they start on their way out, or in spite of TERM, is looked for until there is nothing more.
     for _ in range(MOST_LOOKS):
-        left = _living(found, run_id, recorded)
+        left = _living(found, marked, recorded)
         if not left:
             break
         _signal(left, signal.SIGKILL)
@@ -51,7 +59,7 @@ def end_orphans(run_id: str, processes: Iterable[tuple[int, int]]) -> int:
     return len(found)
 
 
-def _living(found: dict[int, Any], run_id: str, recorded: dict[int, int]) -> list[Any]:
+def _living(found: dict[int, Any], marked: set[bytes], recorded: dict[int, int]) -> list[Any]:
     """The living processes of the run, with all that they started. They join `found`, whose living ones are among them."""
     import psutil
 
@@ -65,7 +73,7 @@ def _living(found: dict[int, Any], run_id: str, recorded: dict[int, int]) -> lis
             process = psutil.Process(pid)
             if pid in here or (mine is not None and process.uids().real != mine):
                 continue
-            if _is_marked(pid, run_id) or _belongs(pid, groups):
+            if _is_marked(pid, marked) or _belongs(pid, groups):
                 found[pid] = process
         except (psutil.Error, OSError):
             continue  # it just ended, or is nobody's business
@@ -80,11 +88,11 @@ def _living(found: dict[int, Any], run_id: str, recorded: dict[int, int]) -> lis
     return [process for process in found.values() if started_ticks(process.pid) is not None and process.is_running()]
 
 
-def _is_marked(pid: int, run_id: str) -> bool:
+def _is_marked(pid: int, marked: set[bytes]) -> bool:
     # Straight from the kernel: a dictionary of every process's environment costs ten times as much.
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return b"PLAIT_RUN=" + run_id.encode() in file.read().split(b"\0")
+            return marked <= set(file.read().split(b"\0"))
     except OSError:
         return False
 
