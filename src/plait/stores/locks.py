@@ -71,66 +71,107 @@ def alive(owner: Owner) -> bool:
     return owner.boot == _boot() and started_ticks(owner.pid) == owner.started
 
 
-class Locks:
-    """The locks of one file, by number. They are freed by the kernel when this process ends, however it does.
+class _File:
+    """The open file of some locks. To close it would free them all, so it stays open while one is held."""
 
-    A process has one object for a file (`locks_of`): to the kernel all its locks there are of one holder, and go with the first
-    descriptor that is closed.
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.held: set[int] = set()
+
+
+_files: dict[tuple[int, int], _File] = {}
+"""By device and inode, one for each file and process: the kernel frees a process's locks with the first handle that is closed."""
+_guard = threading.Lock()
+
+
+def _in_child() -> None:
+    """A forked child holds no lock of its parent's."""
+    global _guard
+    _guard = threading.Lock()
+    _files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+class Locks:
+    """The locks of one store, by number, in one file. They are freed by the kernel when this process ends, however it does.
+
+    What one `Locks` of this process holds is refused to every other, as it is to other processes.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd: int | None = None
-        self._held: set[int] = set()
-        self._guard = threading.Lock()
+        self._mine: dict[int, tuple[int, int]] = {}
 
     def take(self, number: int) -> int | None:
-        """None if the lock is ours now; else the process that holds it."""
+        """None if the lock is ours now; else the process that holds it, 0 where nobody can say which.
+
+        Raises:
+            StoreError: where there are no locks.
+        """
         if fcntl is None:
             raise StoreError(f"stored runs need locks that {sys.platform} does not have")
-        with self._guard:
-            if number in self._held:
+        with _guard:
+            if number in self._mine:
                 return os.getpid()
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            key = self._open()
+            file = _files[key]
+            if number in file.held:
+                return os.getpid()
             try:
-                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+                fcntl.lockf(file.handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
             except OSError as error:
+                holder = _holder(file.handle, number)
+                _let_go(key)
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise StoreError(f"{self._path} cannot be locked: {error.strerror}") from None
-                holder = self._holder(number)
-                self._close_unless_used()
                 return holder
-            self._held.add(number)
+            file.held.add(number)
+            self._mine[number] = key
             return None
 
     def free(self, number: int) -> None:
-        """Gives a lock back."""
-        with self._guard:
-            if number in self._held and self._fd is not None:
-                self._held.discard(number)
-                fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, number)
-                self._close_unless_used()
+        """Gives a lock back, if it is ours."""
+        with _guard:
+            key = self._mine.pop(number, None)
+            if key is not None and key in _files:  # a forked child has no files
+                fcntl.lockf(_files[key].handle, fcntl.LOCK_UN, 1, number)
+                _files[key].held.discard(number)
+                _let_go(key)
 
-    def _close_unless_used(self) -> None:
-        if not self._held and self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def _holder(self, number: int) -> int:
-        # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
+    def _open(self) -> tuple[int, int]:
+        """Opens the file, unless some lock in it is held: then it is open."""
         try:
-            asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
-            return int(struct.unpack("hhqqi4x", fcntl.fcntl(self._fd or 0, fcntl.F_GETLK, asked))[4])
-        except (OSError, struct.error):
-            return 0
+            key = _key(os.stat(self._path))
+            if key in _files:
+                return key
+        except OSError:
+            pass  # it is made, or its opening says why not
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be opened: {error.strerror}") from None
+        key = _key(os.fstat(handle))
+        _files.setdefault(key, _File(handle))
+        return key
 
 
-_locks: dict[tuple[int, str], Locks] = {}
-_making = threading.Lock()
+def _key(there: os.stat_result) -> tuple[int, int]:
+    return there.st_dev, there.st_ino
 
 
-def locks_of(path: str) -> Locks:
-    """The locks of the file `path`: one object for each file and process."""
-    with _making:
-        return _locks.setdefault((os.getpid(), os.path.realpath(path)), Locks(path))
+def _let_go(key: tuple[int, int]) -> None:
+    """Closes a file in which nothing is held: a process that runs for years opens many stores."""
+    if not _files[key].held:
+        os.close(_files.pop(key).handle)
+
+
+def _holder(handle: int, number: int) -> int:
+    # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid.
+    try:
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
+        return int(struct.unpack("hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked))[4])
+    except (OSError, struct.error):
+        return 0

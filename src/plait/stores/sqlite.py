@@ -38,7 +38,7 @@ from plait.stores.base import (
     RunInfo,
     last_of,
 )
-from plait.stores.locks import alive, locks_of, this_process
+from plait.stores.locks import Locks, alive, this_process
 from plait.stores.mounts import filesystem_of
 from plait.stores.schema import APPLICATION, MIGRATIONS
 
@@ -99,7 +99,7 @@ class SqliteStore:
         self._pid = os.getpid()
         self._folder = Path(path).parent
         self._prepare(create)
-        self._locks = locks_of(str(self._folder / "locks"))
+        self._locks = Locks(str(self._folder / "locks"))
         self._jobs: queue.SimpleQueue[Append | _Call | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._starting = threading.Lock()
