@@ -1,6 +1,6 @@
 """What a store is: it appends batches of facts to runs that a process owns, and gives them back. It knows no scheduler.
 
-Every store passes `plait.testing.stores.checks`; adding one means adding a line to a list there.
+Every store passes the checks of `plait.testing.stores`; adding one means adding a line to the list in `tests/stores`.
 """
 
 from __future__ import annotations
@@ -186,8 +186,12 @@ class Store(Protocol):
         """Removes blobs and logs that no run refers to: how many, and their bytes."""
         ...
 
+    def share(self) -> Store:
+        """The same store for one more user, who closes it too."""
+        ...
+
     def close(self) -> None:
-        """Lets go of the store once everything queued is committed."""
+        """Lets go of the store once everything queued is committed; the last user's call counts."""
         ...
 
 

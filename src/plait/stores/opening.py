@@ -12,13 +12,15 @@ from plait.stores.base import Store
 def open_store(given: Any, durability: str = "full", *, create: bool = True) -> Store:
     """The store that `given` names: a path (of the file, or of a folder that holds `plait.db`), a `sqlite:` URL, or a Store itself.
 
+    Whoever asks is to close it: a store that was given stays open for whoever gave it.
+
     Raises:
         StoreError: where it cannot be opened.
         UsageError: for what names no store.
     """
     if hasattr(given, "append") and hasattr(given, "journal"):
         store: Store = given
-        return store
+        return store.share()
     if isinstance(given, str) and given.startswith(("postgres:", "postgresql:")):
         raise MissingExtra("this version of plait keeps runs in SQLite files only: give a path")
     if isinstance(given, str) and given.startswith("sqlite:"):

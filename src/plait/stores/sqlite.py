@@ -67,12 +67,22 @@ REMOTE = frozenset(
 )
 """File systems over a network: their locks and their write-ahead logs cannot be relied on (F23, W15)."""
 
-_open_stores: dict[tuple[int, str], SqliteStore] = {}
+_open_stores: dict[tuple[int, str, str], SqliteStore] = {}
 _opening = threading.RLock()
 
 
+def _in_child() -> None:
+    """Whoever held the lock in the parent is not there to give it back."""
+    global _opening
+    _opening = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 def open_sqlite(path: str | os.PathLike[str], durability: Durability = "full", *, create: bool = True) -> SqliteStore:
-    """The store in the file `path`, made if it is not there (unless `create` is false). One object for each file and process.
+    """The store in the file `path`, made if it is not there (unless `create` is false). One object for each file, durability and process.
 
     Raises:
         StoreError: where that cannot be; StoreDamaged, StoreTooNew without touching the file.
@@ -80,13 +90,25 @@ def open_sqlite(path: str | os.PathLike[str], durability: Durability = "full", *
     if durability not in ("full", "normal"):
         raise UsageError(f"durability must be full or normal, not {durability!r}")
     with _opening:
-        key = (os.getpid(), os.path.realpath(path))
+        real = os.path.realpath(path)
+        _refuse_what_a_parent_has_open(real)
+        key = (os.getpid(), real, durability)
         store = _open_stores.get(key)
-        if store is None or store.durability != durability:
-            store = SqliteStore(key[1], durability, create)
-            _open_stores[key] = store
-        store.users += 1
-        return store
+        if store is None:
+            store = _open_stores[key] = SqliteStore(real, durability, create)
+        return store.share()
+
+
+def _refuse_what_a_parent_has_open(path: str) -> None:
+    """Nothing, unless this process was forked from one that had this file open.
+
+    SQLite's books say then that locks are held which only the parent holds: once the parent closes the file, what this process
+    commits is lost (F22).
+    """
+    if any(pid != os.getpid() and real == path for pid, real, _ in _open_stores):
+        raise StoreError(
+            f"the store {path} was open when this process was forked: fork before it is opened, or start processes by spawn or forkserver"
+        )
 
 
 class SqliteStore:
@@ -109,6 +131,12 @@ class SqliteStore:
         self._inode = os.stat(path).st_ino
         self._temporary = itertools.count()
         self._generations: dict[int, int] = {}
+
+    def share(self) -> SqliteStore:
+        """The same store for one more user, who closes it too."""
+        with _opening:
+            self.users += 1
+            return self
 
     @property
     def where(self) -> str:
@@ -197,6 +225,7 @@ class SqliteStore:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that can only read, on one snapshot of its own."""
+        self._refuse_a_forked_child()
         with _named(self._path):
             # A reader that is the last to close would checkpoint, were it not read-only.
             db = sqlite3.connect(f"file:{quote(self._path)}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
@@ -209,14 +238,17 @@ class SqliteStore:
     # -- the writer thread
 
     def _enqueue(self, job: Append | _Call) -> None:
-        if os.getpid() != self._pid:
-            raise StoreError("a forked child must not use its parent's store: open it again there")
+        self._refuse_a_forked_child()
         if self._writer is None:
             with self._starting:
                 if self._writer is None:
                     self._writer = threading.Thread(target=self._serve, name="plait-store", daemon=True)
                     self._writer.start()
         self._jobs.put(job)
+
+    def _refuse_a_forked_child(self) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError(f"a forked child must not use its parent's store {self._path}")
 
     def _called(self, what: Callable[[sqlite3.Connection], T]) -> T:
         """What `what` gives in a transaction of its own, in the writer thread."""
@@ -468,6 +500,7 @@ class SqliteStore:
 
     def claim(self, run: RunInfo) -> Claim:
         """Takes over a run that no living process owns."""
+        self._refuse_a_forked_child()
         holder = self._locks.take(run.number)
         if holder is not None:
             pid = holder or (run.owner.pid if run.owner else 0)
@@ -631,8 +664,9 @@ class SqliteStore:
             self.users -= 1
             if self.users > 0:
                 return
-            if _open_stores.get((self._pid, self._path)) is self:  # else another durability took its place
-                del _open_stores[self._pid, self._path]
+            key = (self._pid, self._path, self.durability)
+            if _open_stores.get(key) is self:
+                del _open_stores[key]
         writer, self._writer = self._writer, None
         if writer is not None and os.getpid() == self._pid:
             self._jobs.put(None)
