@@ -36,6 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "snapshots": {"_engine", "calls", "references", "stores", "tasks"},
     "programs": {"_core", "_engine", "snapshots", "tasks"},
     "durations": {"_core", "_engine", "stores"},
+    "history": {"_core", "_engine", "stores"},
     "prediction": {"_core", "_engine", "durations", "observe", "stores", "testing"},
     "edits": set(),
     "resuming": {
@@ -62,6 +63,7 @@ ROOMS: dict[str, set[str]] = {
         "concurrency",
         "executors",
         "flow",
+        "history",
         "observe",
         "prediction",
         "programs",
@@ -82,6 +84,7 @@ ROOMS: dict[str, set[str]] = {
         "runs",
         "flow",
         "executors",
+        "history",
         "observe",
     },
 }

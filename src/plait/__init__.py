@@ -4,7 +4,8 @@ concurrency   run_with_concurrency, amap, map_: a flat list of work
     streams       as_completed: outcomes as they end, of an endless source
 runner        ParallelRunner, get_independent_tasks: a phase of tasks
 tasks         task, Graph, Node, shell: graphs in Python
-runs          run, arun, start, current: running them
+runs          run, arun, start, current: running them; resume, retry, fork: going on with stored ones
+history       list_runs, show_run, read_logs, collect_garbage: looking at stored runs
 flow          load: workflow files
 errors        the exception tree
 testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
@@ -60,6 +61,12 @@ if TYPE_CHECKING:
     from plait.errors import UsageError as UsageError
     from plait.executors.tokens import CancelToken as CancelToken
     from plait.flow import load as load
+    from plait.history import LogPart as LogPart
+    from plait.history import StoredRun as StoredRun
+    from plait.history import collect_garbage as collect_garbage
+    from plait.history import list_runs as list_runs
+    from plait.history import read_logs as read_logs
+    from plait.history import show_run as show_run
     from plait.observe.stream import RunEvent as RunEvent
     from plait.runner import ParallelRunner as ParallelRunner
     from plait.runner import get_independent_tasks as get_independent_tasks
@@ -116,6 +123,7 @@ _HOMES = {
     ),
     "plait.executors.tokens": ("CancelToken",),
     "plait.flow": ("load",),
+    "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run"),
     "plait.observe.stream": ("RunEvent",),
     "plait.runner": ("ParallelRunner", "get_independent_tasks"),
     "plait.runs": ("Context", "arun", "current", "fork", "resume", "retry", "run", "start"),

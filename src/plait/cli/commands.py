@@ -360,9 +360,9 @@ def fork(run: str, start: str, run_id: str | None, store: str | None, **shown: A
 @store_option
 def ls(as_json: bool, store: str | None) -> int:
     """List the runs, the newest last."""
-    from plait.cli.stored import list_runs
+    from plait.cli.stored import ls as listed
 
-    return list_runs(store, as_json)
+    return listed(store, as_json)
 
 
 @cli.command()

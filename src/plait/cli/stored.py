@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait._core.outcome import RunResult
-from plait._core.policy import Rules, seconds
+from plait._core.policy import Rules
 from plait._core.scheduler import describe
 from plait._core.states import RUNNING, STATUSES, SUCCEEDED
 from plait._core.table import NEVER, NONE, Table
@@ -20,11 +19,11 @@ from plait._engine.replaying import Replay
 from plait.cli.output import out, say
 from plait.cli.session import document
 from plait.concurrency import default_slots
-from plait.errors import RecordedError, RunNotFound, StoreError, UsageError
+from plait.errors import RecordedError, UsageError
+from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed
 from plait.observe.text import as_json, clean, counted, duration
 from plait.resuming import program_for
-from plait.stores.base import RunInfo, Store
-from plait.stores.locks import alive
+from plait.stores.base import Store
 from plait.stores.opening import open_store
 
 DEFAULT_STORE = os.path.join(".plait", "plait.db")
@@ -39,23 +38,27 @@ def store_path(given: str | None) -> str | None:
     return None if chosen == "none" else chosen
 
 
+def needed(given: str | None) -> str:
+    """The path of the store that commands look into."""
+    path = store_path(given)
+    if path is None:
+        raise UsageError("--store none has no runs to look at")
+    return path
+
+
 def existing(given: str | None) -> Store:
     """The store that commands look into.
 
     Raises:
         StoreError: where there is none.
     """
-    path = store_path(given)
-    if path is None:
-        raise UsageError("--store none has no runs to look at")
-    return open_store(path, create=False)
+    return open_store(needed(given), create=False)
 
 
-def status_of(run: RunInfo) -> str:
-    """Where a run stands; "interrupted" is seen from its owner, nobody has to write it."""
-    if run.status != "running":
-        return "succeeded (degraded)" if run.status == "succeeded" and run.summary.get("degraded") else run.status
-    return f"running (process {run.owner.pid})" if run.owner is not None and alive(run.owner) else "interrupted"
+def _status(run: StoredRun) -> str:
+    if run.owner_pid is not None:
+        return f"{run.status} (process {run.owner_pid})"
+    return f"{run.status} (degraded)" if run.degraded else run.status
 
 
 def _when(at: float) -> str:
@@ -68,43 +71,30 @@ def _when(at: float) -> str:
 # -- ls
 
 
-def list_runs(given: str | None, as_json_lines: bool) -> int:
+def ls(given: str | None, as_document: bool) -> int:
     """`plait ls`: the newest last."""
-    path = store_path(given)
-    try:
-        runs = existing(given).runs()
-    except StoreError as error:
-        if path is not None and not os.path.exists(path):
-            say(f"there are no runs in {path} yet")
-            return 0
-        raise error
-    if as_json_lines:
-        out(as_json([{**_facts(run), "summary": run.summary} for run in runs], indent=2))
+    path = needed(given)
+    if not os.path.exists(path):
+        say(f"there are no runs in {path} yet")
+        return 0
+    runs = list_runs(path)
+    if as_document:
+        out(as_json([_facts(run) for run in runs], indent=2))
         return 0
     rows = [("RUN", "NAME", "STATUS", "STARTED", "TOOK", "TASKS")]
     for run in runs:
-        counts = run.summary.get("counts")
-        shown = counted(counts) if isinstance(counts, dict) and counts else f"{run.tasks} tasks"
+        shown = counted(dict(run.counts)) if run.counts else f"{run.tasks} tasks"
         took = "-" if run.ended_at is None else duration(max(0.0, run.ended_at - run.created_at))
-        rows.append((run.id, clean(run.name)[:40], status_of(run), _when(run.created_at), took, shown))
+        rows.append((run.id, clean(run.name)[:40], _status(run), _when(run.created_at), took, shown))
     widths = [max(len(row[at]) for row in rows) for at in range(5)]
     for row in rows:
         out("  ".join([each.ljust(width) for each, width in zip(row, widths, strict=False)] + [row[5]]).rstrip())
     return 0
 
 
-def _facts(run: RunInfo) -> dict[str, Any]:
-    return {
-        "run": run.id,
-        "name": run.name,
-        "status": status_of(run).split(" ")[0],
-        "created_at": run.created_at,
-        "ended_at": run.ended_at,
-        "generation": run.generation,
-        "forked_from": run.forked_from,
-        "owner_pid": run.owner.pid if run.owner is not None and alive(run.owner) else None,
-        "version": run.version,
-    }
+def _facts(run: StoredRun) -> dict[str, Any]:
+    facts = asdict(run)
+    return {"run": facts.pop("id"), **facts}
 
 
 # -- show
@@ -113,35 +103,29 @@ def _facts(run: RunInfo) -> dict[str, Any]:
 def show(given: str | None, text: str, as_document: bool, verbose: bool) -> int:
     """`plait show`: one run, as its journal tells it up to now."""
     store = existing(given)
-    run, replay = _looked_at(store, text)
+    info = store.find(text)
+    run, replay = at_a_glance(info), replayed(store, info)
     result = replay.result()
     if as_document:
-        out(as_json({**document(result), **_facts(run), "value": None}, indent=2))
+        facts = _facts(run)
+        del facts["counts"], facts["tasks"]
+        out(as_json({**document(result), **facts}, indent=2))
         return 0
     for line in _shown(run, replay, result, verbose):
         out(line)
     return 0
 
 
-def _looked_at(store: Store, text: str) -> tuple[RunInfo, Replay]:
-    run = store.find(text)
-    replay = Replay(store, run, store.generation(run, run.generation))
-    replay.catch_up()
-    return run, replay
-
-
 MOST_SHOWN = 200
 """Tasks that are shown one by one unless `-v` is given; of more, those that are not plain."""
 
 
-def _shown(run: RunInfo, replay: Replay, result: RunResult, verbose: bool) -> Iterator[str]:
+def _shown(run: StoredRun, replay: Replay, result: RunResult, verbose: bool) -> Iterator[str]:
     table = replay.table
-    yield f"run {run.id} {clean(run.name)}: {status_of(run)}"
+    yield f"run {run.id} {clean(run.name)}: {_status(run)}"
     origin = f", forked from {run.forked_from}" if run.forked_from else ""
     again = f", generation {run.generation}" if run.generation > 1 else ""
-    owners = (
-        f", taken over {'once' if replay.took_over == 1 else f'{replay.took_over} times'}" if replay.took_over else ""
-    )
+    owners = f", taken over {_times(replay.took_over)}" if replay.took_over else ""
     yield f"  started {_when(run.created_at)}, ran {duration(replay.now)}{again}{owners}{origin}"
     yield f"  {counted(result.counts)}"
     first = result.first_cause
@@ -149,27 +133,29 @@ def _shown(run: RunInfo, replay: Replay, result: RunResult, verbose: bool) -> It
         yield f"  first cause: {clean(first.key)}: {clean(describe(first.error))}"
     rows = list(range(table.size)) if verbose else [row for row in range(table.size) if table.parent(row) == NONE]
     plain = rows if verbose or len(rows) <= MOST_SHOWN else [row for row in rows if table.status[row] != SUCCEEDED]
-    width = min(40, max((len(table.key(row)) for row in plain[:MOST_SHOWN]), default=0))
-    for number, row in enumerate(plain):
-        if not verbose and number == MOST_SHOWN:
-            yield f"  and {len(plain) - number} more: -v lists them all"
-            break
+    listed = plain if verbose else plain[:MOST_SHOWN]
+    width = min(40, max((len(table.key(row)) for row in listed), default=0))
+    for row in listed:
         yield f"  {clean(table.key(row)).ljust(width)}  {_line(table, row)}".rstrip()
-    if len(plain) < len(rows):
-        yield f"  {len(rows) - len(plain)} that succeeded are not listed: -v lists them all"
-    if run.status == "running" and status_of(run) == "interrupted":
+    if len(listed) < len(rows):
+        yield f"  and {len(rows) - len(listed)} more: -v lists them all"
+    if run.status == "interrupted":
         yield f"  go on with: plait resume {run.id}"
     elif run.status == "failed":
         yield f"  try what failed again with: plait retry {run.id}"
 
 
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
 def _line(table: Table, row: int) -> str:
-    state = str(STATUSES[table.status[row]])
-    parts = [state]
+    head = str(STATUSES[table.status[row]])
+    parts = []
     if row in table.kept:
-        parts.append("(kept from before)")
-    if table.started_at[row] != NEVER and table.ended_at[row] != NEVER and row not in table.kept:
-        parts.append(f"in {duration(max(0.0, table.ended_at[row] - table.started_at[row]))}")
+        head += " (kept from before)"
+    elif table.started_at[row] != NEVER and table.ended_at[row] != NEVER:
+        head += f" in {duration(max(0.0, table.ended_at[row] - table.started_at[row]))}"
     if table.attempts(row) > 1:
         parts.append(f"{table.attempts(row)} attempts")
     children = [child for part in table.grown(row) for child in part]
@@ -179,7 +165,7 @@ def _line(table: Table, row: int) -> str:
     error = table.errors.get(row)
     if error is not None:
         parts.append(clean(describe(error)))
-    return ", ".join(parts).replace(", (kept", " (kept").replace(f"{state}, in", f"{state} in")
+    return ", ".join([head, *parts])
 
 
 # -- simulate
@@ -214,75 +200,31 @@ def simulated(given: str | None, target: Any, jobs: int | None, as_document: boo
 # -- logs
 
 
-class _Log(NamedTuple):
-    """One file of what an attempt wrote."""
-
-    key: str
-    attempt: int
-    stream: str
-    path: Path
-
-
 def logs(given: str | None, text: str, key: str | None, follow: bool) -> int:
     """`plait logs`: what commands of a run wrote, and the errors of what failed; with `-f` until the run is over."""
     store = existing(given)
     run = store.find(text)
-    if store.folder is None:
-        raise UsageError(f"the store {store.where} keeps no logs")
-    shown: dict[Path, int] = {}
+    written = Logs(store, run, key)
     told: set[int] = set()
-    replay = Replay(store, run, store.generation(run, run.generation))
     while True:
-        run = store.find(run.id)
-        over = run.status != "running" or status_of(run) == "interrupted"
-        replay.catch_up()
-        if key is not None and replay.table.find(key) < 0 and (over or not follow):
-            raise RunNotFound(f"run {run.id} has no task {key!r}: `plait show -v {run.id}` lists them")
-        for log in _logs_of(Path(store.folder), run, replay.table, key):
-            _copy(log, shown, plain=key is not None)
-        _tell_errors(replay.table, key, told)
+        over = at_a_glance(store.find(run.id)).owner_pid is None
+        for part in written.more():
+            _print(part, plain=key is not None)
+        _tell_errors(written.replay.table, key, told)
         if over or not follow:
-            if run.generation > 1 and key is None and not follow:
-                say(
-                    f"these are of generation {run.generation}: earlier ones are beside them in {Path(store.folder, 'logs', run.id)}"
-                )
+            written.check()
             return 0
         threading.Event().wait(LOOK_S)
 
 
-def _logs_of(folder: Path, run: RunInfo, table: Table, key: str | None) -> list[_Log]:
-    found = []
-    for path in Path(folder, "logs", run.id).glob(f"{run.generation}-*-*.*"):
-        try:
-            _, row, attempt = path.stem.split("-")
-            task = int(row)
-            name = table.key(task) if task < table.size else None
-        except (ValueError, IndexError):
-            continue
-        if name is not None and (key is None or name == key):
-            found.append((task, int(attempt), path.suffix != ".out", _Log(name, int(attempt), path.suffix[1:], path)))
-    return [log for *_, log in sorted(found)]
-
-
-def _copy(log: _Log, shown: dict[Path, int], *, plain: bool) -> None:
-    """Writes what a file has more than before: as it is for one task, by lines with its name for many."""
-    try:
-        with open(log.path, "rb") as file:
-            file.seek(shown.get(log.path, 0))
-            data = file.read()
-    except OSError:
-        return
-    if not plain and not data.endswith(b"\n") and b"\n" in data:
-        data = data[: data.rindex(b"\n") + 1]  # the rest when its line is whole
-    shown[log.path] = shown.get(log.path, 0) + len(data)
-    if not data:
-        return
+def _print(part: LogPart, *, plain: bool) -> None:
+    """Output as it is for one task, by lines with its name for many. A terminal is told nothing that it would obey."""
     if plain and not sys.stdout.isatty():
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(part.data)
         sys.stdout.flush()
         return
-    prefix = "" if plain else f"{clean(log.key)} | "
-    for line in data.decode(errors="replace").rstrip("\n").split("\n"):
+    prefix = "" if plain else f"{clean(part.key)} | "
+    for line in part.data.decode(errors="replace").rstrip("\n").split("\n"):
         out(prefix + clean(line))
 
 
@@ -302,21 +244,14 @@ def _tell_errors(table: Table, key: str | None, told: set[int]) -> None:
 
 def collect(given: str | None, older_than: str, dry_run: bool) -> int:
     """`plait gc`: lets go of runs that ended long ago, and of values and logs that no run refers to."""
-    age = seconds("--older-than", older_than)
-    store = existing(given)
-    before = time.time() - age
-    old = [
-        run for run in store.runs() if run.ended_at is not None and run.ended_at < before and run.status != "running"
-    ]
-    for run in old:
+    forgotten, size = collect_garbage(needed(given), older_than, dry_run=dry_run)
+    for run in forgotten:
         say(
             f"{'would forget' if dry_run else 'forgot'} run {run.id} {clean(run.name)}, {run.status} {_when(run.ended_at or 0.0)}"
         )
-    if dry_run:
-        out(f"{len(old)} runs would be forgotten")
-        return 0
-    store.delete(old)
-    files, size = store.sweep()
-    store.close()
-    out(f"{len(old)} runs forgotten, {files} files with {size:,} bytes removed")
+    out(
+        f"{len(forgotten)} runs would be forgotten"
+        if dry_run
+        else f"{len(forgotten)} runs forgotten, {size:,} bytes of files removed"
+    )
     return 0
