@@ -32,8 +32,8 @@ def reference(function: Any) -> str | None:
     if home is None or bare(_inside(home, name)) is not function:
         return None
     if module in ("__main__", STARTED):
-        file = getattr(home, "__file__", None)
-        return None if file is None else f"__main__:{name}@{os.path.abspath(file)}"
+        file = getattr(home, "__file__", None)  # an interactive session has none: only that very session finds it again
+        return f"__main__:{name}@{os.path.abspath(file) if file else ''}"
     return f"{module}:{name}"
 
 
@@ -58,7 +58,8 @@ def resolve(name: str) -> Callable[..., Any]:
     try:
         home = _program(file) if module == "__main__" else import_module(module)
     except Exception as error:
-        raise UsageError(f"the function {module}:{path} cannot be imported: {type(error).__name__}: {error}") from None
+        why = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        raise UsageError(f"the function {module}:{path} cannot be imported: {why}") from None
     found = bare(_inside(home, path))
     if not callable(found):
         raise UsageError(f"the function {module}:{path}{f' of {file}' if file else ''} does not exist any more")
@@ -67,8 +68,11 @@ def resolve(name: str) -> Callable[..., Any]:
 
 def _program(file: str) -> types.ModuleType:
     main = sys.modules.get("__main__")
-    if main is not None and os.path.abspath(getattr(main, "__file__", None) or "") == file:
+    started = getattr(main, "__file__", None)
+    if main is not None and (os.path.abspath(started) if started else "") == file:
         return main
+    if not file:
+        raise UsageError("it was defined in an interactive session")
     known = sys.modules.get(STARTED)
     if known is not None and known.__file__ == file:
         return known
