@@ -16,7 +16,7 @@ def ranked(store: Store, batch: Batch, name: str) -> None:
     Hu, 1961; Graham, 1969).
     """
     seconds = expected(store, batch, name)
-    if seconds is not None and len(set(seconds)) > 1:
+    if seconds is not None and (batch.needs is not None or len(set(seconds)) > 1):
         batch.ranks = longest_paths(batch.needs, seconds)
 
 
@@ -27,8 +27,10 @@ def expected(store: Store, batch: Batch, name: str) -> list[float] | None:
     """
     work: Work = batch.calls  # type: ignore[assignment]
     identities = work.identities()
-    if isinstance(identities, str) or not batch.size:
+    if not batch.size or (isinstance(identities, str) and batch.needs is None):
         return None  # all alike: the order says nothing
+    if isinstance(identities, str):
+        identities = [identities] * batch.size
     known = store.learned_of(f"{name}/")
     if not known:
         return None

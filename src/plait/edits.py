@@ -32,10 +32,11 @@ class _Task(NamedTuple):
 
 
 def compare(
-    old: Mapping[str, Any], old_keys: Sequence[str], new: Mapping[str, Any], new_keys: Sequence[str]
+    old: Mapping[str, Any], old_tasks: Mapping[str, Any], new: Mapping[str, Any], new_tasks: Mapping[str, Any]
 ) -> Changes:
-    """How the definition `new` differs from `old`, the keys of whose tasks are given."""
-    if old == new and list(old_keys) == list(new_keys):
+    """How the definition `new` differs from `old`; keys and needs of the tasks are in `old_tasks` and `new_tasks`."""
+    old_keys, new_keys = _keys(old_tasks), _keys(new_tasks)
+    if old == new and old_keys == new_keys and _needs(old_tasks) == _needs(new_tasks):
         return Changes()
     if (old["kind"] == "flow") != (new["kind"] == "flow"):
         return Changes(["it is another kind of graph altogether"], frozenset(new_keys))
@@ -50,7 +51,10 @@ def compare(
                 if name in ("env", "only"):
                     touched.update(after)
     else:
-        before, after = dict(_of_nodes(old, old_keys)), dict(_of_nodes(new, new_keys))
+        before, after = (
+            dict(_of_nodes(old, old_keys, _needs(old_tasks))),
+            dict(_of_nodes(new, new_keys, _needs(new_tasks))),
+        )
     for path, task in after.items():
         known = before.get(path)
         if known is None:
@@ -68,14 +72,25 @@ def compare(
 # -- graphs of nodes
 
 
-def _of_nodes(data: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, _Task]]:
+def _keys(tasks: Mapping[str, Any]) -> list[str]:
+    keys = tasks["keys"]
+    return [f"{keys['numbered']}[{at}]" for at in range(keys["size"])] if isinstance(keys, dict) else list(keys)
+
+
+def _needs(tasks: Mapping[str, Any]) -> list[list[int]] | None:
+    needs = tasks.get("needs")
+    return None if needs is None else [list(row) for row in needs]
+
+
+def _of_nodes(
+    data: Mapping[str, Any], keys: Sequence[str], needs: Sequence[Sequence[int]] | None
+) -> Iterator[tuple[str, _Task]]:
     calls = data["calls"]
-    needs = data["needs"]
     split = [_split(call, calls) for call in calls]
-    for at, (number, *given) in enumerate(data["nodes"]):
-        content, options = split[number]
+    for at, (which, how, given) in enumerate(zip(data["which"], data["how"], data["given"], strict=True)):
+        content, options = split[which]
         row = sorted({keys[need] for need in needs[at]}) if needs is not None else []
-        yield keys[at], _Task(_json([content, _named(given[:2], keys), row]), options)
+        yield keys[at], _Task(_json([content, how, _named(given, keys), row]), options)
 
 
 def _split(call: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> tuple[Any, bytes]:

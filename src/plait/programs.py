@@ -103,7 +103,10 @@ class _Nodes(Work):
         definition = self._nodes[place]._definition
         return _Items(definition.body, []) if definition.each else None
 
-    def identities(self) -> Sequence[str]:
+    def identities(self) -> Sequence[str] | str:
+        first = self._nodes[0]._definition if self._nodes else None
+        if all([node._definition is first and node._beside is NOTHING_BESIDE for node in self._nodes]):
+            return "" if first is None else first.name
         return [node._name for node in self._nodes]
 
 
@@ -147,16 +150,37 @@ def regrown(regrowth: Regrowth) -> Growth:
     from plait.snapshots import nodes_of, untagged
 
     data = regrowth.snapshot
-    order = nodes_of(data, regrowth.needs, regrowth.read)
-    needs: list[tuple[int, ...]] = (
-        [tuple(row) for row in regrowth.needs] if regrowth.needs is not None else [()] * len(order)
-    )
-    targets = list(data["targets"])
-    value = untagged(data["value"], order, regrowth.read)
-    program = program_of(order, needs, targets)
-    work: _Nodes = program.batch.calls  # type: ignore[assignment]
-    work._value, work._targets = value, targets
-    return _growth_of(program.batch, targets, value)
+    order = nodes_of(data, regrowth.read)
+    work = _Nodes(order, regrowth.needs if regrowth.needs is not None else [()] * len(order))
+    work._value, work._targets = untagged(data["value"], regrowth.read), list(data["targets"])
+    batch = regrowth.batch(work)
+    return _growth_of(batch, work._targets, work._value)
+
+
+def again(
+    data: Mapping[str, Any],
+    needs: Sequence[Sequence[int]] | None,
+    batch: Callable[[Work], Batch],
+    read: Callable[[int, Any], Any],
+) -> Program:
+    """The program of nodes that are stored, with the needs that are; `batch` puts calls to the tasks that are.
+
+    Raises:
+        UsageError: for a function that is not there any more.
+    """
+    from plait.snapshots import nodes_of
+
+    order = nodes_of(data, read)
+    work = _Nodes(order, needs if needs is not None else [()] * len(order))
+    targets: list[int] = list(data["targets"])
+    single, keyed = data["kind"] == "node", data["kind"] == "graph"
+
+    def value(result: RunResult) -> Any:
+        table = result.table
+        found = [table.values[at] for at in targets]
+        return found[0] if single else {table.key(at): each for at, each in zip(targets, found)} if keyed else found
+
+    return Program(batch(work), targets, data["name"], value)
 
 
 def _growth_of(batch: Batch, places: list[int], value: Any) -> Growth:
@@ -193,7 +217,7 @@ def compile_nodes(targets: Sequence[Node[Any]]) -> Program:
             else:
                 place[target] = len(needs)
                 needs.append(row)
-    return program_of(list(place), needs, list(map(place_of, targets)))
+    return _program(list(place), needs, list(map(place_of, targets)))
 
 
 def _walk(target: Node[Any], place: dict[Node[Any], int], needs: list[tuple[int, ...]]) -> None:
@@ -225,7 +249,7 @@ def _cycle_text(path: list[Node[Any]], again: Node[Any]) -> str:
     return cycle_text(names[::-1])
 
 
-def program_of(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
+def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list[int], name: str = "") -> Program:
     """The program of nodes whose order and needs are known."""
     definitions = list(map(attrgetter("_definition"), order))
     kinds = set(definitions)  # few, however many nodes
@@ -341,7 +365,7 @@ def compile_graph(graph: Graph) -> Program:
         row.extend(last)
     rows = [tuple(row) for row in needs]
     refuse_cycles(keys, rows)
-    program = program_of(order, rows, [], graph.name)
+    program = _program(order, rows, [], graph.name)
     needed = {need for row in rows for need in row}
     sinks = [at for at in range(len(order)) if at not in needed]
 

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from msgspec.json import encode
 
 from plait import points
-from plait._core.graph import Batch, Kept, Numbered
+from plait._core.graph import Batch, Kept
 from plait._core.outcome import RunResult
 from plait._core.policy import Rules, nearest
 from plait._core.states import SKIPPED, SUCCEEDED
 from plait._core.table import NONE, Table
 from plait._engine.keeping import KeptDriver
 from plait._engine.orphans import end_orphans
-from plait._engine.records import value_of
+from plait._engine.records import batch_of, value_of
+from plait._engine.records import structure as structure_of
 from plait._engine.replaying import Regrown, Replay, read_json, structure_data
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
@@ -25,8 +26,8 @@ from plait.concurrency import default_slots
 from plait.durations import ranked
 from plait.edits import Changes, compare
 from plait.errors import PlaitError, RunChanged, RunNotFound, StoreDamaged, UsageError
-from plait.programs import Program, compile_graph, compile_nodes, program_of
-from plait.snapshots import nodes_of, of_nodes, unknowns
+from plait.programs import Program, again, compile_graph, compile_nodes
+from plait.snapshots import of_nodes, unknowns
 from plait.stores.base import Claim, Generation, NewRun, RunInfo, Store
 from plait.stores.values import PLAIN
 from plait.tasks import Graph, Node
@@ -52,7 +53,6 @@ def definition_of(
         kind = "graph" if isinstance(target, Graph) else "node" if isinstance(target, Node) else "nodes"
         work: Any = program.batch.calls
         data = {"kind": kind, "name": program.name, "targets": program.targets, **of_nodes(work.nodes, strict=False)}
-        data["needs"] = program.batch.needs
     if origin:
         data["origin"] = dict(origin)
     return Definition(data, program, target)
@@ -247,7 +247,7 @@ def _definition_now(
 ) -> tuple[Definition, Changes]:
     """The definition as it is now, and how it differs from the one that the generation has."""
     try:
-        old = read_json(generation.definition)
+        old, structure = read_json(generation.definition), read_json(generation.structure)["batch"]
         kind = old["kind"]
         if target is None and load is not None and ("origin" in old or kind == "flow"):
             target = load(old)
@@ -258,15 +258,12 @@ def _definition_now(
             raise
         raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error}") from None
     if target is None:
-        return _from_snapshot(store, run, generation, old), Changes()
+        return _from_snapshot(store, run, structure, old), Changes()
     program, inputs = program_for(target, old.get("inputs", {}))
     if run.name and program.name != run.name and not hasattr(target, "snapshot"):
         program = program._replace(name=run.name)
     definition = definition_of(target, program, inputs, old.get("origin"))
-    old_keys = read_json(generation.structure)["batch"]["keys"]
-    if isinstance(old_keys, dict):
-        old_keys = list(Numbered(old_keys["numbered"], old_keys["size"]))
-    return definition, compare(old, old_keys, _as_kept(definition.data), list(program.batch.keys))
+    return definition, compare(old, structure, _as_kept(definition.data), structure_of(program.batch))
 
 
 def _as_kept(data: Any) -> Any:
@@ -295,7 +292,7 @@ def program_for(target: Any, inputs: Mapping[str, Any]) -> tuple[Program, Mappin
     raise UsageError(f"{target!r} cannot be run: give a node, a list of nodes, a Graph or a loaded file")
 
 
-def _from_snapshot(store: Store, run: RunInfo, generation: Generation, old: dict[str, Any]) -> Definition:
+def _from_snapshot(store: Store, run: RunInfo, structure: dict[str, Any], old: dict[str, Any]) -> Definition:
     """A graph that was built in Python, from what is stored of it."""
     missing = unknowns(old)
     if missing:
@@ -303,25 +300,18 @@ def _from_snapshot(store: Store, run: RunInfo, generation: Generation, old: dict
             f"run {run.id} cannot be resumed from its store alone: another process cannot find {missing[0]} again"
             f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}. Give the graph: plait.resume({run.id!r}, graph, store=...)"
         )
-    replay_read = _Reader(store)
     try:
-        order = nodes_of(old, old["needs"], replay_read)
-        needs: list[tuple[int, ...]] = (
-            [tuple(row) for row in old["needs"]] if old["needs"] is not None else [()] * len(order)
-        )
-        targets = list(old["targets"])
-        program = program_of(order, needs, targets, old["name"])
+        program = again(old, structure.get("needs"), lambda work: batch_of(structure, work, _no_value), _Reader(store))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, PlaitError):
             raise
         raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error}") from None
-    if old["kind"] == "node":
-        place = targets[0]
-        program = program._replace(value=lambda result: result.table.values[place])
-    elif old["kind"] == "graph":
-        keys = program.batch.keys
-        program = program._replace(value=lambda result: {keys[at]: result.table.values[at] for at in targets})
+    program.batch.kept, program.batch.ranks = {}, None
     return Definition(old, program)
+
+
+def _no_value(form: int, data: Any, place: int) -> None:
+    """Values that were kept are the journal's to give."""
 
 
 class _Reader:

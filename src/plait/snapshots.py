@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from plait._engine.records import policy_data, policy_of, value_data
 from plait.calls.shell import ShellCommand
 from plait.errors import NotStorable, StoreDamaged
 from plait.references import declared_type, fingerprint, named, reference, resolve
-from plait.stores.values import PLAIN
-from plait.tasks import Beside, Definition, Node, holds_node, make_node
+from plait.stores.values import PLAIN, SMALL
+from plait.tasks import NOTHING_BESIDE, Beside, Definition, Node, holds_node, make_node
 
 ALL_NODES, VALUES, MIXED = 0, 1, 2
 """How the arguments of a node stand in a snapshot: not at all, for every one is a need; as they are; each with a tag."""
@@ -45,35 +45,41 @@ def of_nodes(order: Sequence[Node[Any]], *, strict: bool) -> dict[str, Any]:
             calls.append(data)
         return found
 
-    nodes: list[Any] = []
-    for node in order:
-        number = number_of(node._definition)
+    # Columns, and whole numbers in them where that says it all: a resume reads a list for each node else.
+    which, how, given, named_ = [0] * len(order), [ALL_NODES] * len(order), [None] * len(order), {}
+    for at, node in enumerate(order):
+        which[at] = number_of(node._definition)
         beside = node._beside
         if node._refs and not beside.kwargs:
-            entry: list[Any] = [number, ALL_NODES, len(node._args)]
+            given[at] = len(node._args)  # type: ignore[call-overload]
         else:
-            entry = _arguments(node, number, place, strict)
+            how[at], given[at] = _arguments(node, place, strict)
         if beside.key is not None:
-            entry.append(beside.key)
-        nodes.append(entry)
-    return {"calls": calls, "nodes": nodes}
+            named_[str(at)] = beside.key
+    return {"calls": calls, "which": which, "how": how, "given": given, "named": named_}
 
 
-def _arguments(node: Node[Any], number: int, place: dict[int, int], strict: bool) -> list[Any]:
+def _arguments(node: Node[Any], place: dict[int, int], strict: bool) -> tuple[int, Any]:
     args, kwargs = node._args, node._beside.kwargs
     if node._refs is None and not kwargs:
+        if all(
+            [
+                (type(arg) is int and -SMALL < arg < SMALL) or (type(arg) is str and arg.isascii() and len(arg) < 1000)
+                for arg in args
+            ]
+        ):
+            return VALUES, args
         try:
             form, data = value_data(list(args))
             if form == PLAIN:
-                return [number, VALUES, data]
+                return VALUES, data
         except NotStorable:
             pass
     tagged = [_tagged(arg, place, strict, node) for arg in args]
-    return [
-        number,
+    return (
         MIXED,
         [tagged, {name: _tagged(each, place, strict, node) for name, each in (kwargs or {}).items()}],
-    ]
+    )
 
 
 def _tagged(value: Any, place: dict[int, int], strict: bool, node: Node[Any]) -> list[Any]:
@@ -107,12 +113,12 @@ def tagged(value: Any, order: Sequence[Node[Any]]) -> Any:
     Raises:
         NotStorable: for what else is in it and would not come back.
     """
-    return _tagged(value, {id(node): at for at, node in enumerate(order)}, True, order[0] if order else _STAND_IN)
+    return _tagged(value, {id(node): at for at, node in enumerate(order)}, True, order[0] if order else STAND_IN)
 
 
-def untagged(data: Any, order: list[Node[Any]], read: Callable[[int, Any], Any]) -> Any:
-    """The value again."""
-    return _untagged(data, order, None, read)
+def untagged(data: Any, read: Callable[[int, Any], Any]) -> Any:
+    """The value again, each node in it replaced by STAND_IN."""
+    return _untagged(data, read)
 
 
 def _definition_data(
@@ -151,65 +157,72 @@ def _definition_data(
     return data
 
 
-def nodes_of(
-    data: Mapping[str, Any], needs: Sequence[Sequence[int]] | None, read: Callable[[int, Any], Any]
-) -> list[Node[Any]]:
-    """The nodes again, in the batch's order; every function is imported here.
+def nodes_of(data: Mapping[str, Any], read: Callable[[int, Any], Any]) -> Sequence[Node[Any]]:
+    """The nodes again, in the batch's order. Every function is imported here; a node is made when it is first asked for.
 
     Raises:
         UsageError: for a function that is not there any more.
-        StoreDamaged: for data that is no snapshot.
     """
     definitions: list[Definition] = []
     for each in data["calls"]:
         definitions.append(_definition_of(each, definitions))
-    order: list[Node[Any]] = []
-    for at, (number, how, given, *key) in enumerate(data["nodes"]):
-        definition = definitions[number]
-        row = needs[at] if needs is not None else ()
+    return _Nodes(definitions, data, read)
+
+
+class _Nodes(Sequence[Node[Any]]):
+    """Nodes of a snapshot: of a run that is resumed most are over, and never made."""
+
+    def __init__(self, definitions: list[Definition], data: Mapping[str, Any], read: Callable[[int, Any], Any]) -> None:
+        self._definitions = definitions
+        self._which, self._how, self._given, self._named = data["which"], data["how"], data["given"], data["named"]
+        self._read = read
+        self._made: dict[int, Node[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._which)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        node = self._made.get(at)
+        if node is None:
+            node = self._made[at] = self._make(at)
+        return node
+
+    def _make(self, at: int) -> Node[Any]:
+        how, given, key = self._how[at], self._given[at], self._named.get(str(at))
+        definition = self._definitions[self._which[at]]
+        kwargs: dict[str, Any] | None = None
         if how == ALL_NODES:
-            args: tuple[Any, ...] = tuple(_needed(order, need) for need in row[:given])
-            kwargs: dict[str, Any] | None = None
+            args: tuple[Any, ...] = (STAND_IN,) * given
         elif how == VALUES:
-            args, kwargs = tuple(given), None
+            args = tuple(given)
         else:
-            found = iter(row)
-            args = tuple(_untagged(each, order, found, read) for each in given[0])
-            kwargs = {name: _untagged(each, order, found, read) for name, each in given[1].items()} or None
+            args = tuple(_untagged(each, self._read) for each in given[0])
+            kwargs = {name: _untagged(each, self._read) for name, each in given[1].items()} or None
         if definition.when is _WHEN_NODE:
-            definition = _with_when(definition, _needed(order, row[-1]))
-        order.append(make_node(definition, args, Beside(kwargs, key[0] if key else None)))
-    return order
+            definition = replace(definition, when=STAND_IN)
+        return make_node(definition, args, Beside(kwargs, key) if kwargs or key else NOTHING_BESIDE)
 
 
 _WHEN_NODE = Unknown("the node of a `when`")
 
 
-def _needed(order: list[Node[Any]], place: int) -> Node[Any]:
-    """A need as an argument: only that it is a node matters, for its value is looked up by the needs."""
-    return order[place] if place < len(order) else _STAND_IN
+STAND_IN: Node[Any] = make_node(Definition("need", None, "async", policy_of({})), ())
+"""A node in the place of one that is needed: the value is looked up by the places of the needs."""
 
 
-_STAND_IN: Node[Any] = make_node(Definition("need", None, "async", policy_of({})), ())
-
-
-def _with_when(definition: Definition, node: Node[Any]) -> Definition:
-    from dataclasses import replace
-
-    return replace(definition, when=node)
-
-
-def _untagged(tagged: Sequence[Any], order: list[Node[Any]], needs: Any, read: Callable[[int, Any], Any]) -> Any:
+def _untagged(tagged: Sequence[Any], read: Callable[[int, Any], Any]) -> Any:
     kind, data, *rest = tagged
     match kind:
         case "node":
-            return _needed(order, data if needs is None else next(needs))
+            return STAND_IN
         case "tuple":
-            return tuple(_untagged(each, order, needs, read) for each in data)
+            return tuple(_untagged(each, read) for each in data)
         case "list":
-            return [_untagged(each, order, needs, read) for each in data]
+            return [_untagged(each, read) for each in data]
         case "dict":
-            return {key: _untagged(each, order, needs, read) for key, each in data}
+            return {key: _untagged(each, read) for key, each in data}
         case "value":
             return read(data, rest[0])
         case "function":
@@ -250,9 +263,10 @@ def unknowns(data: Mapping[str, Any]) -> list[str]:
     """What of a snapshot no other process can make: then the graph itself has to be given."""
     found = [str(each["unknown"]) for each in data["calls"] if "unknown" in each]
     found += [f"the `when` of {each['name']}" for each in data["calls"] if each.get("when", [""])[0] == "unknown"]
-    for number, how, given, *_ in data["nodes"]:
+    for at, how in enumerate(data["how"]):
         if how == MIXED:
-            found += [f"an argument of {data['calls'][number]['name']}, of type {kind}" for kind in _unknown_in(given)]
+            name = data["calls"][data["which"][at]]["name"]
+            found += [f"an argument of {name}, of type {kind}" for kind in _unknown_in(data["given"][at])]
     return found
 
 

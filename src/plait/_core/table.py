@@ -255,6 +255,14 @@ class Table:
         part = self.status[rows.start : rows.stop]
         return sum(part.count(state) for state in (PENDING, READY, RUNNING, RETRYING, WAITING))
 
+    def all_are(self, state: int, rows: range) -> bool:
+        """Are all of `rows` in one state?"""
+        return self.status.count(state, rows.start, rows.stop) == len(rows)
+
+    def seconds(self, rows: range) -> float:
+        """From start to end, of all of `rows` together; each of them has ended."""
+        return sum(self.ended_at[rows.start : rows.stop]) - sum(self.started_at[rows.start : rows.stop])
+
     def cut_short(self, rows: range) -> bool:
         """Did some task of `rows` end because its run or group did?"""
         part = self.status[rows.start : rows.stop]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ from plait.errors import NotStorable
 from plait.executors.base import Attempt
 from plait.stores.base import Append, Claim, Learned, Store
 from plait.stores.locks import started_ticks
-from plait.stores.values import JOINED, PLAIN
+from plait.stores.values import JOINED, PLAIN, SMALL
 
 AHEAD, AHEAD_LEAST = 1000, 500
 """How many ready tasks may be on record as "may have started", and how few there must be for more."""
@@ -178,8 +178,9 @@ class KeptDriver(Driver):
         assert recorded | {"fed", "forgot", "closed", "added"} < set(RECORDS)
 
         def returning(task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
-            if value is None or value is True or value is False:
-                form, data = PLAIN, value
+            kind = type(value)
+            if value is None or kind is bool or (kind is int and -SMALL < value < SMALL):
+                form, data = PLAIN, value  # `value_data`, written out for what needs no look
             elif table.odd[task] & CONTROL:
                 form, data = JOINED, None
             else:
@@ -508,34 +509,43 @@ def _refused(name: str) -> Callable[..., Any]:
 
 def learned(table: Table, name: str) -> dict[str, Learned]:
     """What a run showed of its tasks, by identity: mean seconds of the last attempt of those that ended by themselves."""
-    sums: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}  # sum and number
     grown: dict[str, list[float]] = {}
     first = 0
     while first < table.size:
         batch, _ = table.batch_of(first)
-        work: Work = batch.calls  # type: ignore[assignment]
-        identities = work.identities()
         rows = range(first, first + batch.size)
-        if isinstance(identities, str):
-            groups: Iterable[tuple[str, Iterable[int]]] = [(identities, rows)]
+        identities = batch.calls.identities()  # type: ignore[attr-defined]
+        if isinstance(identities, str) and not batch.controls and table.all_are(SUCCEEDED, rows) and not batch.kept:
+            total, number = table.seconds(rows), batch.size  # most children of a map, at memory speed
+            entry = seconds.setdefault(f"{name}/{identities}", [0.0, 0])
+            entry[0] += total
+            entry[1] += number
         else:
-            by_name: dict[str, list[int]] = {}
-            for row, identity in zip(rows, identities, strict=True):
-                by_name.setdefault(identity, []).append(row)
-            groups = by_name.items()
-        for identity, members in groups:
-            key = f"{name}/{identity}"
-            for row in members:
-                if table.status[row] not in (SUCCEEDED, FAILED) or table.started_at[row] == NEVER or row in table.kept:
-                    continue
-                if table.odd[row] & CONTROL:
-                    grown.setdefault(key, []).append(sum(map(len, table.grown(row))))
-                else:
-                    entry = sums.setdefault(key, [0.0, 0])
-                    entry[0] += max(0.0, table.ended_at[row] - table.started_at[row])
-                    entry[1] += 1
+            _learn_rows(table, rows, name, identities, seconds, grown)
         first += max(1, batch.size)
-    found = {key: Learned(total / number, int(number)) for key, (total, number) in sums.items()}
-    for key, sizes in grown.items():
-        found[key] = Learned(0.0, len(sizes), sum(sizes) / len(sizes))
+    found = {key: Learned(total / number, int(number)) for key, (total, number) in seconds.items()}
+    found.update({key: Learned(0.0, int(number), total / number) for key, (total, number) in grown.items()})
     return found
+
+
+def _learn_rows(
+    table: Table,
+    rows: range,
+    name: str,
+    identities: Sequence[str] | str,
+    seconds: dict[str, list[float]],
+    grown: dict[str, list[float]],
+) -> None:
+    status, odd, started, ended = table.status, table.odd, table.started_at, table.ended_at
+    names = [identities] * len(rows) if isinstance(identities, str) else identities
+    for row, identity in zip(rows, names, strict=True):
+        if status[row] not in (SUCCEEDED, FAILED) or started[row] == NEVER or row in table.kept:
+            continue
+        if odd[row] & CONTROL:
+            entry = grown.setdefault(f"{name}/{identity}", [0.0, 0])
+            entry[0] += sum(map(len, table.grown(row)))
+        else:
+            entry = seconds.setdefault(f"{name}/{identity}", [0.0, 0])
+            entry[0] += max(0.0, ended[row] - started[row])
+        entry[1] += 1

@@ -38,6 +38,9 @@ from plait.stores.base import Blob as Blob
     SPAWNED,  # task, attempt, pid, start in clock ticks
 ) = range(18)
 
+WIDTHS = (3, 4, 7, 10, 4, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 3, 2, 5)
+"""How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
+
 BLOB = 8
 """Added to a value's form where its bytes are in a file of their own."""
 

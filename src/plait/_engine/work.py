@@ -22,11 +22,12 @@ class Growth(NamedTuple):
 
 
 class Regrowth(NamedTuple):
-    """What is on record of a growth: the snapshot of its calls, the needs of its batch, and how values are read."""
+    """What is on record of a growth: the snapshot of its calls, its tasks (to which calls are put), and how values are read."""
 
     snapshot: Any
-    needs: Sequence[Sequence[int]] | None
+    batch: Callable[[Work], Batch]
     read: Callable[[int, Any], Any]
+    needs: Sequence[Sequence[int]] | None
 
 
 class Work:

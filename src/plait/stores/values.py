@@ -20,6 +20,9 @@ BLOB_BYTES = 32 * 1024
 DEEPEST = 200
 """Levels of lists and dicts."""
 
+SMALL = 1 << 62
+"""Whole numbers smaller than this need no second look."""
+
 _MOST_BITS = 4096
 _AT_ONCE = frozenset((int, str, float, bool, type(None)))
 _encode = msgspec.json.Encoder().encode
