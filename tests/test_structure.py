@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "runs": {"_core", "_engine", "executors", "observe", "concurrency", "programs", "resuming", "stores", "tasks"},
     "flow": {"_core", "_engine", "calls", "concurrency", "programs", "references"},
-    "testing": {"_core", "_engine", "executors", "concurrency", "programs", "runs", "tasks"},
+    "testing": {"_core", "_engine", "executors", "concurrency", "programs", "runs", "stores", "tasks"},
     "cli": {
         "_core",
         "_engine",

@@ -5,9 +5,14 @@ Every store passes the checks of `plait.testing.stores`; adding one means adding
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
+
+from plait.errors import OwnershipLost, RunOwned
+
+log = logging.getLogger("plait")
 
 FORMAT = 1
 """Of the journal: a run of another format is refused, never guessed at (F84)."""
@@ -88,7 +93,8 @@ class Claim:
     sequence: int = 0
     """Of the last batch that was appended."""
     lost: bool = False
-    kept: Any = field(default=None, repr=False)
+    failure: BaseException | None = None
+    """Why one of its batches was not written: none that follows it is, for the journal has no holes."""
 
 
 class Learned(NamedTuple):
@@ -100,7 +106,10 @@ class Learned(NamedTuple):
 
 
 class Append(NamedTuple):
-    """A batch of facts for one run, one transaction. `told` is called, in any thread, once it is committed or is not."""
+    """A batch of facts for one run, one transaction.
+
+    `told` is called once, in any thread, when it is committed (None) or will never be (why not). What `told` raises is logged.
+    """
 
     claim: Claim
     records: Sequence[Any]
@@ -143,7 +152,7 @@ class Store(Protocol):
         ...
 
     def append(self, batch: Append) -> None:
-        """Queues a batch. Batches of one run are committed in order."""
+        """Queues a batch. Batches of one run are committed in order; behind one that was not written none is."""
         ...
 
     def release(self, claim: Claim) -> None:
@@ -179,7 +188,11 @@ class Store(Protocol):
         ...
 
     def delete(self, runs: Sequence[RunInfo]) -> None:
-        """Forgets runs that nobody owns; `sweep` then lets go of what only they referred to."""
+        """Forgets runs, all or none; `sweep` then lets go of what only they referred to.
+
+        Raises:
+            RunOwned: while a living process owns one of them.
+        """
         ...
 
     def sweep(self) -> tuple[int, int]:
@@ -193,6 +206,37 @@ class Store(Protocol):
     def close(self) -> None:
         """Lets go of the store once everything queued is committed; the last user's call counts."""
         ...
+
+
+def owned(run: RunInfo, pid: int) -> RunOwned:
+    """What is said of a run that process `pid` owns."""
+    return RunOwned(f"run {run.id} is driven by process {pid}, which is alive", pid)
+
+
+def taken_over(claim: Claim) -> OwnershipLost:
+    """What is said to whoever writes to a run under an older claim."""
+    return OwnershipLost(f"another process took run {claim.id} over: this one records nothing more and ends")
+
+
+def tell(batch: Append, error: BaseException | None) -> None:
+    """Says what became of a batch."""
+    try:
+        batch.told(error)
+    except Exception:
+        log.exception("whoever was told of a batch of run %s raised", batch.claim.id)
+
+
+LEARNING = 0.3
+"""The weight of the latest run in what is known of a task's seconds."""
+
+
+def folded(old: Learned | None, new: Learned) -> Learned:
+    """What is known of a task with what one more run showed: an exponentially weighted mean."""
+    if old is None:
+        return new
+    seconds = old.seconds + LEARNING * (new.seconds - old.seconds)
+    children = old.children + LEARNING * (new.children - old.children)
+    return Learned(seconds, old.number + new.number, children)
 
 
 def last_of(runs: Sequence[RunInfo], text: str) -> list[RunInfo]:

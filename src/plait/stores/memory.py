@@ -12,8 +12,22 @@ from typing import Any
 import msgspec
 
 from plait._version import __version__
-from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreDamaged, UsageError
-from plait.stores.base import FORMAT, Append, Blob, Claim, Generation, Learned, NewRun, RunInfo, last_of
+from plait.errors import RunNotFound, StoreDamaged, UsageError
+from plait.stores.base import (
+    FORMAT,
+    Append,
+    Blob,
+    Claim,
+    Generation,
+    Learned,
+    NewRun,
+    RunInfo,
+    folded,
+    last_of,
+    owned,
+    taken_over,
+    tell,
+)
 from plait.stores.locks import this_process
 
 
@@ -50,11 +64,12 @@ class MemoryStore:
                 number, run_id, new.name, "running", new.wall, None, 1, 1, this_process(), new.tasks, {}, new.forked_from, FORMAT,
                 __version__,
             )  # fmt: skip
-            kept = self._runs[number] = _Kept(info)
+            kept = _Kept(info)
             kept.generations[1] = Generation(
                 1, self._encoded(new.definition, kept), self._encoded(new.structure, kept), new.wall
             )
             kept.journal[1] = []
+            self._runs[number] = kept
             return Claim(number, run_id, 1, 1)
 
     def claim(self, run: RunInfo) -> Claim:
@@ -62,9 +77,7 @@ class MemoryStore:
         with self._guard:
             kept = self._of(run.number)
             if kept.info.owner is not None:
-                raise RunOwned(
-                    f"run {run.id} is driven by process {kept.info.owner.pid}, which is alive", kept.info.owner.pid
-                )
+                raise owned(run, kept.info.owner.pid)
             kept.info = kept.info._replace(owner=this_process(), epoch=kept.info.epoch + 1)
             generation = kept.info.generation
             return Claim(run.number, run.id, kept.info.epoch, generation, len(kept.journal[generation]))
@@ -72,39 +85,44 @@ class MemoryStore:
     def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
         """Begins another generation of a run that this process owns."""
         with self._guard:
-            kept = self._of(claim.number)
-            if kept.info.epoch != claim.epoch:
-                raise OwnershipLost(f"another process took run {claim.id} over")
-            claim.generation += 1
-            claim.sequence = 0
-            kept.info = kept.info._replace(
-                generation=claim.generation, status="running", ended_at=None, summary={}, tasks=tasks
-            )
-            number = claim.generation
+            kept = self._runs.get(claim.number)
+            if kept is None or kept.info.epoch != claim.epoch:
+                raise taken_over(claim)
+            number = claim.generation + 1
             kept.generations[number] = Generation(
                 number, self._encoded(definition, kept), self._encoded(structure, kept), wall
             )
-            kept.journal[claim.generation] = []
+            kept.journal[number] = []
+            kept.info = kept.info._replace(generation=number, status="running", ended_at=None, summary={}, tasks=tasks)
+            claim.generation, claim.sequence = number, 0
 
     def append(self, batch: Append) -> None:
         """Takes a batch, and tells at once."""
         with self._guard:
-            claim = batch.claim
-            kept = self._runs.get(claim.number)
-            if kept is None or kept.info.epoch != claim.epoch:
-                claim.lost = True
-                error = OwnershipLost(
-                    f"another process took run {claim.id} over: this one records nothing more and ends"
-                )
-            else:
-                error = None
-                if batch.records:
-                    claim.sequence += 1
-                    kept.journal[claim.generation].append(self._encoded(batch.records, kept))
-                if batch.final is not None:
-                    kept.info = kept.info._replace(**batch.final, owner=None)
-                self._learned.update(batch.learned or {})
-        batch.told(error)
+            error = self._write(batch)
+        tell(batch, error)
+
+    def _write(self, batch: Append) -> BaseException | None:
+        claim = batch.claim
+        kept = self._runs.get(claim.number)
+        if claim.failure is not None:
+            return claim.failure
+        if kept is None or kept.info.epoch != claim.epoch:
+            claim.lost = True
+            return taken_over(claim)
+        if batch.records:
+            try:
+                data = self._encoded(batch.records, kept)
+            except Exception as error:
+                claim.failure = error
+                return error
+            claim.sequence += 1
+            kept.journal[claim.generation].append(data)
+        if batch.final is not None:
+            kept.info = kept.info._replace(**batch.final, owner=None)
+        for key, new in (batch.learned or {}).items():
+            self._learned[key] = folded(self._learned.get(key), new)
+        return None
 
     def _encoded(self, data: Any, kept: _Kept) -> bytes:
         return msgspec.json.encode(data, enc_hook=lambda thing: self._kept(thing, kept))
@@ -147,12 +165,15 @@ class MemoryStore:
     def generation(self, run: RunInfo, number: int) -> Generation:
         """One generation of a run."""
         with self._guard:
-            return self._of(run.number).generations[number]
+            found = self._of(run.number).generations.get(number)
+        if found is None:
+            raise StoreDamaged(f"generation {number} of run {run.id} is missing")
+        return found
 
     def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """The batches behind number `after`, with their numbers."""
         with self._guard:
-            batches = list(self._of(run.number).journal[generation])
+            batches = list(self._of(run.number).journal.get(generation, ()))
         yield from enumerate(batches[after:], after + 1)
 
     def blob(self, name: str) -> bytes:
@@ -166,8 +187,12 @@ class MemoryStore:
         return {key: each for key, each in self._learned.items() if key.startswith(prefix)}
 
     def delete(self, runs: Sequence[RunInfo]) -> None:
-        """Forgets runs."""
+        """Forgets runs that nobody owns, all or none."""
         with self._guard:
+            for run in runs:
+                kept = self._runs.get(run.number)
+                if kept is not None and kept.info.owner is not None:
+                    raise owned(run, kept.info.owner.pid)
             for run in runs:
                 self._runs.pop(run.number, None)
 

@@ -11,12 +11,14 @@ import contextlib
 import hashlib
 import itertools
 import logging
+import math
 import os
 import queue
+import re
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -24,8 +26,9 @@ from urllib.parse import quote
 import msgspec
 
 from plait import points
+from plait._core.states import RunStatus
 from plait._version import __version__
-from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreDamaged, StoreError, StoreTooNew, UsageError
+from plait.errors import RunNotFound, StoreDamaged, StoreError, StoreTooNew, UsageError
 from plait.stores.base import (
     FORMAT,
     Append,
@@ -36,7 +39,11 @@ from plait.stores.base import (
     NewRun,
     Owner,
     RunInfo,
+    folded,
     last_of,
+    owned,
+    taken_over,
+    tell,
 )
 from plait.stores.locks import Locks, alive, this_process
 from plait.stores.mounts import filesystem_of
@@ -55,9 +62,6 @@ CHECKPOINT_BYTES = 8 * 1024 * 1024
 
 CHECKED_BYTES = 4 * 1024 * 1024
 """Files up to this size are checked whole when they are opened."""
-
-LEARNING = 0.3
-"""The weight of the latest run in what is known of a task's seconds."""
 
 CHECKPOINTING = 0
 """The lock of whoever checkpoints; run numbers begin at 1."""
@@ -122,6 +126,7 @@ class SqliteStore:
         self._folder = Path(path).parent
         self._prepare(create)
         self._locks = Locks(str(self._folder / "locks"))
+        self._epochs: dict[int, int] = {}  # of the claims whose locks are held, by run
         self._jobs: queue.SimpleQueue[Append | _Call | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -228,7 +233,7 @@ class SqliteStore:
         self._refuse_a_forked_child()
         with _named(self._path):
             # A reader that is the last to close would checkpoint, were it not read-only.
-            db = sqlite3.connect(f"file:{quote(self._path)}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
+            db = _connected(self._path, "ro")
             try:
                 db.execute("BEGIN")
                 yield db
@@ -261,33 +266,29 @@ class SqliteStore:
 
     def _serve(self) -> None:
         db: sqlite3.Connection | None = None
-        job = self._jobs.get()
-        while job is not None:
+        following: list[Append | _Call | None] = []
+        while (job := following.pop() if following else self._jobs.get()) is not None:
             if db is None:
                 try:
                     with _named(self._path):
                         db = self._connected()
-                except StoreError as error:
-                    _tell([job], error)
-                    job = self._jobs.get()
+                except Exception as error:
+                    _tell(job, error)
                     continue
             if isinstance(job, _Call):
                 self._carry_out(db, job)
-                job = self._jobs.get()
                 continue
-            batches, following = [job], None
-            while following is None:
+            batches = [job]
+            while not following:
                 try:
-                    following = self._jobs.get_nowait()
+                    later = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-                if isinstance(following, Append):
-                    batches.append(following)
-                    following = None
-                else:
-                    break
+                (batches if isinstance(later, Append) else following).append(later)  # type: ignore[arg-type]
             self._commit(db, batches)
-            job = following if following is not None else self._jobs.get()
+            self._commits += 1
+            if not self._commits % 64:
+                self._checkpoint(db, least=CHECKPOINT_BYTES)
         if db is not None:
             self._checkpoint(db)
             db.close()
@@ -302,36 +303,32 @@ class SqliteStore:
 
     def _commit(self, db: sqlite3.Connection, batches: list[Append]) -> None:
         """Commits batches in one transaction; those of a run that another process took over are rejected."""
-        stale: list[Append] = []
+        before = [batch.claim.sequence for batch in batches]
+        rejected: list[BaseException | None] = []
         try:
             if self._failure is not None:
                 raise self._failure
             points.reach("before commit")
             with _named(self._path), self._transaction(db):
-                for batch in batches:
-                    if not self._write(db, batch):
-                        stale.append(batch)
+                rejected = [self._write(db, batch) for batch in batches]
             points.reach("after commit")
         except BaseException as error:
+            for batch, sequence in zip(batches, before, strict=True):
+                batch.claim.sequence = sequence
             if isinstance(error, StoreError):
                 self._failure = error  # what is in doubt is never taken for done
-            _tell(batches, error)
+            elif len(batches) > 1:
+                for batch in batches:  # one of them cannot be written: the others are
+                    self._commit(db, [batch])
+                return
+            for batch in batches:
+                batch.claim.failure = error
+                tell(batch, error)
             return
-        for batch in batches:
-            if batch in stale:
-                batch.claim.lost = True
-                batch.told(
-                    OwnershipLost(
-                        f"another process took run {batch.claim.id} over: this one records nothing more and ends"
-                    )
-                )
-            else:
-                if batch.final is not None:
-                    self._locks.free(batch.claim.number)
-                batch.told(None)
-        self._commits += 1
-        if not self._commits % 64:
-            self._checkpoint(db, least=CHECKPOINT_BYTES)
+        for batch, refusal in zip(batches, rejected, strict=True):
+            if refusal is None and batch.final is not None:
+                self._free(batch.claim)
+            tell(batch, refusal)
 
     @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
@@ -365,12 +362,15 @@ class SqliteStore:
             pass
         raise StoreError(f"the store {self._path} was deleted or replaced while it was in use")
 
-    def _write(self, db: sqlite3.Connection, batch: Append) -> bool:
-        """Writes one batch; False if its run has another owner now."""
+    def _write(self, db: sqlite3.Connection, batch: Append) -> BaseException | None:
+        """Writes one batch; why not, if its run has another owner now, or lacks what came before."""
         claim = batch.claim
+        if claim.failure is not None:
+            return claim.failure
         found = db.execute("SELECT epoch FROM runs WHERE number=?", (claim.number,)).fetchone()
         if found is None or found[0] != claim.epoch:
-            return False
+            claim.lost = True
+            return taken_over(claim)
         if batch.records:
             blobs: list[str] = []
             data = self._encoded(batch.records, blobs)
@@ -390,7 +390,7 @@ class SqliteStore:
             )
         if batch.learned:
             _learn(db, batch.learned)
-        return True
+        return None
 
     # -- large values
 
@@ -425,10 +425,14 @@ class SqliteStore:
 
     def blob(self, name: str) -> bytes:
         """The bytes of a value; checked, for the name is their hash."""
+        if not isinstance(name, str) or not _HASH.fullmatch(name):
+            raise StoreDamaged(f"{name!r:.80} names no value of the store {self._path}")
         try:
             data = self._blob_path(name).read_bytes()
-        except (OSError, ValueError) as error:
-            raise StoreDamaged(f"the value {name[:16]} of the store {self._path} is missing: {error}") from None
+        except OSError as error:
+            raise StoreDamaged(
+                f"the value {name[:16]} of the store {self._path} is missing: {error.strerror}"
+            ) from None
         if hashlib.sha256(data).hexdigest() != name:
             raise StoreDamaged(f"the value {name[:16]} of the store {self._path} is damaged")
         return data
@@ -441,9 +445,11 @@ class SqliteStore:
             size = os.stat(self._path + "-wal").st_size
         except OSError:
             return
-        if size <= least or self._failure is not None or self._locks.take(CHECKPOINTING) is not None:
+        if size <= least or self._failure is not None:
             return
         try:
+            if self._locks.take(CHECKPOINTING) is not None:
+                return
             db.execute("PRAGMA busy_timeout=0")
             busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy and size > self._warned_bytes:
@@ -453,7 +459,7 @@ class SqliteStore:
                     self._path,
                     size >> 20,
                 )
-        except sqlite3.Error:
+        except (sqlite3.Error, StoreError):
             pass  # the next one will do; nothing depends on it
         finally:
             self._locks.free(CHECKPOINTING)
@@ -493,25 +499,28 @@ class SqliteStore:
             assert number is not None
             self._insert_generation(db, number, 1, new.wall, new.definition, new.structure)
             self._locks.take(number)
+            taken.append(number)
             return Claim(number, run_id, 1, 1)
 
+        taken: list[int] = []
         points.reach("create run")
-        return self._called(insert)
+        try:
+            claim = self._called(insert)
+        except BaseException:
+            for number in taken:  # it will be another run's
+                self._locks.free(number)
+            raise
+        self._epochs[claim.number] = claim.epoch
+        return claim
 
     def claim(self, run: RunInfo) -> Claim:
         """Takes over a run that no living process owns."""
         self._refuse_a_forked_child()
-        holder = self._locks.take(run.number)
-        if holder is not None:
-            pid = holder or (run.owner.pid if run.owner else 0)
-            raise RunOwned(f"run {run.id} is driven by process {pid}, which is alive", pid)
+        self._lock(run)
         me = this_process()
 
         def take(db: sqlite3.Connection) -> Claim:
-            now = _run(db, run.number)
-            # The lock's file may have been deleted while its holder lives (F18).
-            if now.owner is not None and now.owner != me and alive(now.owner):
-                raise RunOwned(f"run {run.id} is driven by process {now.owner.pid}, which is alive", now.owner.pid)
+            now = self._unowned(db, run)
             db.execute(
                 "UPDATE runs SET epoch=epoch+1, owner_pid=?, owner_started=?, owner_boot=? WHERE number=?",
                 (*me, run.number),
@@ -523,10 +532,27 @@ class SqliteStore:
             return Claim(run.number, run.id, now.epoch + 1, now.generation, last)
 
         try:
-            return self._called(take)
+            claim = self._called(take)
         except BaseException:
             self._locks.free(run.number)
             raise
+        self._epochs[claim.number] = claim.epoch
+        return claim
+
+    def _lock(self, run: RunInfo) -> None:
+        """Takes the lock of a run."""
+        holder = self._locks.take(run.number)
+        if holder is not None:
+            raise owned(run, holder or (run.owner.pid if run.owner else 0))
+
+    def _unowned(self, db: sqlite3.Connection, run: RunInfo) -> RunInfo:
+        """The run as it stands, if nobody else owns it. We have its lock, but the file of the locks may be another one (F18)."""
+        now = _run(db, run.number)
+        if now.format < 0:
+            raise StoreDamaged(f"run {now.id} is damaged in {self._path}: its line in the list of runs cannot be read")
+        if now.owner is not None and now.owner != this_process() and alive(now.owner):
+            raise owned(now, now.owner.pid)
+        return now
 
     def _insert_generation(
         self, db: sqlite3.Connection, run: int, number: int, wall: float, definition: Any, structure: Any
@@ -545,7 +571,7 @@ class SqliteStore:
                 (tasks, claim.number, claim.epoch),
             ).rowcount
             if not changed:
-                raise OwnershipLost(f"another process took run {claim.id} over")
+                raise taken_over(claim)
             self._insert_generation(db, claim.number, claim.generation + 1, wall, definition, structure)
 
         self._called(begin)
@@ -571,6 +597,12 @@ class SqliteStore:
         except StoreError:
             pass  # the lock alone says who owns it
         finally:
+            self._free(claim)
+
+    def _free(self, claim: Claim) -> None:
+        """Frees the lock of a run, unless it is that of a later claim by now."""
+        if self._epochs.get(claim.number) == claim.epoch:
+            del self._epochs[claim.number]
             self._locks.free(claim.number)
 
     # -- reading
@@ -599,6 +631,8 @@ class SqliteStore:
             ).fetchone()
         if row is None:
             raise StoreDamaged(f"generation {number} of run {run.id} is missing in {self._path}")
+        if tuple(map(type, row)) != (int, bytes, bytes, float) or not math.isfinite(row[3]):
+            raise StoreDamaged(f"generation {number} of run {run.id} in {self._path} cannot be read")
         return Generation(*row)
 
     def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -622,19 +656,30 @@ class SqliteStore:
             rows = db.execute(
                 "SELECT key, seconds, number, children FROM learned WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
             )
-            return {key: Learned(*rest) for key, *rest in rows}
+            known = {key: _known(rest) for key, *rest in rows}
+        return {key: each for key, each in known.items() if each is not None}
 
     # -- letting go
 
     def delete(self, runs: Sequence[RunInfo]) -> None:
-        """Forgets runs that nobody owns."""
+        """Forgets runs that nobody owns, all or none."""
         numbers = [(run.number,) for run in runs]
+        locked: list[int] = []
 
         def forget(db: sqlite3.Connection) -> None:
+            for run in runs:
+                self._lock(run)
+                locked.append(run.number)
+                with contextlib.suppress(RunNotFound, StoreDamaged):
+                    self._unowned(db, run)
             for table, column in (("journal", "run"), ("generations", "run"), ("blobs", "run"), ("runs", "number")):
                 db.executemany(f"DELETE FROM {table} WHERE {column}=?", numbers)
 
-        self._called(forget)
+        try:
+            self._called(forget)
+        finally:
+            for number in locked:
+                self._locks.free(number)
 
     def sweep(self) -> tuple[int, int]:
         """Removes blobs and logs that no run refers to: how many files, and their bytes."""
@@ -683,13 +728,13 @@ class _Call:
         self.over = threading.Event()
 
 
-def _tell(jobs: Sequence[Append | _Call], error: BaseException) -> None:
-    for job in jobs:
-        if isinstance(job, _Call):
-            job.error = error
-            job.over.set()
-        else:
-            job.told(error)
+def _tell(job: Append | _Call, error: BaseException) -> None:
+    if isinstance(job, _Call):
+        job.error = error
+        job.over.set()
+    else:
+        job.claim.failure = error
+        tell(job, error)
 
 
 @contextlib.contextmanager
@@ -716,8 +761,18 @@ def _translated(path: str, error: sqlite3.Error) -> StoreError:
     return StoreError(f"the store {path}: {error}")
 
 
-def _connected(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False, cached_statements=32)
+def _connected(path: str, mode: str = "rw") -> sqlite3.Connection:
+    """A connection to a file that is there; text in it that is none is shown with replacement."""
+    db = sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_S,
+        check_same_thread=False,
+        cached_statements=32,
+    )
+    db.text_factory = lambda data: data.decode(errors="replace")
+    return db
 
 
 def _step(db: sqlite3.Connection, version: int) -> None:
@@ -791,6 +846,8 @@ def _written(path: Path, data: bytes, *, sync: bool, number: int) -> None:
         _synced(str(path.parent))
 
 
+_HASH = re.compile("[0-9a-f]{64}")
+
 _COLUMNS = (
     "number, id, name, status, created_at, ended_at, generation, epoch, owner_pid, owner_started, owner_boot, tasks, summary,"
     " forked_from, format, version"
@@ -819,15 +876,34 @@ def _info(row: Sequence[Any]) -> RunInfo:
     try:
         owner = None if pid is None else Owner(int(pid), int(started), str(boot))
         facts = msgspec.json.decode(summary)
-        if not isinstance(facts, dict):
-            raise ValueError("summary")
+        if not isinstance(facts, dict) or not _names_a_folder(run_id):
+            raise ValueError
         return RunInfo(
-            int(number), str(run_id), str(name), str(status), float(created), None if ended is None else float(ended),
-            int(generation), int(epoch), owner, int(tasks), facts, None if forked is None else str(forked), int(form), str(version),
+            number, run_id, str(name), str(RunStatus(status)), _moment(created), None if ended is None else _moment(ended),
+            _count(generation, 1), _count(epoch, 1), owner, _count(tasks), facts, None if forked is None else str(forked), _count(form),
+            str(version),
         )  # fmt: skip
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         # Others stay readable: this one is shown, and refused where more is wanted of it (F33).
-        return RunInfo(int(number), str(run_id), str(name), "damaged", 0.0, None, 0, 0, None, 0, {}, None, -1, "")
+        return RunInfo(number, str(run_id), str(name), "damaged", 0.0, None, 0, 0, None, 0, {}, None, -1, "")
+
+
+def _names_a_folder(run_id: Any) -> bool:
+    """Logs of tasks lie in a folder of this name."""
+    return isinstance(run_id, str) and "/" not in run_id and run_id not in ("", ".", "..") and run_id.isprintable()
+
+
+def _moment(value: Any) -> float:
+    """Unix seconds that a calendar knows."""
+    if not isinstance(value, (int, float)) or not 0 <= value < 250_000_000_000:
+        raise ValueError
+    return float(value)
+
+
+def _count(value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) or value < least:
+        raise ValueError
+    return value
 
 
 def _run(db: sqlite3.Connection, number: int) -> RunInfo:
@@ -844,16 +920,15 @@ def _fresh_id(db: sqlite3.Connection) -> str:
             return run_id
 
 
-def _learn(db: sqlite3.Connection, learned: Any) -> None:
-    """Folds what a run showed into what is known: an exponentially weighted mean, the latest run with weight LEARNING."""
+def _learn(db: sqlite3.Connection, learned: Mapping[str, Learned]) -> None:
+    """Folds what a run showed into what is known."""
     for key, new in learned.items():
-        old = db.execute("SELECT seconds, number, children FROM learned WHERE key=?", (key,)).fetchone()
-        if old is None:
-            db.execute("INSERT INTO learned VALUES (?,?,?,?)", (key, *new))
-        else:
-            seconds = old[0] + LEARNING * (new.seconds - old[0])
-            children = old[2] + LEARNING * (new.children - old[2])
-            db.execute(
-                "UPDATE learned SET seconds=?, number=?, children=? WHERE key=?",
-                (seconds, old[1] + new.number, children, key),
-            )
+        row = db.execute("SELECT seconds, number, children FROM learned WHERE key=?", (key,)).fetchone()
+        db.execute("INSERT OR REPLACE INTO learned VALUES (?,?,?,?)", (key, *folded(_known(row), new)))
+
+
+def _known(row: Sequence[Any] | None) -> Learned | None:
+    """What stands in the table, unless somebody else wrote it there."""
+    if row is None or not all(isinstance(each, (int, float)) and 0 <= each < math.inf for each in row):
+        return None
+    return Learned(float(row[0]), int(row[1]), float(row[2]))
