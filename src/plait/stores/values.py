@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
@@ -24,7 +25,6 @@ SMALL = 1 << 62
 """Whole numbers smaller than this need no second look."""
 
 _MOST_BITS = 4096
-_AT_ONCE = frozenset((int, str, float, bool, type(None)))
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -38,10 +38,11 @@ def encoded(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int
         NotStorable: for what would come back as something else.
     """
     kind = type(value)
-    if kind in _AT_ONCE:
+    if _is_atom(kind):
         wrong = _wrong_atom(value)
         if not wrong:
-            return (PLAIN, _large(_encode(value))) if kind is str and len(value) > BLOB_BYTES else (PLAIN, value)
+            # A character takes six bytes at most.
+            return (PLAIN, _large(_encode(value))) if kind is str and len(value) * 6 > BLOB_BYTES else (PLAIN, value)
     elif kind is bytes:
         return BYTES, Blob(value) if len(value) > BLOB_BYTES else value
     else:
@@ -80,7 +81,7 @@ def _as_declared(value: Any, wanted: Any, wrong: str) -> bytes:
     try:
         data = value.model_dump_json().encode() if hasattr(wanted, "model_validate_json") else _encode(value)
         again = _read_as(data, wanted)
-        same = bool(again == value) and type(again) is type(value)
+        same = bool(again == value) and _alike(again, value)
     except Exception as error:
         raise NotStorable(f"{wrong}, and cannot be stored as the declared {wanted}: {error}") from None
     if not same:
@@ -92,6 +93,11 @@ def _read_as(data: bytes, wanted: Any) -> Any:
     if hasattr(wanted, "model_validate_json"):
         return wanted.model_validate_json(data)
     return msgspec.json.decode(data, type=wanted)
+
+
+def _is_atom(kind: type) -> bool:
+    # No set: a class may have no hash.
+    return kind is str or kind is int or kind is float or kind is bool or kind is type(None)
 
 
 def _wrong_atom(value: Any) -> str:
@@ -111,7 +117,7 @@ def _wrong_atom(value: Any) -> str:
 
 
 def _wrong(value: Any) -> str:
-    """The first thing in `value` that JSON does not give back as it is, with its place; empty if there is none."""
+    """What in `value` JSON does not give back as it is, with its place; empty if there is nothing."""
     stack: list[tuple[Any, str, int]] = [(value, "", 0)]
     while stack:
         value, place, depth = stack.pop()
@@ -122,25 +128,32 @@ def _wrong(value: Any) -> str:
             items: Any = enumerate(value)
             inner = value
         elif kind is dict:
-            if set(map(type, value)) - {str}:
-                odd = next(key for key in value if type(key) is not str)
-                return f"a dict with a key of type {type(odd).__name__}{place and f' at {place}'}"
-            if any(map(_wrong_atom, value)):
-                return f"a key that is no text{place and f' at {place}'}"
+            for key in value:
+                wrong = _wrong_atom(key) if type(key) is str else f"type {type(key).__qualname__}"
+                if wrong:
+                    return f"a dict with a key of {wrong}{place and f' at {place}'}"
             items = value.items()
             inner = value.values()
-        elif kind in _AT_ONCE:
-            wrong = _wrong_atom(value)
-            if wrong:
-                return wrong + (place and f" at {place}")
-            continue
         else:
             return f"a value of type {kind.__qualname__}{place and f' at {place}'}"
-        kinds = _kinds(inner)
-        if kinds <= {int, bool, type(None)} and all(abs(each or 0) < 1 << 63 for each in inner):
+        if _all_right(inner):
             continue
-        stack.extend((item, f"{place}[{key!r}]", depth + 1) for key, item in items)
+        for key, item in items:
+            if not _is_atom(type(item)):
+                stack.append((item, f"{place}[{key!r}]", depth + 1))
+            elif wrong := _wrong_atom(item):
+                return f"{wrong} at {place}[{key!r}]"
     return ""
+
+
+def _all_right(items: Any) -> bool:
+    """Are these of one plain type, and nothing wrong with any? Said without a look at each from Python, for they may be many."""
+    kinds = _kinds(items)
+    if kinds == {float}:
+        return all(map(isfinite, items))
+    if kinds == {str}:
+        return all(map(str.isascii, items))
+    return kinds <= {int, bool, type(None)} and all(abs(each or 0) < 1 << 63 for each in items)
 
 
 def _kinds(items: Any) -> set[type]:
@@ -148,3 +161,33 @@ def _kinds(items: Any) -> set[type]:
         return set(map(type, items))
     except TypeError:
         return {object}  # a class without a hash
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Are two equal values of the same types all through? A whole number where a float was declared is one."""
+    stack = [(one, other)]
+    while stack:
+        one, other = stack.pop()
+        kind = type(one)
+        if kind is not type(other):
+            if (kind, type(other)) != (float, int):
+                return False
+        elif issubclass(kind, (list, tuple)):
+            stack.extend(zip(one, other))
+        elif issubclass(kind, dict):
+            stack.extend(zip(one.items(), other.items()))
+        elif issubclass(kind, (set, frozenset)):
+            same = {each: each for each in other}
+            stack.extend((each, same[each]) for each in one)
+        elif names := _names_of(kind):
+            stack.extend((getattr(one, name), getattr(other, name)) for name in names)
+        elif one != other:
+            return False  # what its class leaves out when it compares
+    return True
+
+
+def _names_of(kind: type) -> Sequence[str]:
+    """The fields of a dataclass or a Struct."""
+    if is_dataclass(kind):
+        return [each.name for each in fields(kind)]
+    return getattr(kind, "__struct_fields__", ())
