@@ -11,6 +11,7 @@ import os
 import random
 import resource
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,3 +159,8 @@ def written(name: str, text: str) -> str:
     """The name of a file in the working folder, which is new for each row, with this text."""
     Path(name).write_text(text)
     return name
+
+
+def new_file() -> str:
+    """Where a database may be made: in a new folder in the working folder."""
+    return str(Path(tempfile.mkdtemp(dir=".")).absolute() / "runs.db")

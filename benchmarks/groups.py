@@ -141,6 +141,46 @@ def langgraph(shape: str, size: int | None = None) -> Row:
     return Row("LangGraph", "peers.langgraph_", shape, size, peer="langgraph", venv="langgraph")
 
 
+BY_HAND = "counters + deque, a row a task"
+BY_HAND_NORMAL = f"{BY_HAND}, NORMAL"
+PLAIT_NORMAL = "plait, durability=normal"
+
+DURABLE_GOAL = (
+    "at most 4 of a row for each task by hand (aim: 1.5); at least 10 times as fast as LangGraph, 100 times as Prefect"
+)
+DURABLE_CHAIN_GOAL = "at most 2.5 of one commit for each step by hand (aim: 2.2)"
+
+
+def durable(shape: str, size: int, goal: str, *more: Row) -> Group:
+    """The same graphs, kept. Rows that name nothing else are synced to the disk at every commit."""
+    plain = "listed" if shape == "flat" else f"graph {shape}"
+    return Group(
+        f"durable {shape} {label(size)}",
+        size,
+        [
+            Row(BY_HAND, "durable", f"kept {shape}"),
+            Row(BY_HAND_NORMAL, "durable", f"kept {shape} normal"),
+            Row("plait", "with_plait", f"stored {shape}"),
+            Row(PLAIT_NORMAL, "with_plait", f"stored {shape} normal"),
+            Row("plait, no store", "with_plait", plain),
+            *more,
+        ],
+        BY_HAND,
+        pairs=((PLAIT_NORMAL, BY_HAND_NORMAL), *((each.name, "plait") for each in more)),
+        goal=goal,
+        family=f"durable {shape}",
+    )
+
+
+def keepers(shape: str) -> tuple[Row, Row]:
+    """Peers that keep what is done."""
+    saver = "langgraph-checkpoint-sqlite"
+    return (
+        Row("LangGraph + SQLite", "peers.langgraph_", f"kept {shape}", peer=saver, venv="langgraph"),
+        Row("Prefect", "peers.prefect_", f"kept {shape}", peer="prefect", venv="prefect", rounds=3, timeout=180),
+    )
+
+
 LAYERED_GOAL = "the engine part at most 0.6 of one Task per node; with building at most 1.0 of the graphlib loop"
 SIZE_GOAL = "a task at 1M costs at most 2.0 of one at 10k; at most 300 bytes a node"
 CHAIN_GOAL = "at most 0.35 of one Task per node"
@@ -276,6 +316,60 @@ GROUPS: list[Group] = [
         "plait, nodes in a list",
         "one Task per item",
         goal="tasks that a task returns cost about what they cost when known before",
+    ),
+    durable("flat", 1_000, DURABLE_GOAL, *keepers("flat")),
+    durable("flat", 10_000, DURABLE_GOAL),
+    durable("flat", 100_000, DURABLE_GOAL),
+    durable("layered", 1_000, DURABLE_GOAL, *keepers("layered")),
+    durable("layered", 10_000, DURABLE_GOAL),
+    durable("layered", 100_000, DURABLE_GOAL),
+    durable(
+        "chain",
+        1_000,
+        DURABLE_CHAIN_GOAL,
+        Row("by hand, a thread commits", "durable", "kept chain thread"),
+        *keepers("chain"),
+    ),
+    Group(
+        "durable, resume 100k",
+        100_000,
+        [
+            Row("by hand, layered", "durable", "again"),
+            Row("plait.resume, flat", "with_plait", "resume flat"),
+            Row("plait.resume, layered", "with_plait", "resume layered"),
+        ],
+        "by hand, layered",
+        goal="until the one task that is left has run, at most 6 µs for each that is done (aim: 2)",
+    ),
+    Group(
+        "durable, end to commit 10k",
+        10_000,
+        [
+            Row("plait, half of the tasks", "with_plait", "commit median"),
+            Row("plait, 99 of 100 tasks", "with_plait", "commit late"),
+        ],
+        "plait, half of the tasks",
+        goal="half of the tasks are committed within 10 ms of their end",
+        unit="ms",
+        per="",
+        memory=False,
+    ),
+    Group(
+        "durable, one task",
+        10,
+        [
+            Row("asyncio + sqlite3, new file", "startup", "by hand"),
+            Row("asyncio + sqlite3", "startup", "by hand, again"),
+            Row("plait, new store", "startup", "plait"),
+            Row("plait", "startup", "plait, again"),
+        ],
+        "asyncio + sqlite3, new file",
+        "asyncio + sqlite3",
+        goal="the whole process at most 1.5 of asyncio + sqlite3 (aim: 1.3)",
+        unit="ms",
+        per="process",
+        memory=False,
+        smoke=1,
     ),
     cancel(1_000),
     cancel(10_000),

@@ -58,6 +58,7 @@ def measure(row: Row, size: int, peers: Path) -> table.Measurement:
 def in_a_group(command: Sequence[str], stdout: IO[str], stderr: IO[str], folder: str, timeout: float) -> int | None:
     """The exit code of a command, None if it ran out of time. Whatever it started and left behind is killed."""
     env = {**os.environ, "PYTHONHASHSEED": "0", "TMPDIR": folder}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process would compile what it imports
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=folder, env=env, start_new_session=True
     )
@@ -163,9 +164,15 @@ def machine() -> dict[str, str]:
         cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]  # type: ignore[index]
     except (OSError, TypeError):
         pass  # another system, or a CPU whose name the kernel does not tell
+    try:
+        command = ["stat", "--file-system", "--format=%T", tempfile.gettempdir()]
+        disk = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        disk = "?"
     return {
         "CPU": cpu,
         "cores": str(os.cpu_count()),
+        "temporary files": disk,
         "system": platform.system(),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "date": time.strftime("%Y-%m-%d"),

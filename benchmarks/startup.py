@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from commands import plait_program
-from common import Job, process, written
+from common import Job, new_file, process, written
 
 HELLO = "name: hello\ntasks:\n  hello: {run: [echo, hello]}\n"
 
@@ -32,6 +32,38 @@ def hello():
 hello()
 """
 
+BY_HAND = """
+import asyncio, os, sqlite3, sys, time
+
+async def hello():
+    return "hello"
+
+db = sqlite3.connect(sys.argv[1] if len(sys.argv) > 1 else f"{os.getpid()}.db", isolation_level=None)
+db.execute("PRAGMA journal_mode=WAL")
+db.execute("PRAGMA synchronous=FULL")
+db.execute("CREATE TABLE IF NOT EXISTS tasks (run TEXT, task TEXT, state TEXT, value TEXT, started REAL, ended REAL, PRIMARY KEY (run, task))")
+key = (os.urandom(4).hex(), "hello")
+db.execute("BEGIN IMMEDIATE")
+db.execute("INSERT INTO tasks VALUES (?, ?, 'started', NULL, ?, NULL)", (*key, time.time()))
+db.execute("COMMIT")
+value = asyncio.run(hello())
+db.execute("BEGIN IMMEDIATE")
+db.execute("UPDATE tasks SET state='done', value=?, ended=? WHERE run=? AND task=?", (value, time.time(), *key))
+db.execute("COMMIT")
+db.close()
+print(value)
+"""
+
+WITH_PLAIT = """
+import os, sys, plait
+
+@plait.task
+async def hello():
+    return "hello"
+
+print(plait.run(hello.bind(), store=sys.argv[1] if len(sys.argv) > 1 else f"{os.getpid()}.db"))
+"""
+
 
 def python(code: str, size: int) -> Job:
     return process([sys.executable, "-c", code], runs=size)
@@ -49,6 +81,14 @@ def make(size: int) -> Job:
     return process(["make", "-f", written("Makefile", "hello:\n\t@echo hello\n")], runs=size)
 
 
+def durable(code: str, again: bool, size: int) -> Job:
+    """A program that keeps its one task in a file: a new one each time, or, `again`, one that is there."""
+    job = process([sys.executable, written("hello.py", code), *([new_file()] if again else [])], runs=size)
+    if again:
+        job.right(job.work())
+    return Job(job.work, lambda found: job.right(found) and all(each.stdout == "hello\n" for each in found))
+
+
 ROWS: dict[str, Callable[[int], Job]] = {
     "pass": partial(python, "pass"),
     "import asyncio": partial(python, "import asyncio"),
@@ -63,4 +103,8 @@ ROWS: dict[str, Callable[[int], Job]] = {
     "langgraph": partial(python, LANGGRAPH),
     "import prefect": partial(python, "import prefect"),
     "prefect": partial(python, PREFECT),
+    "by hand": partial(durable, BY_HAND, False),
+    "by hand, again": partial(durable, BY_HAND, True),
+    "plait": partial(durable, WITH_PLAIT, False),
+    "plait, again": partial(durable, WITH_PLAIT, True),
 }

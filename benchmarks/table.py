@@ -79,7 +79,8 @@ def cells(group: Group, of: Line, all_lines: Sequence[Line]) -> list[str]:
         return [of.name, f"{of.n:,}", of.note]
     by_name = {each.name: each for each in all_lines}
     bases = [by_name.get(group.base), by_name.get(group.second)] if group.second else [by_name.get(group.base)]
-    shown = [of.name, f"{of.n:,}", figure(of.wall * scale(group)), figure(of.cpu * scale(group))]
+    cpu = figure(of.cpu * scale(group)) if of.cpu else "–"  # where a row times a part that isn't one thread's work
+    shown = [of.name, f"{of.n:,}", figure(of.wall * scale(group)), cpu]
     for base in bases:
         found = ratios(of, base)
         shown += [figure(found[0]), figure(found[1])] if found else ["–", "–"]

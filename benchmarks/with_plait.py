@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from common import LIMIT, MOD, SHAPES, Job, Shape, flat, graph, node, noop, pause
+from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, new_file, node, noop, pause
 from limits import Body, Sleepers, cancel_row, stop_row, uvloop_run
 
 import plait
+from plait.stores.opening import open_store
 
 # -- flat
 
@@ -46,8 +52,8 @@ def build(shape: Shape) -> Any:
     return wanted if len(wanted) > 1 else wanted[0]
 
 
-async def arun(target: Any) -> int:
-    values = await plait.arun(target, max_concurrency=LIMIT)
+async def arun(target: Any, **options: Any) -> int:
+    values = await plait.arun(target, max_concurrency=LIMIT, **options)
     return (sum(values) if isinstance(values, list) else values) % MOD
 
 
@@ -64,10 +70,14 @@ def engine_row(shape: str, size: int) -> Job:
     return graph(lambda: asyncio.run(arun(target)), made)
 
 
+async def listed(body: Body, size: int, **options: Any) -> list[int]:
+    """A list of nodes without needs."""
+    leaf = plait.task(body)
+    return await plait.arun([leaf.bind(item) for item in range(size)], max_concurrency=LIMIT, **options)
+
+
 def listed_row(size: int) -> Job:
-    """A list of nodes without needs, building included."""
-    leaf = plait.task(noop)
-    return flat(lambda: asyncio.run(plait.arun([leaf.bind(item) for item in range(size)], max_concurrency=LIMIT)), size)
+    return flat(lambda: asyncio.run(listed(noop, size)), size)
 
 
 def grown_row(size: int) -> Job:
@@ -101,6 +111,109 @@ async def queue_graph(sleeper: Callable[..., Any], size: int) -> None:
     await plait.arun([root, *[leaf.bind(root) for _ in range(size)]], max_concurrency=LIMIT)
 
 
+# -- runs with a store
+
+
+def stored(job: Job, path: str, count: int) -> Job:
+    """The job, right only if the store says that `count` tasks succeeded, too."""
+
+    def right(found: Any) -> bool:
+        return job.right(found) and plait.resume("last", store=path).wait().counts["succeeded"] == count
+
+    return Job(job.work, right)
+
+
+def stored_flat_row(durability: str, size: int) -> Job:
+    path = new_file()
+    job = flat(lambda: asyncio.run(listed(noop, size, store=path, durability=durability)), size)
+    return stored(job, path, size)
+
+
+def stored_graph_row(shape: str, durability: str, size: int) -> Job:
+    made, path = SHAPES[shape](size), new_file()
+    job = graph(lambda: asyncio.run(arun(build(made), store=path, durability=durability)), made)
+    return stored(job, path, len(made.needs))
+
+
+deadly = False
+
+
+async def last(needs: list[int]) -> int:
+    if deadly:
+        os._exit(9)
+    return sum(needs) % MOD
+
+
+def leave(shape: str, size: int, path: str) -> None:
+    """Runs `size` tasks, then one that kills this process."""
+    global deadly
+    deadly = True
+    leaf = plait.task(noop)
+    nodes = [leaf.bind(item) for item in range(size)] if shape == "flat" else build(SHAPES[shape](size))
+    # It needs those that end last: once it begins, all are on record.
+    target = [*nodes, plait.task(last).bind(nodes[-LIMIT:])]
+    plait.run(target, max_concurrency=LIMIT, store=path, durability="normal")
+
+
+def resume_row(shape: str, size: int) -> Job:
+    """From the call of `resume` until the run is over: one task of another process's run is left."""
+    path = new_file()
+    code = f"import with_plait; with_plait.leave({shape!r}, {size}, {path!r})"
+    child = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
+    assert child.returncode == 9, f"exit code {child.returncode}"
+
+    def right(result: Any) -> bool:
+        return result.counts["succeeded"] == size + 1 and result.value[-1] == sum(result.value[-1 - LIMIT : -1]) % MOD
+
+    return Job(lambda: plait.resume("last", store=path).wait(), right)
+
+
+class Timed:
+    """A store, and how long after the end of its code each task was committed."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.ended: list[float] = []
+        """Tasks that are in no batch yet."""
+        self.seconds: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def share(self) -> Timed:
+        self._store.share()
+        return self
+
+    def append(self, batch: Any) -> None:
+        ended, self.ended = self.ended, []
+
+        def told(error: BaseException | None) -> None:
+            now = time.perf_counter()
+            self.seconds += [now - each for each in ended]
+            batch.told(error)
+
+        self._store.append(batch._replace(told=told))
+
+
+def commit_row(share: float, size: int) -> Job:
+    """Seconds within which this share of the tasks is committed."""
+
+    def work() -> Span:
+        store = Timed(open_store(new_file()))
+
+        async def body(item: int) -> int:
+            await asyncio.sleep(0)
+            store.ended.append(time.perf_counter())
+            return item
+
+        assert asyncio.run(listed(body, size, store=store)) == list(range(size))
+        store.close()
+        seconds = sorted(store.seconds)
+        return Span(seconds[int(share * (size - 1))], 0.0, len(seconds))
+
+    return Job(work, lambda count: count == size)
+
+
 ROWS: dict[str, Callable[[int], Job]] = {
     "amap noop": partial(amap_row, noop, asyncio.run),
     "amap pause": partial(amap_row, pause, asyncio.run),
@@ -112,6 +225,13 @@ ROWS: dict[str, Callable[[int], Job]] = {
     **{f"engine {shape}": partial(engine_row, shape) for shape in SHAPES},
     "listed": listed_row,
     "grown": grown_row,
+    "stored flat": partial(stored_flat_row, "full"),
+    "stored flat normal": partial(stored_flat_row, "normal"),
+    **{f"stored {shape}": partial(stored_graph_row, shape, "full") for shape in ("layered", "chain")},
+    **{f"stored {shape} normal": partial(stored_graph_row, shape, "normal") for shape in ("layered", "chain")},
+    **{f"resume {shape}": partial(resume_row, shape) for shape in ("flat", "layered")},
+    "commit median": partial(commit_row, 0.5),
+    "commit late": partial(commit_row, 0.99),
     "cancel amap": partial(cancel_row, cancel_amap),
     "stop amap": partial(stop_row, queue_amap),
     "stop graph": partial(stop_row, queue_graph),

@@ -76,6 +76,13 @@ def test_the_whole_of_a_row_is_shown_in_milliseconds_with_what_is_above_the_base
     assert len(table.header(group)) == 8
 
 
+def test_a_wait_has_no_cpu_time() -> None:
+    table = import_module("table")
+    group, found = canned()
+    lines = table.lines(group, [{**each, "cpu": 0.0} for each in found if "wall" in each])
+    assert table.cells(group, lines[1], lines)[2:6] == ["1,000", "–", "–", "–"]
+
+
 def test_the_page_has_a_table_of_full_rows_for_each_group_and_the_terminal_the_same_figures() -> None:
     table = import_module("table")
     group, found = canned()

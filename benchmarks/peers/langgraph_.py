@@ -1,19 +1,40 @@
-"""LangGraph: a StateGraph without a checkpointer. Building and compiling it are part of the work."""
+"""LangGraph: a StateGraph, without a checkpointer or with SQLite's. Building and compiling it are part of the work."""
 
 from __future__ import annotations
 
 import operator
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Annotated, Any, TypedDict
 
-from common import LIMIT, SHAPES, Job, flat, graph, total, value
+from common import LIMIT, SHAPES, Job, flat, graph, new_file, total, value
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 
-def config(size: int) -> dict[str, int]:
+def config(size: int) -> dict[str, Any]:
     return {"recursion_limit": size + 10, "max_concurrency": LIMIT}
+
+
+Invoke = Callable[[Any, Any, int], Any]
+
+
+def invoke(made: Any, state: Any, size: int) -> Any:
+    return made.compile().invoke(state, config(size))
+
+
+def invoke_kept(made: Any, state: Any, size: int) -> Any:
+    """With a checkpoint after every step, before the next one begins."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    with closing(sqlite3.connect(new_file(), check_same_thread=False)) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        app = made.compile(checkpointer=SqliteSaver(db))
+        found = app.invoke(state, {**config(size), "configurable": {"thread_id": "1"}}, durability="sync")
+        assert db.execute("SELECT count(*) FROM checkpoints").fetchone()[0] > 1
+    return found
 
 
 class Listed(TypedDict):
@@ -22,13 +43,13 @@ class Listed(TypedDict):
     values: Annotated[list[int], operator.add]
 
 
-def noop_row(size: int) -> Job:
+def noop_row(invoke: Invoke, size: int) -> Job:
     def work() -> list[int]:
         made: Any = StateGraph(Listed)
         made.add_node("one", lambda item: {"values": [item]})
         made.add_conditional_edges(START, lambda state: [Send("one", item) for item in range(size)], ["one"])
         made.add_edge("one", END)
-        return made.compile().invoke({"values": []}, config(size))["values"]
+        return invoke(made, {"values": []}, size)["values"]
 
     return flat(work, size)
 
@@ -45,7 +66,7 @@ class ByNode(TypedDict):
     values: Annotated[dict[int, int], merged]
 
 
-def graph_row(shape: str, size: int) -> Job:
+def graph_row(invoke: Invoke, shape: str, size: int) -> Job:
     shaped = SHAPES[shape](size)
 
     def body(at: int, row: tuple[int, ...]) -> Callable[[ByNode], Any]:
@@ -57,14 +78,17 @@ def graph_row(shape: str, size: int) -> Job:
             made.add_node(f"t{at}", body(at, row))
         for at, row in enumerate(shaped.needs):
             made.add_edge([f"t{need}" for need in row] or START, f"t{at}")
-        values = made.compile().invoke({"values": {}}, config(size))["values"]
+        values = invoke(made, {"values": {}}, size)["values"]
         return total(shaped, values)
 
     return graph(work, shaped)
 
 
 ROWS: dict[str, Callable[[int], Job]] = {
-    "noop": noop_row,
-    "layered": partial(graph_row, "layered"),
-    "chain": partial(graph_row, "chain"),
+    "noop": partial(noop_row, invoke),
+    "layered": partial(graph_row, invoke, "layered"),
+    "chain": partial(graph_row, invoke, "chain"),
+    "kept flat": partial(noop_row, invoke_kept),
+    "kept layered": partial(graph_row, invoke_kept, "layered"),
+    "kept chain": partial(graph_row, invoke_kept, "chain"),
 }

@@ -21,9 +21,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 same_task = task(lambda item: item, name="same")
 value_task = task(value)
+# Their values are written down, too: else only states are, and a flow that starts again runs everything.
+kept_same = same_task.with_options(persist_result=True)
+kept_value = value_task.with_options(persist_result=True)
 
 
-def noop_row(size: int) -> Job:
+def noop_row(same_task: Any, size: int) -> Job:
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=LIMIT))
     def run() -> list[int]:
         return [future.result() for future in same_task.map(range(size))]
@@ -31,7 +34,7 @@ def noop_row(size: int) -> Job:
     return flat(run, size)
 
 
-def graph_row(shape: str, size: int) -> Job:
+def graph_row(value_task: Any, shape: str, size: int) -> Job:
     made = SHAPES[shape](size)
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=LIMIT))
@@ -44,4 +47,10 @@ def graph_row(shape: str, size: int) -> Job:
     return graph(run, made)
 
 
-ROWS: dict[str, Callable[[int], Job]] = {"noop": noop_row, "layered": partial(graph_row, "layered")}
+ROWS: dict[str, Callable[[int], Job]] = {
+    "noop": partial(noop_row, same_task),
+    "layered": partial(graph_row, value_task, "layered"),
+    "kept flat": partial(noop_row, kept_same),
+    "kept layered": partial(graph_row, kept_value, "layered"),
+    "kept chain": partial(graph_row, kept_value, "chain"),
+}
