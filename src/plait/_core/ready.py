@@ -70,6 +70,18 @@ class ReadyQueue:
         else:
             bucket.append(task)
 
+    def put_back(self, task: int, level: int) -> None:
+        """Adds a task at the front of its level: it had its turn, which came to nothing."""
+        if self._ranks is not None:
+            self._count += 1
+            heappush(self._heap, (level, -self._rank_of(task), -self._count, task))
+        elif level == self.level:
+            self.first.appendleft(task)
+        elif level in self._buckets:
+            self._buckets[level].appendleft(task)
+        else:
+            self._open(level, deque((task,)))
+
     def extend(self, tasks: range, level: int) -> None:
         """Adds many tasks at the end of one level."""
         if self._ranks is not None:

@@ -454,7 +454,7 @@ class Scheduler:
         self.room = self.slots if self._mode is None else 0
         for task in list(self._abandoned):
             self._end_of_abandoned(task)
-        for task in list(table.within(RUNNING)):
+        for task in reversed(list(table.within(RUNNING))):  # each goes before those that waited
             if table.odd[task] & CONTROL:
                 continue
             stopped = self._stops.of.get(task)
@@ -507,7 +507,7 @@ class Scheduler:
             if self._mode is not None or self._ending(task):
                 self._close(task, CANCELLED, now)
             else:
-                self._queue.push(task, policy.level)
+                self._queue.put_back(task, policy.level)
             return
         table.errors[task] = error
         self._close(task, FAILED, now)

@@ -16,6 +16,7 @@ from plait._version import __version__
 from plait.calls.shell import strict_json
 from plait.cli.output import out, say
 from plait.cli.session import Display, Settings, run_target
+from plait.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -162,7 +163,7 @@ def run(
         target = target.only(only)
     if dry_run:
         return _dry_run(target, given)
-    origin = None if hasattr(target, "file") else {"target": file, "folder": os.getcwd()}
+    origin = {"folder": os.getcwd()} if hasattr(target, "file") else {"folder": os.getcwd(), "target": file}
     return run_target(target, given, settings, origin=origin)
 
 
@@ -286,7 +287,8 @@ def map_command(
     if retries is not None:
         options["retries"] = retries
     graph = map_graph(command, listed, options)
-    return run_target(graph, {}, settings, printed=Mapped(listed) if settings.display is Display.PEOPLE else None)
+    shown = Mapped(listed) if settings.display is Display.PEOPLE else None
+    return run_target(graph, {}, settings, printed=shown, origin={"folder": os.getcwd()})
 
 
 def _load(stored: dict[str, Any]) -> Any:
@@ -295,9 +297,11 @@ def _load(stored: dict[str, Any]) -> Any:
     if not isinstance(origin, dict):
         return None
     folder = str(origin["folder"])
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    return _target(str(origin["target"]))
+    try:
+        os.chdir(folder)  # what the run's commands and functions name is named from there
+    except OSError as error:
+        raise UsageError(f"the run's folder {folder} cannot be worked in any more: {error.strerror}") from None
+    return _target(str(origin["target"])) if "target" in origin else None
 
 
 def _go_on(store: str | None, settings: Settings, how: Callable[..., Any]) -> int:

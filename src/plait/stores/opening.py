@@ -10,7 +10,8 @@ from plait.stores.base import Store
 
 
 def open_store(given: Any, durability: str = "full", *, create: bool = True) -> Store:
-    """The store that `given` names: a path (of the file, or of a folder that holds `plait.db`), a `sqlite:` URL, or a Store itself.
+    """The store that `given` names: a path (of a file that ends in `.db`, or of a folder that holds `plait.db`), a `sqlite:` URL,
+    or a Store itself.
 
     Whoever asks is to close it: a store that was given stays open for whoever gave it.
 
@@ -30,7 +31,7 @@ def open_store(given: Any, durability: str = "full", *, create: bool = True) -> 
     path = os.fspath(given)
     if "://" in str(path):
         raise UsageError(f"store {path!r} is of a kind that plait does not know: give a path")
-    if os.path.isdir(path) or str(path).endswith(os.sep):
+    if not os.path.isfile(path) and not str(path).endswith((".db", ".sqlite", ".sqlite3")):
         path = os.path.join(path, "plait.db")
     from plait.stores.sqlite import open_sqlite
 

@@ -123,7 +123,8 @@ class SqliteStore:
         self.users = 0
         self._path = path
         self._pid = os.getpid()
-        self._folder = Path(path).parent
+        # Beside a `plait.db`, which has its folder for itself; any other file has a folder of its own name for what lies beside it.
+        self._folder = Path(path).parent if Path(path).name == "plait.db" else Path(f"{path}.d")
         self._prepare(create)
         self._locks = Locks(str(self._folder / "locks"))
         self._epochs: dict[int, int] = {}  # of the claims whose locks are held, by run
@@ -157,7 +158,7 @@ class SqliteStore:
 
     def _prepare(self, create: bool) -> None:
         """Nothing, if the file is a store that this plait may write; makes one where there is none."""
-        remote = filesystem_of(str(self._folder if self._folder.exists() else self._folder.parent))
+        remote = filesystem_of(self._path)
         if remote in REMOTE:
             raise StoreError(
                 f"{self._path} is on a network file system ({remote}), whose locks cannot be relied on: keep the store on a local disk (--store PATH)"
@@ -178,6 +179,7 @@ class SqliteStore:
     def _make_folder(self) -> None:
         """The folder, for its owner alone, with a note to git that it is no part of a project."""
         fresh = not self._folder.exists()
+        Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if fresh:
             os.chmod(self._folder, 0o700)
@@ -200,7 +202,7 @@ class SqliteStore:
                 os.link(temporary, self._path)
             except FileExistsError:
                 pass
-            _synced(str(self._folder))
+            _synced(os.path.dirname(self._path))
         finally:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
