@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 import plait
-from plait.errors import NotStorable, RunChanged, RunNotFound, RunOwned, TaskInterrupted, UsageError
+from plait._engine.replaying import Replay
+from plait.errors import NotStorable, OwnershipLost, RunChanged, RunNotFound, RunOwned, TaskInterrupted, UsageError
 from plait.stores.base import Store
 from plait.stores.memory import MemoryStore
 from plait.stores.opening import open_store
@@ -482,3 +484,145 @@ class TestOrder:
 async def timed(name: str, seconds: float) -> None:
     called(name)
     await asyncio.sleep(seconds)
+
+
+class TestPromises:
+    def test_when_start_returns_the_run_and_all_its_tasks_are_stored(self, tmp_path: Path) -> None:
+        """W1: in one transaction, before anything starts."""
+
+        async def begun() -> None:
+            run = plait.start(graph(), store=tmp_path / "plait.db")
+            seen = plait.show_run(run.id, tmp_path / "plait.db")
+            assert {key: str(each.status) for key, each in seen.items()} == {
+                "one": "ready", "left": "pending", "sum": "pending", "right": "ready", "alone": "ready",
+            }  # fmt: skip
+            assert CALLS == []
+            await run
+
+        asyncio.run(begun())
+
+    def test_an_attempt_is_on_record_before_its_code_starts_and_its_needs_ends_before_that(
+        self, tmp_path: Path
+    ) -> None:
+        """W2 W6: what the store says, asked from within each task."""
+        path = tmp_path / "plait.db"
+        seen: list[tuple[str, dict[str, str], bool]] = []
+
+        def looks(*needs: Any) -> int:
+            me = plait.current()
+            store = open_store(path)
+            run = store.find(me.run_id)
+            replay = Replay(store, run, store.generation(run, 1))
+            replay.catch_up()
+            table = replay.table
+            row = table.find(me.key)
+            noted = str(replay.result()[me.key].status) == "running" or row in replay.ahead
+            seen.append((me.key, {key: str(each.status) for key, each in replay.result().items()}, noted))
+            store.close()
+            return 1
+
+        made = plait.Graph("g")
+        before: list[Any] = []
+        for layer in range(4):
+            before = [made.add(f"{layer}-{at}", looks, args=tuple(before[at : at + 2])) for at in range(4)]
+        plait.run(made, store=path, max_concurrency=3)
+        assert len(seen) == 16
+        for key, statuses, noted in seen:
+            assert noted, f"{key} runs and is not on record"
+            layer, at = map(int, key.split("-"))
+            for need in range(at, min(4, at + 2)) if layer else ():
+                assert statuses[f"{layer - 1}-{need}"] == "succeeded"
+
+    def test_readers_never_see_half_a_transition_nor_hold_up_the_writer(self, tmp_path: Path) -> None:
+        """W3: whole transactions only, while the run goes on; one that holds an old snapshot blocks nothing."""
+        path = tmp_path / "plait.db"
+        made = plait.Graph("g")
+        before = made.add("0", double, args=(0,))
+        for number in range(1, 150):
+            before = made.add(
+                str(number), double.options(priority="low" if number % 2 else "normal"), args=(1,), needs=[before]
+            )
+        run = plait.start(made, store=path, max_concurrency=2)
+        old = sqlite3.connect(path)
+        old.execute("BEGIN")
+        old.execute("SELECT count(*) FROM journal").fetchone()
+        looks = 0
+        last = 0
+        while not run.done:
+            result = plait.show_run(run.id, path)
+            ended = [str(each.status) for each in result.values()]
+            done = ended.count("succeeded")
+            assert ended[:done] == ["succeeded"] * done  # a chain: nothing behind what has not ended
+            assert ended.count("running") + ended.count("ready") <= 1
+            assert done >= last
+            last = done
+            looks += 1
+            assert plait.list_runs(path)[0].tasks == 150
+        assert run.wait().status == "succeeded"
+        assert looks > 1
+        old.close()
+
+    @pytest.mark.damages
+    def test_a_new_attempt_of_a_task_that_was_running_ten_times_at_a_crash_is_not_made(self) -> None:
+        """F82: the crash budget, of crashes alone; retries have their own."""
+        for budget in (0, 2):
+            made = plait.Graph("g")
+            made.add("kills", hangs, retries=1)
+            store = MemoryStore()
+            leave(made, store, lambda: bool(CALLS), crash_budget=budget)
+            # As if each process had died: the line that says that it left is taken away.
+            for crash in range(budget + 1):
+                CALLS.clear()
+                (kept,) = store._runs.values()
+                journal = kept.journal[1]
+                kept.journal[1] = [batch for batch in journal if not batch.startswith((b"[[14,", b"[[2,0,"))]
+                if crash < budget:
+                    leave_resumed(store, lambda: bool(CALLS))
+            result = plait.resume("last", store=store).wait()
+            assert str(result["kills"].status) == "failed"
+            assert f"was running {budget + 1} times when its process died" in str(result["kills"].error)
+
+    def test_losing_the_run_ends_the_process_that_slept(self, tmp_path: Path) -> None:
+        """W7 F16: another owner has the run: nothing more is recorded, and the handle says why."""
+        path = tmp_path / "plait.db"
+
+        async def both() -> None:
+            run = plait.start(waits.bind(), store=path)
+            while not CALLS:
+                await asyncio.sleep(0)
+            with sqlite3.connect(path) as db:  # what a takeover does
+                db.execute("UPDATE runs SET epoch = epoch + 1")
+            GATE.set()
+            with pytest.raises(OwnershipLost, match=r"took run .* over"):
+                await run
+
+        asyncio.run(both())
+        assert plait.show_run("last", path)["waits"].status == "running"
+
+
+class TestExceptions:
+    def test_users_own_exceptions_come_back_as_text_and_decide_no_retry_anew(self, store: Any) -> None:
+        class Odd(Exception):
+            def __init__(self, left: object, right: object) -> None:
+                super().__init__(left, right)
+
+            def __str__(self) -> str:
+                return "odd it is"
+
+        tries: list[int] = []
+
+        def raises() -> None:
+            tries.append(1)
+            raise Odd(object(), 2)
+
+        made = plait.Graph("g")
+        made.add("a", raises, retry={"attempts": 3, "delay": 0, "on": Odd})
+        made.add("b", raises, retry={"attempts": 3, "delay": 0, "not_on": Odd})
+        plait.run(made, store=store, raise_on_failure=False)
+        assert len(tries) == 4
+        result = stored(store)[1]
+        for key in "ab":
+            assert str(result[key].error) == "Odd: odd it is"
+            assert isinstance(result[key].error, plait.RecordedError)
+        assert (result["a"].attempts, result["b"].attempts) == (3, 1)
+        assert [str(each.error) for each in result["a"].history] == ["Odd: odd it is"] * 3

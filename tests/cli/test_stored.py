@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def plait(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture
-def half(tmp_path: Path) -> Iterator[Path]:
+def half(tmp_path: Path) -> Path:
     """A folder with a run whose process was killed in the middle of its second item; its first one is done."""
     (tmp_path / "flow.yaml").write_text(FLOW)
     os.mkfifo(tmp_path / "gate")
@@ -52,7 +51,7 @@ def half(tmp_path: Path) -> Iterator[Path]:
     os.close(gate)
     (tmp_path / "gate").unlink()
     (tmp_path / "gate").write_text("")
-    yield tmp_path
+    return tmp_path
 
 
 def started(folder: Path) -> list[str]:
