@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 MOUNTS = "/proc/self/mountinfo"
 
@@ -18,7 +19,7 @@ def filesystem_of(path: str, mounts: str = MOUNTS) -> str:
                 fields = before.split()
                 if len(fields) < 5 or not after:
                     continue
-                point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+                point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
                 inside = real == point or real.startswith(point.rstrip("/") + "/")
                 if inside and len(point) >= len(best):
                     best, kind = point, after.split()[0]

@@ -29,6 +29,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             run INTEGER NOT NULL,
             number INTEGER NOT NULL,
             wall REAL NOT NULL,
+            crc INTEGER NOT NULL,
             definition BLOB NOT NULL,
             structure BLOB NOT NULL,
             UNIQUE (run, number)

@@ -16,6 +16,7 @@ import os
 import queue
 import re
 import sqlite3
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,20 +170,16 @@ class SqliteStore:
                     raise StoreError(f"there is no store {self._path}")
                 self._make_folder()
                 self._make()
-            version = _version_of(self._path)
+            _look_at(self._path)
         except OSError as error:
             raise StoreError(f"the store {self._path} cannot be opened: {error.strerror}") from None
-        self._check()
-        if version < len(MIGRATIONS):
+        if self._check() < len(MIGRATIONS):
             self._migrate()
 
     def _make_folder(self) -> None:
         """The folder, for its owner alone, with a note to git that it is no part of a project."""
-        fresh = not self._folder.exists()
-        Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if fresh:
-            os.chmod(self._folder, 0o700)
+        _folder_made(Path(self._path).parent)
+        if _folder_made(self._folder):
             with open(os.open(self._folder / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
                 file.write("*\n")
 
@@ -194,7 +191,7 @@ class SqliteStore:
             with _named(self._path), contextlib.closing(_connected(temporary)) as made:
                 made.execute("PRAGMA synchronous=OFF")
                 made.execute(f"PRAGMA application_id={APPLICATION}")
-                _step(made, 0)
+                _step(made, 0, temporary)
                 made.execute("PRAGMA journal_mode=WAL")
             _synced(temporary)
             points.reach("rename store")
@@ -208,19 +205,21 @@ class SqliteStore:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary + suffix)
 
-    def _check(self) -> None:
-        if os.path.getsize(self._path) <= CHECKED_BYTES:
-            with self._reading() as db:
-                found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise StoreDamaged(
-                    f"the store {self._path} is damaged ({found.splitlines()[0][:100]}): it was not touched"
-                )
+    def _check(self) -> int:
+        """The schema's version. A migration may stand in the log while the head of the file is as it was."""
+        small = os.path.getsize(self._path) <= CHECKED_BYTES
+        with self._reading() as db:
+            found = db.execute("PRAGMA quick_check(1)").fetchone()[0] if small else "ok"
+            version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if found != "ok":
+            raise StoreDamaged(f"the store {self._path} is damaged ({found.splitlines()[0][:100]}): it was not touched")
+        _refuse_newer(self._path, version)
+        return version
 
     def _migrate(self) -> None:
         with _named(self._path), contextlib.closing(self._connected()) as db:
             for version in range(db.execute("PRAGMA user_version").fetchone()[0], len(MIGRATIONS)):
-                _step(db, version)
+                _step(db, version, self._path)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _connected(self) -> sqlite3.Connection:
@@ -335,16 +334,7 @@ class SqliteStore:
     @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
         self._refuse_a_deleted_file()
-        waited = 0.0
-        while True:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorname != "SQLITE_BUSY":
-                    raise
-                waited += BUSY_S
-                log.warning("the store %s has been locked by another process for %.0f s: waiting", self._path, waited)
+        _begin(db, self._path)
         try:
             yield
             points.reach("in commit")
@@ -411,7 +401,7 @@ class SqliteStore:
         name = hashlib.sha256(thing.data).hexdigest()
         path = self._blob_path(name)
         try:
-            if not path.exists():
+            if not path.exists() or path.read_bytes() != thing.data:  # what power was lost over may be there, and empty
                 _written(path, thing.data, sync=self.durability == "full", number=next(self._temporary))
         except OSError as error:
             if error.errno not in (23, 24):  # ENFILE, EMFILE
@@ -560,8 +550,8 @@ class SqliteStore:
         self, db: sqlite3.Connection, run: int, number: int, wall: float, definition: Any, structure: Any
     ) -> None:
         blobs: list[str] = []
-        row = (run, number, wall, self._encoded(definition, blobs), self._encoded(structure, blobs))
-        db.execute("INSERT INTO generations VALUES (?,?,?,?,?)", row)
+        parts = (self._encoded(definition, blobs), self._encoded(structure, blobs))
+        db.execute("INSERT INTO generations VALUES (?,?,?,?,?,?)", (run, number, wall, _checksum(*parts), *parts))
         self._refer(db, run, blobs)
 
     def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
@@ -628,14 +618,16 @@ class SqliteStore:
         """One generation of a run."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT number, definition, structure, wall FROM generations WHERE run=? AND number=?",
+                "SELECT number, definition, structure, wall, crc FROM generations WHERE run=? AND number=?",
                 (run.number, number),
             ).fetchone()
         if row is None:
             raise StoreDamaged(f"generation {number} of run {run.id} is missing in {self._path}")
-        if tuple(map(type, row)) != (int, bytes, bytes, float) or not math.isfinite(row[3]):
-            raise StoreDamaged(f"generation {number} of run {run.id} in {self._path} cannot be read")
-        return Generation(*row)
+        *parts, crc = row
+        made = Generation(*parts)
+        if tuple(map(type, made)) != (int, bytes, bytes, float) or crc != _checksum(made.definition, made.structure):
+            raise StoreDamaged(f"generation {number} of run {run.id} in {self._path} is damaged")
+        return made
 
     def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """The batches behind number `after`, with their numbers, as they stand now: only whole transactions."""
@@ -691,8 +683,8 @@ class SqliteStore:
             named = {name for (name,) in db.execute("SELECT name FROM blobs")}
             ids = {name for (name,) in db.execute("SELECT id FROM runs")}
             files = size = 0
-            values = [path for path in self._folder.glob("values/*/*") if path.name not in named]
-            logs = [path for path in self._folder.glob("logs/*/*") if path.parent.name not in ids]
+            values = [path for path in _files_below(self._folder / "values") if path.name not in named]
+            logs = [path for path in _files_below(self._folder / "logs") if path.parent.name not in ids]
             for path in (*values, *logs):
                 with contextlib.suppress(OSError):
                     bytes_there = path.lstat().st_size
@@ -746,21 +738,32 @@ def _named(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(path, error) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes what is in the file
+        raise StoreDamaged(f"the store {path} is damaged: {error}") from error
 
 
 def _translated(path: str, error: sqlite3.Error) -> StoreError:
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name == "SQLITE_FULL":
+    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         return StoreError(f"the disk of the store {path} is full: make room, then resume")
     if name.startswith("SQLITE_IOERR"):
         return StoreError(f"the store {path} cannot be written or read ({name}): see to its disk, then resume")
     if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY", "SQLITE_PERM", "SQLITE_AUTH"):
         return StoreError(f"the store {path} cannot be opened for writing ({name}): check the folder's rights")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or (
+    # Our statements fit our tables: SQLITE_ERROR is what others make of them.
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_ERROR")) or (
         isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
     ):
         return StoreDamaged(f"the store {path} is damaged: {error}")
     return StoreError(f"the store {path}: {error}")
+
+
+def _is_full(path: str) -> bool:
+    try:
+        room = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < 64 * 1024
 
 
 def _connected(path: str, mode: str = "rw") -> sqlite3.Connection:
@@ -777,27 +780,47 @@ def _connected(path: str, mode: str = "rw") -> sqlite3.Connection:
     return db
 
 
-def _step(db: sqlite3.Connection, version: int) -> None:
+def _begin(db: sqlite3.Connection, path: str) -> None:
+    """Takes the write lock; waits for whoever has it, and says so (F19, F20)."""
+    waited = 0.0
+    while True:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+            waited += BUSY_S
+            log.warning("the store %s has been locked by another process for %.0f s: waiting", path, waited)
+
+
+def _step(db: sqlite3.Connection, version: int, path: str) -> None:
     """One migration, whole or not at all."""
-    db.execute("BEGIN IMMEDIATE")
+    _begin(db, path)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == version:
             for statement in MIGRATIONS[version]:
                 db.execute(statement)
                 points.reach("migrate")
             db.execute(f"PRAGMA user_version={version + 1}")
+        points.reach("in commit")
         db.execute("COMMIT")
+        points.reach("migrated")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
         raise
 
 
-def _version_of(path: str) -> int:
-    """The schema's version, read from the file's first page without SQLite: a file that is refused is not touched.
+def _look_at(path: str) -> None:
+    """Nothing, for what looks like a store, by its first page and without SQLite: a file that is refused is not touched.
 
     Raises:
         StoreDamaged, StoreTooNew: for a file that is no store, is cut short, or that a newer plait wrote.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise StoreDamaged(f"{path} is no file: a store is one (--store chooses another)")
     with open(path, "rb") as file:
         head = file.read(100)
         size = os.fstat(file.fileno()).st_size
@@ -807,22 +830,26 @@ def _version_of(path: str) -> int:
     def number(at: int, length: int = 4) -> int:
         return int.from_bytes(head[at : at + length], "big")
 
-    if number(68) != APPLICATION:
+    if number(68) != APPLICATION or not number(60):
         raise StoreDamaged(
             f"{path} is a SQLite file, but no store of plait's: it was not touched (--store chooses another)"
         )
     page = number(16, 2)
-    if number(24) == number(92) and size < number(28) * (65536 if page == 1 else page):
+    # Whoever dies while the log is copied back leaves a file that is shorter than its head says: the rest is in the log.
+    logged = os.path.exists(path + "-wal") and os.path.getsize(path + "-wal")
+    if not logged and number(24) == number(92) and size < number(28) * (65536 if page == 1 else page):
         raise StoreDamaged(
             f"the store {path} is cut short: {size:,} bytes are there, more were written; it was not touched"
         )
-    version = number(60)
+    _refuse_newer(path, number(60))
+
+
+def _refuse_newer(path: str, version: int) -> None:
     if version > len(MIGRATIONS):
         raise StoreTooNew(
             f"the store {path} has schema version {version}, and plait {__version__} reads up to {len(MIGRATIONS)}: "
             "upgrade plait; it was not touched"
         )
-    return version
 
 
 def _synced(path: str) -> None:
@@ -833,19 +860,54 @@ def _synced(path: str) -> None:
         os.close(handle)
 
 
-def _written(path: Path, data: bytes, *, sync: bool, number: int) -> None:
-    """The file `path`, whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.new-{os.getpid()}-{number}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    points.reach("rename value")
-    os.replace(temporary, path)
+def _files_below(top: Path) -> Iterator[Path]:
+    """What lies in the folders in `top`. A link may lead out of the store: it is one of the files, and is not followed (S21)."""
+    for folder in top.glob("*") if not top.is_symlink() else ():
+        if folder.is_symlink():
+            yield folder
+        else:
+            yield from folder.glob("*")
+
+
+def _folder_made(path: Path, *, sync: bool = True) -> bool:
+    """Makes a folder for its owner alone, and those above it; false if it was there. With `sync` its name is on the disk, too."""
+    if path.exists():
+        return False
+    _folder_made(path.parent, sync=sync)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
     if sync:
         _synced(str(path.parent))
+    return True
+
+
+def _written(path: Path, data: bytes, *, sync: bool, number: int) -> None:
+    """The file `path`, whole or not at all."""
+    _folder_made(path.parent, sync=sync)
+    temporary = path.with_name(f"{path.name}.new-{os.getpid()}-{number}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        points.reach("rename value")
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # on a full disk its room is needed
+        raise
+    if sync:
+        _synced(str(path.parent))
+
+
+def _checksum(*parts: bytes) -> int:
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return found
 
 
 _HASH = re.compile("[0-9a-f]{64}")
