@@ -39,7 +39,8 @@ def end_orphans(store: Store, run_id: str, processes: Iterable[tuple[int, int]])
     recorded = {pid: started for pid, started in processes if started and started_ticks(pid) == started}
     marked = {os.fsencode(f"{name}={value}") for name, value in marks(store, run_id).items()}
     found: dict[int, Any] = {}
-    if not _living(found, marked, recorded):
+    _living(found, marked, recorded)
+    if not found:
         return 0
     log.warning("run %s: ending %d processes that its dead owner left behind", run_id, len(found))
     for number in (signal.SIGTERM, signal.SIGCONT):
@@ -63,29 +64,40 @@ def _living(found: dict[int, Any], marked: set[bytes], recorded: dict[int, int])
     """The living processes of the run, with all that they started. They join `found`, whose living ones are among them."""
     import psutil
 
-    mine = os.getuid() if hasattr(os, "getuid") else None
     # While anybody of a group lives its number passes to nobody; then it may.
     groups = {pid for pid, started in recorded.items() if started_ticks(pid) in (started, None)}
     here = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for pid in psutil.pids():
-        try:
-            # Made anew: `process_iter` keeps what it made, and a number may have passed to somebody else since.
-            process = psutil.Process(pid)
-            if pid in here or (mine is not None and process.uids().real != mine):
-                continue
-            if _is_marked(pid, marked) or _belongs(pid, groups):
+    seen: set[int] = set()
+    # Who ends while the others are looked at may have started one more: until nobody has come meanwhile.
+    while new := set(psutil.pids()) - seen:
+        seen |= new
+        for pid in new - here:
+            process = _of_the_run(pid, marked, groups)
+            if process is not None:
                 found[pid] = process
-        except (psutil.Error, OSError):
-            continue  # it just ended, or is nobody's business
-    for process in list(found.values()):
-        try:
-            for child in process.children(recursive=True):
-                if child.pid not in here:
-                    found.setdefault(child.pid, child)
-        except psutil.Error:
-            continue
+        for process in list(found.values()):
+            try:
+                for child in process.children(recursive=True):
+                    if child.pid not in here:
+                        found.setdefault(child.pid, child)
+            except psutil.Error:
+                continue
     # One that is dead and not reaped, for nobody waits for it, is as good as gone.
     return [process for process in found.values() if started_ticks(process.pid) is not None and process.is_running()]
+
+
+def _of_the_run(pid: int, marked: set[bytes], groups: set[int]) -> Any:
+    """The process, if it is one of the run; None for any other."""
+    import psutil
+
+    try:
+        # Made anew: `process_iter` keeps what it made, and a number may have passed to somebody else since.
+        process = psutil.Process(pid)
+        if hasattr(os, "getuid") and process.uids().real != os.getuid():
+            return None
+        return process if _is_marked(pid, marked) or _belongs(pid, groups) else None
+    except (psutil.Error, OSError):
+        return None  # it just ended, or is nobody's business
 
 
 def _is_marked(pid: int, marked: set[bytes]) -> bool:
