@@ -178,8 +178,10 @@ class SqliteStore:
 
     def _make_folder(self) -> None:
         """The folder, for its owner alone, with a note to git that it is no part of a project."""
-        _folder_made(Path(self._path).parent)
-        if _folder_made(self._folder):
+        around = Path(self._path).parent
+        fresh = _folder_made(self._folder)
+        _folder_made(around)
+        if fresh:
             with open(os.open(self._folder / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
                 file.write("*\n")
 
