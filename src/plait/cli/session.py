@@ -142,6 +142,8 @@ class _Session:
             from plait.observe.live import LiveView
 
             view = stack.enter_context(LiveView(Console(stderr=True), driver.name, lambda: driver.table.size))
+            if isinstance(driver, KeptDriver) and not driver.begins:
+                view.done_before(driver.table.counts())
             driver.listen(
                 lambda driver, task, report: (
                     view.progress(driver.table.key(task), report.share) if isinstance(report, Progress) else None

@@ -58,6 +58,12 @@ class LiveView:
                 )
             )
 
+    def done_before(self, counts: dict[str, int]) -> None:
+        """What had ended when this process took the run over."""
+        for state, number in counts.items():
+            if state in _FINAL:
+                self._done[state] = self._done.get(state, 0) + number
+
     def progress(self, key: str, share: float) -> None:
         """A task said how far it is."""
         self._shares[key] = share
