@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -350,7 +352,7 @@ class TestFork:
         """X11."""
         first = plait.run(graph(), store=store)
         CALLS.clear()
-        run = plait.fork(first.run_id, "left", store=store, new_id="forked")
+        run = plait.fork(first.run_id, "left", store=store, run_id="forked")
         assert run.wait()["sum"].value == 12
         assert run.id == "forked"
         assert sorted(CALLS) == ["add", "double 1"]
@@ -626,3 +628,129 @@ class TestExceptions:
             assert isinstance(result[key].error, plait.RecordedError)
         assert (result["a"].attempts, result["b"].attempts) == (3, 1)
         assert [str(each.error) for each in result["a"].history] == ["Odd: odd it is"] * 3
+
+
+class TestOddThings:
+    """What a review found: each hung, lost or broke a run."""
+
+    def test_looking_at_a_store_does_not_free_the_locks_of_whoever_writes_to_it(self, tmp_path: Path) -> None:
+        """W3 W8: to close any handle of a file frees all locks that SQLite has on it in this process; the log was taken away then."""
+        path = tmp_path / "plait.db"
+        (tmp_path / "other.py").write_text(
+            "import plait, sys\n@plait.task\ndef f(): return 1\nif __name__ == '__main__': plait.run(f.bind(), store=sys.argv[1])\n"
+        )
+        for durability in ("normal", "full"):
+            CALLS.clear()
+            GATE.clear()
+            run = plait.start(waits.bind(), store=path, durability=durability)
+            while not CALLS:
+                pass
+            for _ in range(2):
+                assert plait.list_runs(path)[-1].status in ("running", "succeeded")
+                plait.show_run(run.id, path)
+                os.link(path, tmp_path / f"link-{durability}-{_}.db")
+                with pytest.raises((plait.StoreError, RunNotFound)):
+                    plait.show_run("nobody", tmp_path / f"link-{durability}-{_}.db")
+                subprocess.run([sys.executable, "other.py", str(path)], cwd=tmp_path, check=True, timeout=60)
+            assert os.path.exists(f"{path}-wal")
+            GATE.set()
+            assert run.wait().value == "done"
+            assert plait.show_run(run.id, path).status == "succeeded"
+
+    @pytest.mark.parametrize("kind", ["args", "notes", "note", "tail", "code", "long", "surrogate", "name"])
+    def test_exceptions_of_any_make_fail_their_task_and_nothing_else(self, store: Any, kind: str) -> None:
+        class NoArgs(Exception):
+            args = None  # type: ignore[assignment]
+
+        class Unspeakable:
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        def odd() -> BaseException:
+            error: BaseException = ValueError("x")
+            match kind:
+                case "args":
+                    return NoArgs("x")
+                case "notes":
+                    error.__notes__ = 5  # type: ignore[assignment]
+                case "note":
+                    error.__notes__ = [Unspeakable()]  # type: ignore[list-item]
+                case "tail":
+                    return plait.CommandFailed("c", tail=5)  # type: ignore[arg-type]
+                case "code":
+                    return plait.CommandFailed("c", exit_code=object())  # type: ignore[arg-type]
+                case "long":
+                    return ValueError(10**5000)
+                case "surrogate":
+                    return ValueError("cannot read caf\udce9.txt")
+                case "name":
+                    return type("O\udce9dd", (Exception,), {"__module__": "m\udce9"})("x")
+            return error
+
+        def raises() -> None:
+            raise odd()
+
+        async def raises_too() -> None:
+            raise odd()
+
+        made = plait.Graph("g")
+        made.add("thread", raises)
+        made.add("loop", raises_too)
+        made.add("fine", one)
+        result = plait.run(made, store=store, raise_on_failure=False)
+        assert {key: str(each.status) for key, each in result.items()} == {
+            "thread": "failed",
+            "loop": "failed",
+            "fine": "succeeded",
+        }
+        assert stored(store)[0] == {"thread": "failed", "loop": "failed", "fine": "succeeded"}
+
+    def test_what_a_fork_still_needs_is_not_collected(self, tmp_path: Path) -> None:
+        path = tmp_path / "plait.db"
+        FAILING.add("double 1")
+        target = add.bind(
+            larges.map(numbers.bind(2)), add.bind(as_list.bind(waits.bind()), double.map(numbers.bind(2)))
+        )
+        GATE.set()
+        with pytest.raises(ValueError, match="double 1 is to fail"):
+            plait.run(target, store=path, run_id="first")
+        FAILING.clear()
+        GATE.clear()
+        CALLS.clear()
+        run = plait.fork("first", "waits", store=path, run_id="second")
+        while "waits" not in CALLS:
+            pass
+        forgotten, _ = plait.collect_garbage(path, 0)
+        assert forgotten == []
+        GATE.set()
+        assert run.wait().value == ["0" * 50_000, "1" * 50_000, "done", 0, 2]
+        assert sorted(CALLS) == ["add", "add", "double 1", "waits"]
+        assert [each.id for each in plait.collect_garbage(path, 0)[0]] == ["first", "second"]
+
+    def test_a_log_without_its_store_is_not_taken_over(self, tmp_path: Path) -> None:
+        path = tmp_path / "plait.db"
+        (tmp_path / "plait.db-wal").write_bytes(b"of a store that was removed")
+        with pytest.raises(plait.StoreError, match=r"its log .* is still there"):
+            plait.run(one.bind(), store=path)
+        assert (tmp_path / "plait.db-wal").read_bytes() == b"of a store that was removed"
+        assert not path.exists()
+
+    def test_what_was_taken_and_never_began_may_run_later_whatever_its_policy(self) -> None:
+        """W5: `on_interrupt: fail` is for code that began."""
+        store = MemoryStore()
+
+        async def left() -> None:
+            run = plait.start(hangs_once.bind(), store=store)
+            await asyncio.sleep(0)
+            run._driver.interrupt()  # before the first batch is committed
+            assert (await run).interrupted
+
+        asyncio.run(left())
+        assert CALLS == []
+        assert plait.show_run("last", store)["hangs_once"].status == "ready"
+
+
+@plait.task
+def larges(number: int) -> str:
+    called(f"large {number}")
+    return str(number) * 50_000

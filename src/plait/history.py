@@ -13,7 +13,7 @@ from plait._core.policy import seconds
 from plait._core.table import Table
 from plait._engine.replaying import Replay
 from plait.errors import RunNotFound, UsageError
-from plait.stores.base import RunInfo, Store
+from plait.stores.base import RunInfo, Store, needed_by_forks
 from plait.stores.locks import alive
 from plait.stores.opening import open_store
 
@@ -58,7 +58,7 @@ def list_runs(store: Any) -> list[StoredRun]:
     Raises:
         StoreError: where it cannot be read.
     """
-    opened = open_store(store, create=False)
+    opened = open_store(store, None, create=False)
     try:
         return [at_a_glance(run) for run in opened.runs()]
     finally:
@@ -94,7 +94,7 @@ def show_run(run_id: str, store: Any) -> RunResult:
     Raises:
         RunNotFound, StoreError: where there is none, or it cannot be read.
     """
-    opened = open_store(store, create=False)
+    opened = open_store(store, None, create=False)
     try:
         return replayed(opened, opened.find(run_id)).result()
     finally:
@@ -115,7 +115,7 @@ def read_logs(run_id: str, store: Any, key: str | None = None) -> Iterator[LogPa
         RunNotFound, StoreError: where there is none, or it cannot be read.
         UsageError: for a store that keeps no logs.
     """
-    opened = open_store(store, create=False)
+    opened = open_store(store, None, create=False)
     try:
         logs = Logs(opened, opened.find(run_id), key)
         yield from logs.more()
@@ -176,7 +176,9 @@ class Logs:
 def collect_garbage(
     store: Any, older_than: float | str = "30d", *, dry_run: bool = False
 ) -> tuple[list[StoredRun], int]:
-    """Forgets runs that ended more than `older_than` ago, with values and logs that no other run refers to.
+    """Forgets runs that ended more than `older_than` ago (0: all that ended), with values and logs that no other run refers to.
+
+    A run from which an unfinished one was forked stays.
 
     Gives the runs that were forgotten (with `dry_run`: that would be), and the bytes of the files that went.
 
@@ -184,14 +186,14 @@ def collect_garbage(
         LimitError: for a time that is none.
         StoreError: where it cannot be done.
     """
-    before = time.time() - seconds("older_than", older_than)
-    opened = open_store(store, create=False)
+    everything = older_than == "0" or (older_than == 0 and older_than is not False)
+    before = time.time() - (0.0 if everything else seconds("older_than", older_than))
+    opened = open_store(store, None, create=False)
     try:
-        old = [
-            run
-            for run in opened.runs()
-            if run.ended_at is not None and run.ended_at < before and run.status != "running"
-        ]
+        runs = opened.runs()
+        needed = needed_by_forks((run.id, run.status, run.forked_from) for run in runs)
+        ended = [run for run in runs if run.ended_at is not None and run.status != "running" and run.id not in needed]
+        old = [run for run in ended if run.ended_at is not None and run.ended_at < before]
         size = 0
         if not dry_run:
             opened.delete(old)

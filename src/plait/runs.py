@@ -311,11 +311,11 @@ def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "ful
 
 
 def fork(
-    run_id: str, start: str, target: Any = None, *, store: Any, new_id: str | None = None, durability: str = "full"
+    run: str, start: str, target: Any = None, *, store: Any, run_id: str | None = None, durability: str = "full"
 ) -> Run:
-    """A new run that takes over what `run_id` finished, but for the task `start`, what an edit touches, and all that needs those.
+    """A new run that takes over what `run` finished, but for the task `start`, what an edit touches, and all that needs those.
 
-    `start` is a key, or the path of a task that another one grew (`compile[3]`). The other run stays as it is, also while it
+    `start` is a key, or the path of a task that another one grew (`compile[3]`). `run_id` is the new run's. The other run stays as it is, also while it
     goes on.
 
     Raises:
@@ -326,7 +326,7 @@ def fork(
 
     return _started(
         on_store(
-            store, durability, lambda opened, **driving: forked(opened, run_id, start, target, new_id=new_id, **driving)
+            store, durability, lambda opened, **driving: forked(opened, run, start, target, new_id=run_id, **driving)
         )
     )
 

@@ -46,7 +46,7 @@ class Returned(NamedTuple):
     attempt: int
     value: Any
     now: float
-    stopped: bool = False
+    stopped: int = False
 
 
 class Raised(NamedTuple):

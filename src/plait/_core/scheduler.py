@@ -57,6 +57,9 @@ from plait.errors import ChildFailed, TaskError, TaskInterrupted, TaskTimedOut
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
 
+NOT_BEGUN = 2
+"""As `stopped` of an attempt: it was, and its code had not begun."""
+
 # What a task with a join, or with a skipped need, has seen of its needs.
 _GOOD, _BAD, _SKIP = 1, 2, 4
 
@@ -224,8 +227,8 @@ class Scheduler:
         if odd & TIMED:
             self._arm_timeout(task)
 
-    def returned(self, task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
-        """An attempt ended with a value; `stopped` says that the stop signal had reached its code before."""
+    def returned(self, task: int, attempt: int, value: Any, now: float, stopped: int = False) -> None:
+        """An attempt ended with a value; `stopped` says that the stop signal had reached its code before, or it NOT_BEGUN."""
         table = self.table
         odd = table.odd
         mark = odd[task]
@@ -475,7 +478,7 @@ class Scheduler:
         family = self._families.get(task)
         return family is None if turn is Turn.GROW else family is not None and family.joining
 
-    def _interrupt(self, task: int, now: float, *, crash: bool, alive: bool = False) -> None:
+    def _interrupt(self, task: int, now: float, *, crash: bool, alive: bool = False, begun: bool = True) -> None:
         """The attempt of a running task came to nothing: it runs again, unless its policy or its crashes say otherwise."""
         table = self.table
         policy = table.policies[task]
@@ -494,7 +497,7 @@ class Scheduler:
             error = TaskInterrupted(
                 f"task {table.key(task)!r} was running {times} times when its process died: given up"
             )
-        elif policy.on_interrupt is OnInterrupt.FAIL:
+        elif policy.on_interrupt is OnInterrupt.FAIL and begun:
             error = TaskInterrupted(
                 f"task {table.key(task)!r} was interrupted, and is not run again (on_interrupt: fail)"
             )
@@ -743,7 +746,7 @@ class Scheduler:
         error: BaseException | None,
         now: float,
         chance: float,
-        stopped: bool,
+        stopped: int,
         again: bool | None = None,
     ) -> None:
         table = self.table
@@ -756,7 +759,7 @@ class Scheduler:
             return  # a duplicate
         odd = table.odd[task]
         if stopped and task in self._stops.of and self._stops.of[task].why is Stop.LEAVE:
-            self._interrupt(task, now, crash=False)
+            self._interrupt(task, now, crash=False, begun=stopped != NOT_BEGUN)
             return
         if not odd & CONTROL:
             self._release(task)
@@ -783,7 +786,7 @@ class Scheduler:
         self._close(task, state, now)
 
     def _verdict(
-        self, task: int, error: BaseException | None, now: float, stopped: bool, why: Stop | None
+        self, task: int, error: BaseException | None, now: float, stopped: int, why: Stop | None
     ) -> tuple[int, bool]:
         """The state in which an attempt ended, and whether its task's deadline had passed.
 
@@ -791,7 +794,7 @@ class Scheduler:
         time was up.
         """
         policy = self.table.policies[task]
-        over = stopped or error is not None
+        over = bool(stopped) or error is not None
         deadline = self._deadlines.get(task)
         if deadline is not None and (now > deadline or (why is Stop.DEADLINE and over)):
             return TIMED_OUT, True

@@ -527,7 +527,10 @@ class Driver:
         if attempt is None or attempt.number != number:
             attempt = self.attempt((self, task, number, ()))
         attempt.signal_stop(self.now)
-        self._executors[attempt.call[0]].stop(attempt)
+        # One that reported its end, of which nothing came, is made again here: its executor may never have been used.
+        executor = self._executors.get(attempt.call[0])
+        if executor is not None:
+            executor.stop(attempt)
 
     def _force(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)

@@ -20,7 +20,7 @@ from plait._core.events import RECORDS
 from plait._core.graph import Batch
 from plait._core.outcome import RunResult
 from plait._core.policy import CONTROL, LIMITED, OnInterrupt, Rules
-from plait._core.scheduler import Scheduler
+from plait._core.scheduler import NOT_BEGUN, Scheduler, describe
 from plait._core.states import FAILED, READY, RUNNING, SUCCEEDED
 from plait._core.table import NEVER, Move, Table
 from plait._engine import records as lines
@@ -30,7 +30,7 @@ from plait._engine.records import error_data, structure, value_data
 from plait._engine.telling import Telling
 from plait._engine.wall import Wall
 from plait._engine.work import Work
-from plait.errors import NotStorable
+from plait.errors import NotStorable, PlaitError, StoreError
 from plait.executors.base import Attempt
 from plait.stores.base import Append, Claim, Learned, Store
 from plait.stores.locks import started_ticks
@@ -177,7 +177,7 @@ class KeptDriver(Driver):
         recorded = {"returned", "raised", "grew", "undecidable", "recovered"}
         assert recorded | {"fed", "forgot", "closed", "added"} < set(RECORDS)
 
-        def returning(task: int, attempt: int, value: Any, now: float, stopped: bool = False) -> None:
+        def returning(task: int, attempt: int, value: Any, now: float, stopped: int = False) -> None:
             kind = type(value)
             if value is None or kind is bool or (kind is int and -SMALL < value < SMALL):
                 form, data = PLAIN, value  # `value_data`, written out for what needs no look
@@ -187,10 +187,10 @@ class KeptDriver(Driver):
                 try:
                     form, data = value_data(value, lambda: self._work_of(task).declared(self._place_of(task)))
                 except NotStorable as error:
-                    raising(task, attempt, self._refusal(task, "its value", error), now, 0.0, stopped)
+                    raising(task, attempt, self._refusal(task, "its value", error), now, 0.0, bool(stopped))
                     return
             note(
-                (lines.RETURNED, task, attempt, now, form, data, 1)
+                (lines.RETURNED, task, attempt, now, form, data, int(stopped))
                 if stopped
                 else (lines.RETURNED, task, attempt, now, form, data)
             )
@@ -218,7 +218,11 @@ class KeptDriver(Driver):
         def growing(parent: int, batch: Batch, now: float, vacant: bool = False) -> None:
             work: Work = batch.calls  # type: ignore[assignment]
             if self._carry is not None:
-                self._carry.into(batch, table.size, parent)
+                try:
+                    self._carry.into(batch, table.size, parent)
+                except Exception as error:  # what an earlier generation kept cannot be read
+                    self.loop.call_soon(self._fail, error)
+                    return
             try:
                 data, snapshot = structure(batch), work.snapshot()
             except NotStorable as error:
@@ -242,7 +246,7 @@ class KeptDriver(Driver):
                 self._is_held.discard(task)
                 if table.status[task] == RUNNING and task not in scheduler._stops.of:
                     return task
-                returning(task, table.attempts(task), None, now, True)  # it was stopped before its code began
+                returning(task, table.attempts(task), None, now, NOT_BEGUN)  # it was stopped before its code began
             while True:
                 task = take(now)
                 if task < 0:
@@ -354,15 +358,18 @@ class KeptDriver(Driver):
         self._held.clear()
         written, self._lines = self._lines, []
         told = self._told(batch)
-        self._store.append(
-            Append(
-                self._claim,
-                written,
-                told,
-                None if final is None else self._end_of(final),
-                None if final is None else self._learned(),
+        try:
+            self._store.append(
+                Append(
+                    self._claim,
+                    written,
+                    told,
+                    None if final is None else self._end_of(final),
+                    None if final is None else self._learned(),
+                )
             )
-        )
+        except Exception as error:
+            told(error)
 
     def _told(self, batch: _Batch) -> Callable[[BaseException | None], None]:
         def told(error: BaseException | None) -> None:
@@ -400,9 +407,16 @@ class KeptDriver(Driver):
         if self.done.done():
             return
         self.look()
-        if error is not None:
+        if error is None:
+            try:
+                self._go_on(batch)
+            except Exception as raised:  # a bug of ours, or of an executor: a run that waits for nothing would be worse
+                error = raised
+        if error is not None and not self.done.done():
             self._fail(error)
-            return
+
+    def _go_on(self, batch: _Batch) -> None:
+        """Does what waited for a batch."""
         self._ahead.update(batch.ahead)
         self._released.extend(batch.held)
         for command in batch.commands:
@@ -447,11 +461,18 @@ class KeptDriver(Driver):
 
     def _fail(self, error: BaseException) -> None:
         """Nothing can be recorded any more: whatever runs is stopped, and the run ends here with the cause."""
+        if self.done.done():
+            return
+        if not isinstance(error, PlaitError):
+            cause = error
+            error = StoreError(f"run {self.id} cannot be recorded any further: {describe(cause)}")
+            error.__cause__ = cause
         if self._timer is not None:
             self._timer.cancel()
         for attempt in list(self._attempts.values()):
-            attempt.signal_stop(self.now)
-            self._executor_of(attempt).stop(attempt)
+            with contextlib.suppress(Exception):
+                attempt.signal_stop(self.now)
+                self._executor_of(attempt).stop(attempt)
         self.kill()
         for reader in self._readers:
             self._guarded(reader, None)
@@ -480,8 +501,8 @@ class KeptDriver(Driver):
                 "counts": result.counts,
                 "degraded": result.degraded,
                 "wall_s": round(result.wall_s, 6),
-                "reason": result.reason,
-                "first_cause": None if first is None else first.key,
+                "reason": lines.utf8(result.reason),
+                "first_cause": None if first is None else lines.utf8(first.key),
             },
         }
 

@@ -50,27 +50,50 @@ LONGEST_TRACE = 4000
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
-    """What is kept of an exception."""
+    """What is kept of an exception, whatever a user's class makes of its own parts."""
     kind = type(error)
-    data: dict[str, Any] = {"kind": kind.__name__, "text": _utf8(describe(error))}
+    data: dict[str, Any] = {"kind": utf8(str(kind.__name__)), "text": utf8(describe(error))}
     if kind.__module__ not in ("builtins", "plait.errors"):
-        data["module"] = str(kind.__module__)
-    if all(type(each) in (str, int, float, bool, type(None)) for each in error.args):
-        data["args"] = [_utf8(each) if isinstance(each, str) else each for each in error.args]
-    notes = [_utf8(str(note)) for note in getattr(error, "__notes__", ())]
-    if notes:
-        data["notes"] = notes
-    if error.__traceback__ is not None:
+        data["module"] = utf8(str(kind.__module__))
+    for name, part in (("args", _args), ("notes", _notes), ("trace", _trace), ("command", _command)):
         try:
-            data["trace"] = _utf8("".join(traceback.format_tb(error.__traceback__, -20)))[-LONGEST_TRACE:]
+            found = part(error)
         except Exception:
-            pass  # an odd traceback is not worth a run
-    if isinstance(error, CommandFailed):
-        data["command"] = [error.exit_code, error.signal, _utf8(error.tail), error.retryable]
+            continue  # an odd class: what can be said of it is in the text
+        if found:
+            data[name] = found
     return data
 
 
-def _utf8(text: str) -> str:
+def _args(error: BaseException) -> list[Any] | None:
+    plain = all(type(each) in (str, int, float, bool, type(None)) for each in error.args)
+    if not plain or any(map(values.wrong_atom, error.args)):
+        return None
+    return list(error.args)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return [utf8(str(note)) for note in getattr(error, "__notes__", ())]
+
+
+def _trace(error: BaseException) -> str:
+    return utf8("".join(traceback.format_tb(error.__traceback__, -20)))[-LONGEST_TRACE:]
+
+
+def _command(error: BaseException) -> list[Any] | None:
+    if not isinstance(error, CommandFailed):
+        return None
+    code = None if error.exit_code is None else int(error.exit_code)
+    return [
+        code,
+        None if error.signal is None else utf8(str(error.signal)),
+        utf8(str(error.tail)),
+        bool(error.retryable),
+    ]
+
+
+def utf8(text: str) -> str:
+    """`text` as it can be written: lone surrogates become `?`."""
     return text.encode(errors="replace").decode()
 
 
@@ -85,7 +108,7 @@ def error_of(data: Mapping[str, Any]) -> BaseException:
         own = getattr(errors, kind, None) if kind in errors.__all__ else getattr(builtins, kind, None)
         if isinstance(own, type) and issubclass(own, Exception):
             try:
-                made = own(text) if issubclass(own, PlaitError) else own(*data["args"])
+                made = own(text) if issubclass(own, PlaitError) else own(*data.get("args", (text,)))
             except Exception:
                 made = None
             if made is not None and describe(made) != text:

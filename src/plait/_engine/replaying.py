@@ -258,7 +258,7 @@ class Replay:
                 value = self._joined(task)
             else:
                 value = data if form == PLAIN else self._value(form, data, lambda: self._declared(task))
-            scheduler.returned(task, attempt, value, now, bool(stopped))
+            scheduler.returned(task, attempt, value, now, int(stopped or 0))
         elif kind == lines.TAKEN:
             _, task, now = line
             taken = scheduler.take(now)

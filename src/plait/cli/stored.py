@@ -52,7 +52,7 @@ def existing(given: str | None) -> Store:
     Raises:
         StoreError: where there is none.
     """
-    return open_store(needed(given), create=False)
+    return open_store(needed(given), None, create=False)
 
 
 def _status(run: StoredRun) -> str:

@@ -6,7 +6,7 @@ Every store passes the checks of `plait.testing.stores`; adding one means adding
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -245,3 +245,14 @@ def last_of(runs: Sequence[RunInfo], text: str) -> list[RunInfo]:
         return list(runs[-1:])
     exact = [run for run in runs if run.id == text]
     return exact or [run for run in runs if run.id.startswith(text)]
+
+
+def needed_by_forks(runs: Iterable[tuple[str, str, str | None]]) -> set[str]:
+    """The ids of the runs from which an unfinished one was forked, at any distance, of (id, status, forked from)."""
+    found = {run_id: (status, origin) for run_id, status, origin in runs}
+    needed: set[str] = set()
+    for status, origin in found.values():
+        while status == "running" and origin is not None and origin not in needed:
+            needed.add(origin)
+            origin = found.get(origin, ("", None))[1]
+    return needed

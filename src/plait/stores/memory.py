@@ -24,6 +24,7 @@ from plait.stores.base import (
     RunInfo,
     folded,
     last_of,
+    needed_by_forks,
     owned,
     taken_over,
     tell,
@@ -193,8 +194,12 @@ class MemoryStore:
                 kept = self._runs.get(run.number)
                 if kept is not None and kept.info.owner is not None:
                     raise owned(run, kept.info.owner.pid)
+            needed = needed_by_forks(
+                (kept.info.id, kept.info.status, kept.info.forked_from) for kept in self._runs.values()
+            )
             for run in runs:
-                self._runs.pop(run.number, None)
+                if run.id not in needed:
+                    self._runs.pop(run.number, None)
 
     def sweep(self) -> tuple[int, int]:
         """Removes blobs that no run refers to."""

@@ -9,7 +9,7 @@ from plait.errors import MissingExtra, UsageError
 from plait.stores.base import Store
 
 
-def open_store(given: Any, durability: str = "full", *, create: bool = True) -> Store:
+def open_store(given: Any, durability: str | None = "full", *, create: bool = True) -> Store:
     """The store that `given` names: a path (of a file that ends in `.db`, or of a folder that holds `plait.db`), a `sqlite:` URL,
     or a Store itself.
 

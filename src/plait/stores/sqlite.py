@@ -42,6 +42,7 @@ from plait.stores.base import (
     RunInfo,
     folded,
     last_of,
+    needed_by_forks,
     owned,
     taken_over,
     tell,
@@ -72,7 +73,9 @@ REMOTE = frozenset(
 )
 """File systems over a network: their locks and their write-ahead logs cannot be relied on (F23, W15)."""
 
-_open_stores: dict[tuple[int, str, str], SqliteStore] = {}
+_open_stores: dict[tuple[int, tuple[int, int]], SqliteStore] = {}
+"""By process, device and inode. There is one for each file: to open a file and close it, as looking at its head does, frees every
+lock that SQLite holds on it in this process, and the next process to leave would take the log away from under us."""
 _opening = threading.RLock()
 
 
@@ -86,31 +89,48 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def open_sqlite(path: str | os.PathLike[str], durability: Durability = "full", *, create: bool = True) -> SqliteStore:
-    """The store in the file `path`, made if it is not there (unless `create` is false). One object for each file, durability and process.
+def open_sqlite(
+    path: str | os.PathLike[str], durability: Durability | None = "full", *, create: bool = True
+) -> SqliteStore:
+    """The store in the file `path`, made if it is not there (unless `create` is false). One object for each file and process.
+
+    Where it is open already the stronger durability holds from then on; None asks for none.
 
     Raises:
         StoreError: where that cannot be; StoreDamaged, StoreTooNew without touching the file.
     """
-    if durability not in ("full", "normal"):
+    if durability not in ("full", "normal", None):
         raise UsageError(f"durability must be full or normal, not {durability!r}")
     with _opening:
         real = os.path.realpath(path)
-        _refuse_what_a_parent_has_open(real)
-        key = (os.getpid(), real, durability)
-        store = _open_stores.get(key)
+        file = _file_of(real)
+        store = None
+        if file is not None:
+            _refuse_what_a_parent_has_open(real, file)
+            store = _open_stores.get((os.getpid(), file))
         if store is None:
-            store = _open_stores[key] = SqliteStore(real, durability, create)
+            store = SqliteStore(real, durability or "full", create)
+            _open_stores[os.getpid(), store.file] = store
+        elif durability == "full":
+            store.durability = durability
         return store.share()
 
 
-def _refuse_what_a_parent_has_open(path: str) -> None:
+def _file_of(path: str) -> tuple[int, int] | None:
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _refuse_what_a_parent_has_open(path: str, file: tuple[int, int]) -> None:
     """Nothing, unless this process was forked from one that had this file open.
 
     SQLite's books say then that locks are held which only the parent holds: once the parent closes the file, what this process
     commits is lost (F22).
     """
-    if any(pid != os.getpid() and real == path for pid, real, _ in _open_stores):
+    if any(pid != os.getpid() and other == file for pid, other in _open_stores):
         raise StoreError(
             f"the store {path} was open when this process was forked: fork before it is opened, or start processes by spawn or forkserver"
         )
@@ -135,7 +155,10 @@ class SqliteStore:
         self._failure: StoreError | None = None
         self._commits = 0
         self._warned_bytes = 16 * CHECKPOINT_BYTES
-        self._inode = os.stat(path).st_ino
+        there = os.stat(path)
+        self.file = (there.st_dev, there.st_ino)
+        self._log: int | None = None  # the inode of the log that we write to
+        self._applied: Durability = durability
         self._temporary = itertools.count()
         self._generations: dict[int, int] = {}
 
@@ -197,6 +220,7 @@ class SqliteStore:
                 made.execute("PRAGMA journal_mode=WAL")
             _synced(temporary)
             points.reach("rename store")
+            _refuse_a_log_without_its_store(self._path)
             try:
                 os.link(temporary, self._path)
             except FileExistsError:
@@ -278,6 +302,9 @@ class SqliteStore:
                 except Exception as error:
                     _tell(job, error)
                     continue
+            if self._applied != self.durability:
+                db.execute(f"PRAGMA synchronous={self.durability.upper()}")
+                self._applied = self.durability
             if isinstance(job, _Call):
                 self._carry_out(db, job)
                 continue
@@ -348,13 +375,16 @@ class SqliteStore:
             raise
 
     def _refuse_a_deleted_file(self) -> None:
-        """SQLite goes on writing into a file that has no name any more: nobody would find it (F34)."""
+        """SQLite goes on writing into a file, or a log, that has no name any more: nobody would find it (F34)."""
+        if _file_of(self._path) != self.file:
+            raise StoreError(f"the store {self._path} was deleted or replaced while it was in use")
         try:
-            if os.stat(self._path).st_ino == self._inode:
-                return
+            log_file = os.stat(self._path + "-wal").st_ino
         except OSError:
-            pass
-        raise StoreError(f"the store {self._path} was deleted or replaced while it was in use")
+            log_file = None
+        if self._log is not None and log_file != self._log:
+            raise StoreError(f"the log of the store {self._path} was deleted or replaced while it was in use")
+        self._log = log_file
 
     def _write(self, db: sqlite3.Connection, batch: Append) -> BaseException | None:
         """Writes one batch; why not, if its run has another owner now, or lacks what came before."""
@@ -658,11 +688,12 @@ class SqliteStore:
     # -- letting go
 
     def delete(self, runs: Sequence[RunInfo]) -> None:
-        """Forgets runs that nobody owns, all or none."""
-        numbers = [(run.number,) for run in runs]
+        """Forgets runs that nobody owns, all or none, but for those that an unfinished fork takes over from."""
         locked: list[int] = []
 
         def forget(db: sqlite3.Connection) -> None:
+            needed = needed_by_forks(db.execute("SELECT id, status, forked_from FROM runs").fetchall())
+            numbers = [(run.number,) for run in runs if run.id not in needed]
             for run in runs:
                 self._lock(run)
                 locked.append(run.number)
@@ -701,17 +732,16 @@ class SqliteStore:
 
     def close(self) -> None:
         """Lets go of the store once everything queued is committed; the last user's call counts."""
-        with _opening:
+        with _opening:  # to the end: nobody may look at the file while our connection is there
             self.users -= 1
             if self.users > 0:
                 return
-            key = (self._pid, self._path, self.durability)
-            if _open_stores.get(key) is self:
-                del _open_stores[key]
-        writer, self._writer = self._writer, None
-        if writer is not None and os.getpid() == self._pid:
-            self._jobs.put(None)
-            writer.join()
+            writer, self._writer = self._writer, None
+            if writer is not None and os.getpid() == self._pid:
+                self._jobs.put(None)
+                writer.join()
+            if _open_stores.get((self._pid, self.file)) is self:
+                del _open_stores[self._pid, self.file]
 
 
 class _Call:
@@ -844,6 +874,15 @@ def _look_at(path: str) -> None:
             f"the store {path} is cut short: {size:,} bytes are there, more were written; it was not touched"
         )
     _refuse_newer(path, number(60))
+
+
+def _refuse_a_log_without_its_store(path: str) -> None:
+    """SQLite would put what is in the log into the new file: pages of a store that somebody removed."""
+    for beside in ("-wal", "-shm"):
+        if os.path.exists(path + beside) and not os.path.exists(path):
+            raise StoreError(
+                f"{path} is gone, and its log {path}{beside} is still there: move that away to begin a new store"
+            )
 
 
 def _refuse_newer(path: str, version: int) -> None:

@@ -39,7 +39,7 @@ def encoded(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int
     """
     kind = type(value)
     if _is_atom(kind):
-        wrong = _wrong_atom(value)
+        wrong = wrong_atom(value)
         if not wrong:
             # A character takes six bytes at most.
             return (PLAIN, _large(_encode(value))) if kind is str and len(value) * 6 > BLOB_BYTES else (PLAIN, value)
@@ -100,7 +100,7 @@ def _is_atom(kind: type) -> bool:
     return kind is str or kind is int or kind is float or kind is bool or kind is type(None)
 
 
-def _wrong_atom(value: Any) -> str:
+def wrong_atom(value: Any) -> str:
     """Why a value of a plain type cannot be stored as it is; empty if it can."""
     if isinstance(value, str):
         if not value.isascii():
@@ -129,7 +129,7 @@ def _wrong(value: Any) -> str:
             inner = value
         elif kind is dict:
             for key in value:
-                wrong = _wrong_atom(key) if type(key) is str else f"type {type(key).__qualname__}"
+                wrong = wrong_atom(key) if type(key) is str else f"type {type(key).__qualname__}"
                 if wrong:
                     return f"a dict with a key of {wrong}{place and f' at {place}'}"
             items = value.items()
@@ -141,7 +141,7 @@ def _wrong(value: Any) -> str:
         for key, item in items:
             if not _is_atom(type(item)):
                 stack.append((item, f"{place}[{key!r}]", depth + 1))
-            elif wrong := _wrong_atom(item):
+            elif wrong := wrong_atom(item):
                 return f"{wrong} at {place}[{key!r}]"
     return ""
 
