@@ -104,6 +104,9 @@ class _Nodes(Work):
         return _Items(definition.body, []) if definition.each else None
 
     def identities(self) -> Sequence[str] | str:
+        names = getattr(self._nodes, "names", None)
+        if names is not None:
+            return names()  # type: ignore[no-any-return]  # nodes of a snapshot are not made for their names
         first = self._nodes[0]._definition if self._nodes else None
         if all([node._definition is first and node._beside is NOTHING_BESIDE for node in self._nodes]):
             return "" if first is None else first.name

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from msgspec import MsgspecError
 from msgspec.json import encode
 
 from plait import points
@@ -19,7 +20,7 @@ from plait._engine.keeping import KeptDriver
 from plait._engine.orphans import end_orphans
 from plait._engine.records import batch_of, value_of
 from plait._engine.records import structure as structure_of
-from plait._engine.replaying import Regrown, Replay, read_json, structure_data
+from plait._engine.replaying import Regrown, Replay, read_json, read_structure, structure_data
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.concurrency import default_slots
@@ -41,6 +42,18 @@ class Definition(NamedTuple):
     data: dict[str, Any]
     program: Program
     target: Any = None
+    structure: Any = None
+    """As it was read from the store, where it was."""
+
+    @property
+    def whole(self) -> Definition:
+        """The same, with its batch: of stored nodes that is put off, for most resumes have it of the replay."""
+        program = self.program
+        if self.structure is None or self.target is not None or program.batch.size == self.structure["batch"]["size"]:
+            return self
+        batch = batch_of(self.structure["batch"], program.batch.calls, _no_value)
+        batch.kept, batch.ranks = {}, None
+        return self._replace(program=program._replace(batch=batch))
 
 
 def definition_of(
@@ -163,7 +176,8 @@ def reopen(
         if changes:
             rerun = _Rerun(edits=changes, rules=rules_now(target if target is not None else definition.target))
             return _next_generation(store, run, generation, claim, definition, rerun, driving)
-        replay = Replay(store, run, generation, definition.program.batch.calls)  # type: ignore[arg-type]
+        work: Any = definition.program.batch.calls
+        replay = Replay(store, run, generation, work, structure=definition.structure)
         replay.catch_up()
         if replay.scheduler.finished:
             store.release(claim)
@@ -206,7 +220,7 @@ def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, 
     carry: _Carry | None = None
     if replay.carried is not None:
         try:
-            carry = _Carry(store, replay.carried, definition, replay.wall)
+            carry = _Carry(store, replay.carried, definition.whole, replay.wall)
             carry.adopt_all(replay.table)
         except RunNotFound:
             carry = None  # the run that it was forked from was forgotten meanwhile
@@ -247,13 +261,13 @@ def _definition_now(
 ) -> tuple[Definition, Changes]:
     """The definition as it is now, and how it differs from the one that the generation has."""
     try:
-        old, structure = read_json(generation.definition), read_json(generation.structure)["batch"]
+        old, structure = read_json(generation.definition), read_structure(generation.structure)
         kind = old["kind"]
         if target is None and load is not None and ("origin" in old or kind == "flow"):
             target = load(old)
         if target is None and kind == "flow":
             target = _flow_of(old)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, MsgspecError) as error:
         if isinstance(error, PlaitError):
             raise
         raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error}") from None
@@ -263,7 +277,7 @@ def _definition_now(
     if run.name and program.name != run.name and not hasattr(target, "snapshot"):
         program = program._replace(name=run.name)
     definition = definition_of(target, program, inputs, old.get("origin"))
-    return definition, compare(old, structure, _as_kept(definition.data), structure_of(program.batch))
+    return definition, compare(old, structure["batch"], _as_kept(definition.data), structure_of(program.batch))
 
 
 def _as_kept(data: Any) -> Any:
@@ -301,13 +315,13 @@ def _from_snapshot(store: Store, run: RunInfo, structure: dict[str, Any], old: d
             f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}. Give the graph: plait.resume({run.id!r}, graph, store=...)"
         )
     try:
-        program = again(old, structure.get("needs"), lambda work: batch_of(structure, work, _no_value), _Reader(store))
+        needs = structure["batch"].get("needs")
+        program = again(old, needs, lambda work: Batch(0, calls=work, keys=()), _Reader(store))  # type: ignore[arg-type]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, PlaitError):
             raise
         raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error}") from None
-    program.batch.kept, program.batch.ranks = {}, None
-    return Definition(old, program)
+    return Definition(old, program, structure=structure)
 
 
 def _no_value(form: int, data: Any, place: int) -> None:
@@ -409,6 +423,7 @@ def _next_generation(
     driving: dict[str, Any],
     new_id: str | None = None,
 ) -> Reopened:
+    definition = definition.whole
     program = definition.program
     batch = program.batch
     carried = {"run": run.id, "generation": generation.number, "again": sorted(rerun.again)}
@@ -598,7 +613,7 @@ class _EarlierWork(Work):
 
     def __init__(self, now: Batch, generation: Generation) -> None:
         self._now = now
-        self._keys: Sequence[str] = read_json(generation.structure)["batch"]["keys"]
+        self._keys: Sequence[str] = read_structure(generation.structure)["batch"]["keys"]
         self._places: dict[str, int] | None = None
 
     def _place(self, place: int) -> int | None:

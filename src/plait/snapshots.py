@@ -181,6 +181,16 @@ class _Nodes(Sequence[Node[Any]]):
     def __len__(self) -> int:
         return len(self._which)
 
+    def names(self) -> Sequence[str] | str:
+        """What each is called: its key, or its function's name; one name where all are called so. None is made for that."""
+        if len(self._definitions) == 1 and not self._named:
+            return self._definitions[0].name
+        calls = [each.name for each in self._definitions]
+        found = [calls[number] for number in self._which]
+        for at, key in self._named.items():
+            found[int(at)] = key
+        return found
+
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any, Protocol
 
 from plait._core.commands import Command
-from plait._core.events import RECORDS
 from plait._core.graph import Batch
 from plait._core.outcome import RunResult
 from plait._core.policy import CONTROL, LIMITED, OnInterrupt, Rules
@@ -174,8 +173,6 @@ class KeptDriver(Driver):
         )  # fmt: skip
         for name in ("fed", "forgot", "closed", "added"):
             setattr(scheduler, name, _refused(name))
-        recorded = {"returned", "raised", "grew", "undecidable", "recovered"}
-        assert recorded | {"fed", "forgot", "closed", "added"} < set(RECORDS)
 
         def returning(task: int, attempt: int, value: Any, now: float, stopped: int = False) -> None:
             kind = type(value)
@@ -558,15 +555,20 @@ def _learn_rows(
     seconds: dict[str, list[float]],
     grown: dict[str, list[float]],
 ) -> None:
-    status, odd, started, ended = table.status, table.odd, table.started_at, table.ended_at
     names = [identities] * len(rows) if isinstance(identities, str) else identities
-    for row, identity in zip(rows, names, strict=True):
-        if status[row] not in (SUCCEEDED, FAILED) or started[row] == NEVER or row in table.kept:
+    part = slice(rows.start, rows.stop)
+    columns = zip(
+        rows, names, table.status[part], table.odd[part], table.started_at[part], table.ended_at[part], strict=True
+    )
+    for row, identity, state, odd, started, ended in columns:
+        if (state != SUCCEEDED and state != FAILED) or started == NEVER or row in table.kept:
             continue
-        if odd[row] & CONTROL:
-            entry = grown.setdefault(f"{name}/{identity}", [0.0, 0])
+        key = f"{name}/{identity}"
+        if odd & CONTROL:
+            entry = grown.setdefault(key, [0.0, 0])
             entry[0] += sum(map(len, table.grown(row)))
         else:
-            entry = seconds.setdefault(f"{name}/{identity}", [0.0, 0])
-            entry[0] += max(0.0, ended[row] - started[row])
+            found = seconds.get(key)
+            entry = seconds.setdefault(key, [0.0, 0]) if found is None else found
+            entry[0] += max(0.0, ended - started)
         entry[1] += 1

@@ -25,6 +25,38 @@ from plait.stores.values import JOINED, PLAIN
 _read_json = msgspec.json.Decoder().decode
 
 
+class _Batch(msgspec.Struct):
+    """The tasks of a structure: needs are read as tuples, which the garbage collector need not look into."""
+
+    size: int
+    keys: Any
+    needs: list[tuple[int, ...]] | None = None
+    policies: list[Any] | None = None
+    policy: list[int] | None = None
+    controls: list[int] | None = None
+    conditional: list[int] | None = None
+    ranks: list[float] | None = None
+    kept: list[Any] | None = None
+
+
+class _Structure(msgspec.Struct):
+    """What `structure_data` wrote."""
+
+    batch: _Batch
+    rules: dict[str, Any]
+    carried: dict[str, Any] | None = None
+
+
+_read_structure = msgspec.json.Decoder(_Structure).decode
+
+
+def read_structure(data: bytes) -> dict[str, Any]:
+    """A structure as plain data."""
+    found = _read_structure(data)
+    batch = {name: value for name in found.batch.__struct_fields__ if (value := getattr(found.batch, name)) is not None}
+    return {"batch": batch, "rules": found.rules, "carried": found.carried}
+
+
 class _Line(msgspec.Struct, array_like=True, gc=False):
     """A line as it is read: what its kind does not have is None. The garbage collector is not told of them: there are many."""
 
@@ -137,7 +169,14 @@ class Replay:
     """
 
     def __init__(
-        self, store: Store, run: RunInfo, generation: Generation, work: Work | None = None, *, moves: bool = False
+        self,
+        store: Store,
+        run: RunInfo,
+        generation: Generation,
+        work: Work | None = None,
+        *,
+        moves: bool = False,
+        structure: Any = None,
     ) -> None:
         if run.format != FORMAT:
             if run.format < 0:
@@ -159,7 +198,7 @@ class Replay:
         self.joins: dict[int, Callable[[Table, range], Any]] = {}
         self.took_over = 0
         with self._guarded():
-            data = _read_json(generation.structure)
+            data = read_structure(generation.structure) if structure is None else structure
             self.rules: Rules = rules_of(data["rules"])
             self.carried: Mapping[str, Any] | None = data.get("carried")
             self.batch = self._batch(data["batch"], work or Known())
@@ -369,4 +408,4 @@ def read_json(data: bytes) -> Any:
     return _read_json(data)
 
 
-__all__ = ["NOT_READ", "Known", "Regrown", "Replay", "read_json", "structure_data"]
+__all__ = ["NOT_READ", "Known", "Regrown", "Replay", "read_json", "read_structure", "structure_data"]

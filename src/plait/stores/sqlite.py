@@ -565,6 +565,7 @@ class SqliteStore:
 
     def _lock(self, run: RunInfo) -> None:
         """Takes the lock of a run."""
+        _folder_made(self._folder)  # the file alone may have been moved here
         holder = self._locks.take(run.number)
         if holder is not None:
             raise owned(run, holder or (run.owner.pid if run.owner else 0))
