@@ -337,6 +337,8 @@ def play(
         if look_status or not set(statuses) <= {0, OWNED, OVER, -9} or set(statuses) == {OWNED}:
             said = place.output.read_text()
             found.append(Fault("error", "", f"processes ended with {statuses}, who looked with {look_status}:\n{said}"))
+    if not found and place.child(look, end=True).end():
+        found.append(Fault("error", "", f"the end of the run cannot be read:\n{place.output.read_text()}"))
     found = found or ends(place, vars(plan) | {"status": plan.status}, plan.silent)
     tally.count(ledger.read(place.ledger))
     tally.wrong.update(each.kind for each in found)
@@ -347,8 +349,9 @@ def lane(folder: Path, kills: int, seeds: Sequence[int], bug: str | None, rivals
     """Graph after graph until so many kills were made; the figures go to a file."""
     total = Tally()
     status = 0
+    parent = os.getppid()
     for seed in seeds:
-        if total.kills >= kills or status:
+        if total.kills >= kills or status or os.getppid() != parent:
             break
         place = Place(folder / f"graph{seed}")
         shutil.rmtree(place.folder, ignore_errors=True)
@@ -409,5 +412,5 @@ if __name__ == "__main__":
         only.add_argument("--bug")
         words = only.parse_args()
         sys.exit(take_part(Place(words.drive), words.seed, words.bug))
-    warm()
+    warm([planned(1).graph])
     sys.exit(main())

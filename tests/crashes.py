@@ -1,0 +1,475 @@
+"""Kills a run at every point where it could be in the middle of something: `python tests/crashes.py --folder DIR`.
+
+`plait.points` is passed at every commit, rename and spawn, and between the steps of a recovery. Ten small graphs are run once in
+peace; then, for n from 1 on until a run ends before its n-th point, a process that runs the graph kills itself there and another
+one resumes the run, which has to end as the one in peace did. The `--deep` graphs are killed once more at every point of that
+recovery, and so is an eleventh graph (`held`), whose commands are still at work then. Exit status 1 where one does not end so: F01 to F04, W1 to W6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ledger
+import plait
+from forks import Child
+from kept_runs import OVER, Place, drive, ends, look, warm
+from ledger import Fault
+from plait import points
+
+# -- ten graphs
+
+
+@plait.task
+async def soon(*values: Any, size: int = 8) -> str:
+    """A coroutine that gives the loop a turn."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        await asyncio.sleep(0)
+    return ledger.made_of(me.key, size, values)
+
+
+@plait.task
+def apart(*values: Any, size: int = 8) -> str:
+    """A function in a thread."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        return ledger.made_of(me.key, size, values)
+
+
+@plait.task
+async def broken(*values: Any, times: int = -1) -> str:
+    """Fails so many times; -1: always."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        ledger.fail_first(me.key, times)
+    return ledger.made_of(me.key, 8, values)
+
+
+@plait.task
+async def three() -> list[int]:
+    """What a map goes over."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        return [1, 2, 3]
+
+
+@plait.task
+async def no() -> bool:
+    """A condition that does not hold."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        return False
+
+
+@plait.task
+async def branches(*values: Any) -> list[Any]:
+    """Grows three tasks, one of which grows two more."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        first = soon.bind(*values).named("first")
+        return [first, apart.bind(first).named("second"), twigs.bind().named("third")]
+
+
+@plait.task
+def twigs() -> dict[str, Any]:
+    """Grows two tasks, a command one of them."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        return {"left": soon.bind().named("left"), "right": command(5).named("right")}
+
+
+@plait.task
+async def sprouts() -> list[Any]:
+    """Grows a task that fails, and two that go with it."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        bad = broken.bind().named("bad")
+        return [soon.bind().named("good"), bad, soon.bind(bad).named("after")]
+
+
+@plait.task
+async def counting() -> int:
+    """How much has happened."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        return len(ledger.read(os.environ["LEDGER"]))
+
+
+def command(milliseconds: int, *values: Any, manner: str = "plain", **options: Any) -> Any:
+    """A command that takes its time."""
+    words = [sys.executable, "-I", "-S", ledger.PROGRAM, milliseconds, 8, 0, manner, *values]
+    return plait.shell(words, **options)
+
+
+def chain() -> plait.Graph:
+    graph = plait.Graph("chain")
+    a = graph.add("a", soon)
+    b = graph.add("b", apart, args=(a,))
+    c = graph.add("c", soon, args=(b,))
+    graph.add("d", apart, args=(c,))
+    return graph
+
+
+def fan() -> plait.Graph:
+    graph = plait.Graph("fan")
+    root = graph.add("root", soon)
+    middle = [graph.add(f"m{at}", apart if at % 2 else soon, args=(root,)) for at in range(4)]
+    graph.add("join", soon, args=tuple(middle))
+    return graph
+
+
+def mapped() -> plait.Graph:
+    graph = plait.Graph("mapped")
+    items = graph.add("items", three)
+    children = graph.add("children", soon.map(items))
+    limited = graph.add("limited", apart.map(items, max_concurrency=1))
+    nothing = graph.add("nothing", soon.map([]))
+    graph.add("total", soon, args=(children, limited, nothing))
+    return graph
+
+
+def grown() -> plait.Graph:
+    graph = plait.Graph("grown")
+    a = graph.add("a", soon)
+    tree = graph.add("tree", branches, args=(a,))
+    graph.add("end", apart, args=(tree,))
+    return graph
+
+
+def commands() -> plait.Graph:
+    graph = plait.Graph("commands")
+    a = graph.add("a", command(10))
+    b = graph.add("b", command(60, manner="family"))
+    c = graph.add("c", command(10, a, manner="family"))
+    graph.add("end", command(5, b, c))
+    return graph
+
+
+def retried() -> plait.Graph:
+    graph = plait.Graph("retried")
+    flaky = graph.add("flaky", broken, kwargs={"times": 2}, retry={"attempts": 4, "delay": 0.001})
+    never = graph.add("never", broken, retry={"attempts": 2, "delay": 0}, allow_failure=True)
+    graph.add("end", soon, args=(flaky, never))
+    return graph
+
+
+def conditional() -> plait.Graph:
+    graph = plait.Graph("conditional")
+    a = graph.add("a", soon)
+    choice = graph.add("choice", no)
+    left = graph.add("left", soon, args=(a,), when=choice)
+    right = graph.add("right", apart, args=(a,), when=a)
+    graph.add("after_left", soon, args=(left,))
+    graph.add("end", soon, needs=[left, right], join="one_success")
+    return graph
+
+
+def group() -> plait.Graph:
+    graph = plait.Graph("group")
+    allowed = graph.add("allowed", sprouts, allow_failure=True)
+    graph.add("goes_on", soon, args=(allowed,))
+    bad = graph.add("bad", broken)
+    graph.add("upstream", soon, args=(bad,))
+    graph.add("beside", apart)
+    return graph
+
+
+def large() -> plait.Graph:
+    graph = plait.Graph("large")
+    a = graph.add("a", soon, kwargs={"size": 200_000})
+    b = graph.add("b", apart, args=(a,), kwargs={"size": 100_000})
+    graph.add("end", soon, args=(a, b))
+    return graph
+
+
+def once() -> plait.Graph:
+    graph = plait.Graph("once")
+    a = graph.add("a", soon)
+    b = graph.add("b", soon, args=(a,), on_interrupt="fail")
+    c = graph.add("c", command(10, a, on_interrupt="fail"))
+    graph.add("d", apart, args=(b,))
+    graph.add("e", apart, args=(c,), join="all_done")
+    return graph
+
+
+def held() -> plait.Graph:
+    """Two commands that outlive their owner by far: what a recovery has to do with."""
+    graph = plait.Graph("held")
+    a = graph.add("a", command(5))
+    b = graph.add("b", command(5, manner="family"))
+    graph.add("end", soon, args=(a, b))
+    return graph
+
+
+def odd() -> plait.Graph:
+    """No run of this one ends as another: for the test of the sweep itself."""
+    graph = plait.Graph("odd")
+    graph.add("end", counting)
+    return graph
+
+
+GRAPHS: dict[str, Callable[[], plait.Graph]] = {
+    each.__name__: each for each in (chain, fan, mapped, grown, commands, retried, conditional, group, large, once)
+}
+MORE = {"held": held, "odd": odd}
+DEEP = ("chain", "commands", "mapped")
+"""Graphs that are killed while they recover, too."""
+
+AT_MOST_ONCE = {"once": ("b", "c")}
+"""Tasks that say `on_interrupt: fail`."""
+
+
+# -- children
+
+
+def run_to(place: Place, name: str, die_at: int = 0) -> int:
+    """Looks at what there is of the graph's run and goes on with it; at point number `die_at` the process kills itself."""
+    look(place)
+    numbers = itertools.count(1)
+    passed: list[str] = []
+
+    def reached(point: str) -> None:
+        passed.append(point)
+        if next(numbers) == die_at:
+            ledger.say("DIES", os.getpid(), die_at, point.replace(" ", "-"))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    points.hook = reached
+    status = asyncio.run(
+        drive(place, lambda: ((GRAPHS | MORE)[name](), {"max_concurrency": 3, "durability": "normal"}))
+    )
+    points.hook = None
+    (place.folder / "points.json").write_text(json.dumps(passed))
+    return look(place, end=True) or status
+
+
+# -- the parent
+
+
+@dataclass
+class Sweep:
+    """What was tried with one graph, and what was wrong."""
+
+    name: str
+    points: int = 0
+    """In a run in peace."""
+    crashes: int = 0
+    deep_crashes: int = 0
+    took_s: float = 0.0
+    names: Counter[str] = field(default_factory=Counter)
+    """How often a process died at which point."""
+    wrong: list[str] = field(default_factory=list)
+
+
+def in_peace(place: Place, name: str) -> tuple[dict[str, Any], int]:
+    """The result of a run that nobody disturbs, and how many points it passes."""
+    status = place.child(run_to, name).end()
+    assert not status, f"{name} in peace ended with {status}:\n{place.output.read_text()}"
+    wanted: dict[str, Any] = json.loads(place.result.read_text())
+    passed = json.loads((place.folder / "points.json").read_text())
+    silent = {key for key in wanted["statuses"] if f"{key}[0]" in wanted["statuses"] or key == "nothing"}
+    wrong = ledger.faults(ledger.read(place.ledger), silent)
+    assert not wrong, wrong
+    return {**wanted, "silent": silent}, len(passed)
+
+
+def crash(place: Place, name: str, at: int, sweep: Sweep) -> int:
+    """A process that dies at that point: its exit status."""
+    child = place.child(run_to, name, at)
+    status = child.end()
+    place.ended(child)
+    if status == -signal.SIGKILL:
+        died = [line for line in ledger.read(place.ledger) if line.what == "DIES"]
+        sweep.names[died[-1].words[2]] += 1
+    if status not in (0, OVER, -signal.SIGKILL):
+        sweep.wrong.append(f"{name}, {place.folder.name}: exit {status}:\n{place.output.read_text()}")
+    return status
+
+
+def finish(place: Place, name: str, wanted: Mapping[str, Any], sweep: Sweep) -> None:
+    """Resumes the run to its end, which has to be the one in peace."""
+    child = place.child(run_to, name)
+    status = child.end()
+    place.ended(child)
+    found: list[Fault] = []
+    if status not in (0, OVER):
+        found.append(Fault("error", "", f"the last process ended with {status}:\n{place.output.read_text()}"))
+    else:
+        found += ends(place, wanted, wanted["silent"])
+    lines = ledger.read(place.ledger)
+    if name in AT_MOST_ONCE:
+        found = [each for each in found if each.kind not in ("status", "value")] + at_most_once(place, name, wanted)
+    if found:
+        story = "\n".join(f"  {each.kind}: {each.text}" for each in found)
+        sweep.wrong.append(f"{name}, {place.folder.name}:\n{story}\n{ledger.shown(lines)}")
+    else:
+        shutil.rmtree(place.folder)
+
+
+def at_most_once(place: Place, name: str, wanted: Mapping[str, Any]) -> list[Fault]:
+    """W5: what says `on_interrupt: fail` starts at most once, whoever dies; where it was cut short it failed, and that is all that differs."""
+    starts = Counter(line.words[0] for line in ledger.read(place.ledger) if line.what == "START")
+    got = json.loads(place.result.read_text())
+    found = []
+    for task in AT_MOST_ONCE[name]:
+        now = got["statuses"][task]
+        if starts[task] > 1:
+            found.append(Fault("run again", task, f"{task} started {starts[task]} times"))
+        if now not in ("succeeded", "failed") or (now == "succeeded" and not starts[task]):
+            found.append(Fault("status", task, f"{task} is {now} after {starts[task]} starts"))
+    failed = {task for task in AT_MOST_ONCE[name] if got["statuses"][task] == "failed"}
+    hoped = {
+        **wanted["statuses"],
+        **dict.fromkeys(failed, "failed"),
+        **({"d": "upstream_failed"} if "b" in failed else {}),
+    }
+    if got["statuses"] != hoped:
+        found.append(Fault("status", "", f"the statuses are {got['statuses']}, not {hoped}"))
+    if got["status"] != ("failed" if failed else "succeeded"):
+        found.append(Fault("status", "", f"the run is {got['status']}, and {failed or 'nothing'} failed"))
+    return found
+
+
+def sweep_through(folder: Path, name: str, every: int, deep_every: int) -> Sweep:
+    """Kills at each point of the graph `name` (of `every` so many, at one), unless `deep_every` is 0 at each of its recoveries, too.
+
+    Of `deep_every` so many crashes the recovery of one is killed, at one of `deep_every` so many points, others from time to time.
+    """
+    sweep = Sweep(name)
+    began = time.monotonic()
+    wanted, sweep.points = in_peace(Place(folder / f"{name}-in-peace"), name)
+    for at in itertools.count(1, every):
+        place = Place(folder / f"{name}-{at}")
+        status = crash(place, name, at, sweep)
+        finish(place, name, wanted, sweep)
+        if status != -signal.SIGKILL:
+            break
+        sweep.crashes += 1
+        rounds, left = divmod(sweep.crashes, deep_every) if deep_every else (0, 1)
+        for again in itertools.count(1 + rounds % deep_every, deep_every) if not left else ():
+            place = Place(folder / f"{name}-{at}-{again}")
+            crash(place, name, at, sweep)
+            status = crash(place, name, again, sweep)
+            finish(place, name, wanted, sweep)
+            if status != -signal.SIGKILL:
+                break
+            sweep.deep_crashes += 1
+        if sweep.wrong:
+            break
+    sweep.took_s = time.monotonic() - began
+    return sweep
+
+
+def recover_through(folder: Path, every: int) -> Sweep:
+    """Dies with commands at work, then at every point of the recovery, which has to end them first (F04, F06)."""
+    sweep = Sweep("held")
+    began = time.monotonic()
+    place = Place(folder / "held-in-peace")
+    wanted, sweep.points = in_peace(place, "held")
+    spawned = json.loads((place.folder / "points.json").read_text()).index("after spawn") + 1
+    for at in range(spawned + 4, spawned - 1, -every):
+        for again in itertools.count(1):
+            place = Place(folder / f"held-{at}-{again}")
+            place.folder.mkdir()
+            hold = Path(place.ledger + ".hold")
+            hold.touch()
+            crash(place, "held", at, sweep)
+            hold.unlink()
+            status = crash(place, "held", again, sweep)
+            finish(place, "held", wanted, sweep)
+            sweep.deep_crashes += status == -signal.SIGKILL
+            if status != -signal.SIGKILL or sweep.wrong:
+                break
+        sweep.crashes += 1
+    sweep.took_s = time.monotonic() - began
+    return sweep
+
+
+def lane(folder: Path, units: Sequence[tuple[str, int, int]]) -> int:
+    """Sweep after sweep; what they found goes to a file."""
+    done = []
+    parent = os.getppid()
+    for name, every, deep_every in units:
+        if os.getppid() != parent:
+            return 1  # nobody waits for this
+        sweep = (
+            recover_through(folder, deep_every) if name == "held" else sweep_through(folder, name, every, deep_every)
+        )
+        done.append(vars(sweep))
+        if sweep.wrong:
+            break
+    (folder / "sweeps.json").write_text(json.dumps(done))
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; the exit status."""
+    parser = argparse.ArgumentParser(description="Kills runs at every commit, rename, spawn and step of a recovery.")
+    parser.add_argument("graphs", nargs="*", help=f"of held, {', '.join(GRAPHS)}; all of them by default")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where everything happens; what failed is left there"
+    )
+    parser.add_argument("--every", type=int, default=1, help="only each so manieth point (%(default)s)")
+    parser.add_argument(
+        "--deep", nargs="*", default=DEEP, help="graphs to be killed in their recovery, too (%(default)s)"
+    )
+    parser.add_argument(
+        "--deep-every", type=int, default=1, help="only each so manieth point of each so manieth recovery (%(default)s)"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="graphs at once (%(default)s)")
+    given = parser.parse_args(words)
+    began = time.monotonic()
+    units = [
+        (name, given.every, given.deep_every if name in ("held", *given.deep) else 0)
+        for name in given.graphs or ["held", *GRAPHS]
+    ]
+    units.sort(key=lambda unit: -unit[2])
+    lanes = []
+    for number in range(given.processes):
+        folder = given.folder.resolve() / f"lane{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        lanes.append((folder, Child(partial(lane, folder, units[number :: given.processes]), str(folder / "said"))))
+    sweeps: list[Sweep] = []
+    status = 0
+    for folder, child in lanes:
+        status |= child.end(86_400)
+        print((folder / "said").read_text(), end="")
+        if (folder / "sweeps.json").exists():
+            sweeps += [Sweep(**each) for each in json.loads((folder / "sweeps.json").read_text())]
+    for sweep in sweeps:
+        print(
+            f"{sweep.name}: {sweep.points} points in peace, {sweep.crashes} crashes, {sweep.deep_crashes} in a recovery, {sweep.took_s:.0f} s"
+        )
+        for text in sweep.wrong:
+            print(text)
+    names: Counter[str] = Counter()
+    for sweep in sweeps:
+        names.update(sweep.names)
+    print(", ".join(f"{name} {number}" for name, number in sorted(names.items())))
+    crashes, deep = sum(each.crashes for each in sweeps), sum(each.deep_crashes for each in sweeps)
+    wrong = sum(len(each.wrong) for each in sweeps)
+    print(
+        f"{len(sweeps)} graphs, {crashes} crashes and {deep} in recoveries: {wrong} wrong; {time.monotonic() - began:.0f} s"
+    )
+    return 1 if wrong or status or len(sweeps) != len(units) else 0
+
+
+if __name__ == "__main__":
+    warm([make() for make in GRAPHS.values()])
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Runs that are killed at every point where they could be in the middle of something: `crashes.py`, and that it sees what is wrong."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crashes
+from plait import points
+
+PROGRAM = Path(__file__).with_name("crashes.py")
+SOURCES = Path(points.__file__).parent
+
+
+def crashing(folder: Path, *words: object) -> tuple[int, str]:
+    """The exit status of `crashes.py`, and what it prints. It forks, so it is a process of its own."""
+    command = [sys.executable, str(PROGRAM), "--folder", str(folder), *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=115)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.realtime
+def test_a_run_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> None:
+    """F01 F02 F03 F04 F05, W1 to W6 at every commit, rename and spawn of ten graphs; of the recoveries (F04) a sample.
+
+    `python tests/crashes.py` kills at every point of three graphs' recoveries, too.
+    """
+    status, said = crashing(tmp_path, "--deep", "chain", "--deep-every", 5)
+    print(said)
+    assert status == 0, said
+    found = re.search(r"^11 graphs, (\d+) crashes and (\d+) in recoveries: 0 wrong; ", said, re.M)
+    assert found is not None, said
+    assert int(found[1]) > 200, "there were more points than these"
+    assert int(found[2]) > 30, "there were more points than these"
+    named = {name.replace(" ", "-") for name in POINTS}
+    assert named == set(re.findall(r"([a-z-]+) \d+(?:,|$)", said.splitlines()[-2])), said
+
+
+POINTS = {
+    name for path in SOURCES.rglob("*.py") for name in re.findall(r'points\.reach\("([a-z ]+)"\)', path.read_text())
+}
+"""All that the sources name."""
+
+
+def test_every_commit_rename_and_spawn_passes_a_point() -> None:
+    """Method 3 of the page on reliability: nothing of that kind stands in the sources without one near it."""
+    assert {"before commit", "in commit", "after commit", "before spawn", "after spawn", "rename store"} <= POINTS
+    for path in SOURCES.rglob("*.py"):
+        lines = path.read_text().splitlines()
+        for at, line in enumerate(lines):
+            if re.search(r'"COMMIT"|os\.(replace|rename|link)\(|subprocess\.Popen\(', line):
+                near = "\n".join(lines[max(0, at - 6) : at + 14])
+                assert "points.reach(" in near, f"{path.name}:{at + 1}: {line.strip()}"
+
+
+@pytest.mark.realtime
+def test_a_run_that_ends_otherwise_is_seen(tmp_path: Path) -> None:
+    """A graph whose value depends on how often it was killed is not as it was in peace."""
+    status, said = crashing(tmp_path, "odd", "--deep", "--processes", 1)
+    assert status == 1, said
+    assert re.search(r"^  value: end is .*, not ", said, re.M), said
+
+
+def test_there_are_ten_graphs() -> None:
+    assert len(crashes.GRAPHS) == 10
