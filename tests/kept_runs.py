@@ -71,17 +71,22 @@ class Place:
 # -- what children do
 
 
-async def drive(place: Place, start: Start) -> int:
-    """Begins the run, or goes on with it, and says in the ledger whatever it is told."""
+async def drive(place: Place, start: Start, has_it: Callable[[], object] = lambda: None) -> int:
+    """Begins the run, or goes on with it, and says in the ledger whatever it is told.
+
+    Raises:
+        RunOwned: where another process has it.
+    """
     try:
         run = opened(place, start)
     except RunOwned as error:
         ledger.say("OWNED", os.getpid(), error.pid)
-        return OWNED
+        raise
     if run.done:
         ledger.say("OVER", os.getpid())
         return OVER
     ledger.say("DRIVES", os.getpid())
+    has_it()
     async for event in run.events():
         if event.event in ("task_succeeded", "task_failed"):
             ledger.say("TOLD", event.task, event.event.removeprefix("task_"))

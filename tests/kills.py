@@ -30,6 +30,7 @@ import plait
 from forks import Child
 from kept_runs import OVER, OWNED, Place, drive, ends, look, warm
 from ledger import Fault, Line
+from plait.errors import RunOwned
 
 LONGEST_S = 60.0
 """A run that is left alone is over by then."""
@@ -256,7 +257,10 @@ def take_part(place: Place, seed: int, bug: str | None = None, *, fresh: bool = 
         plan = planned(seed)
         return plan.graph, {"crash_budget": 1000, "durability": plan.durability, "max_concurrency": plan.slots}
 
-    return asyncio.run(drive(place, start))
+    try:
+        return asyncio.run(drive(place, start))
+    except RunOwned:
+        return OWNED
 
 
 # -- the parent
