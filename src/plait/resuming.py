@@ -159,18 +159,17 @@ def reopen(
         RunNotFound, RunChanged, StoreError, UsageError: where it cannot go on; nothing was changed then.
     """
     run = store.find(run_id)
+    if run.status != "running" and not accept_changes:
+        return _over(store, run, target, load)
     claim = store.claim(run)
     try:
         points.reach("claimed")
         run = store.find(run.id)
-        generation = store.generation(run, run.generation)
-        try:
-            definition, changes = _definition_now(store, run, generation, target, load)
-        except UsageError:
-            if run.status == "running" or accept_changes:
-                raise
+        if run.status != "running" and not accept_changes:  # it came to its end meanwhile
             store.release(claim)
-            return _looked_at(store, run, generation)  # it is over: nobody has to make its calls
+            return _over(store, run, target, load)
+        generation = store.generation(run, run.generation)
+        definition, changes = _definition_now(store, run, generation, target, load)
         if changes and not accept_changes:
             raise changed(run, changes)
         if changes:
@@ -188,6 +187,20 @@ def reopen(
     except BaseException:
         store.release(claim)
         raise
+
+
+def _over(store: Store, run: RunInfo, target: Any, load: Callable[[dict[str, Any]], Any] | None) -> Reopened:
+    """A run that is over: it is not touched, so nobody has to own it."""
+    generation = store.generation(run, run.generation)
+    try:
+        definition, changes = _definition_now(store, run, generation, target, load)
+    except UsageError:
+        return _looked_at(store, run, generation)  # nobody has to make its calls
+    if changes:
+        raise changed(run, changes)
+    replay = Replay(store, run, generation, definition.program.batch.calls)  # type: ignore[arg-type]
+    replay.catch_up()
+    return Reopened(None, run, replay, changes, definition.program.value)
 
 
 def _looked_at(store: Store, run: RunInfo, generation: Generation) -> Reopened:
