@@ -102,12 +102,12 @@ def no_epoch() -> None:
     no_lock()
 
     def unfenced(write: Any) -> Any:
-        def writing(store: Any, db: Any, batch: Any) -> bool:
+        def writing(store: Any, db: Any, batch: Any) -> Any:
             row = "SELECT epoch, (SELECT coalesce(max(sequence), 0) FROM journal WHERE run=number AND generation=?) FROM runs WHERE number=?"
             batch.claim.epoch, batch.claim.sequence = db.execute(
                 row, (batch.claim.generation, batch.claim.number)
             ).fetchone()
-            return bool(write(store, db, batch))
+            return write(store, db, batch)
 
         return writing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import linecache
 import os
 import sys
 import textwrap
@@ -106,7 +107,7 @@ def _below(function: Any) -> Any:
 @cache
 def _fingerprint(function: Any) -> str:
     try:
-        lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+        lines = textwrap.dedent(_source(function)).splitlines()
         start = next((at for at, line in enumerate(lines) if line.startswith(("def ", "async def ", "class "))), 0)
         text = "\n".join(line.rstrip() for line in lines[start:] if line.strip() and not line.strip().startswith("#"))
         data = text.encode()
@@ -118,6 +119,20 @@ def _fingerprint(function: Any) -> str:
             else repr(type(function)).encode()
         )
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _source(function: Any) -> str:
+    """The lines of a function, from its first to the last that has code: reading tokens to find the end costs milliseconds."""
+    code = getattr(function, "__code__", None)
+    lines = linecache.getlines(code.co_filename) if isinstance(code, types.CodeType) else []
+    if not isinstance(code, types.CodeType) or not lines:
+        return inspect.getsource(function)
+    return "".join(lines[code.co_firstlineno - 1 : _last_line(code)])
+
+
+def _last_line(code: types.CodeType) -> int:
+    own = max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+    return max([own, *(_last_line(each) for each in code.co_consts if isinstance(each, types.CodeType))])
 
 
 def _of_code(code: types.CodeType) -> tuple[Any, ...]:

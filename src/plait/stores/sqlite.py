@@ -193,6 +193,7 @@ class SqliteStore:
                     raise StoreError(f"there is no store {self._path}")
                 self._make_folder()
                 self._make()
+                return
             _look_at(self._path)
         except OSError as error:
             raise StoreError(f"the store {self._path} cannot be opened: {error.strerror}") from None
