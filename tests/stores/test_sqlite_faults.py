@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import errno
 import hashlib
 import json
 import logging
+import math
 import os
 import random
 import re
+import shutil
 import signal
 import sqlite3
 import stat
@@ -17,6 +20,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+import zlib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,11 +33,13 @@ import plait
 from faults import TESTS, chain, failing_disk, give, program, said, unavailable
 from plait._engine.records import SPAWNED
 from plait._engine.replaying import Replay
-from plait.errors import OwnershipLost, RunOwned, StoreDamaged, StoreError, StoreTooNew
+from plait.errors import OwnershipLost, RunChanged, RunOwned, StoreDamaged, StoreError, StoreTooNew, UsageError
 from plait.stores import mounts, schema, sqlite
-from plait.stores.base import Blob
+from plait.stores.base import FORMAT, Blob
 from plait.stores.locks import started_ticks, this_process
+from plait.stores.memory import MemoryStore
 from plait.stores.sqlite import open_sqlite
+from plait.testing import VirtualClock
 from plait.testing.stores import batches as journal_of
 from plait.testing.stores import ended, new_run, put
 
@@ -889,3 +897,389 @@ def damages(seed: int, whole: bytes) -> bytes:
                 ]
             )
     return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def valuable(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Any]:
+    """A store's file with four runs, and all that it tells."""
+    path = tmp_path_factory.mktemp("valuable") / "plait.db"
+    for number, size in enumerate((0, 2000, 50, 20_000)):
+        plait.run(chain(str(path.parent / "calls"), 8, size), store=path, run_id=f"run{number}")
+    return path.read_bytes(), examined(path)
+
+
+@pytest.mark.damages
+@pytest.mark.parametrize("checked", [True, False], ids=["checked", "too large to be checked"])
+def test_a_damaged_store_is_refused_or_reads_as_it_was_and_is_not_touched(
+    checked: bool, valuable: tuple[bytes, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F31: 500 seeded damages, and 250 of a file that is too large to be looked through at each start."""
+    whole, expected = valuable
+    if not checked:
+        monkeypatch.setattr(sqlite, "CHECKED_BYTES", 0)
+    path = tmp_path / "plait.db"
+    refused = 0
+    for seed in range(500) if checked else range(500, 750):
+        data = damages(seed, whole)
+        path.write_bytes(data)
+        try:
+            found = examined(path)
+        except StoreError as error:
+            assert type(error) is not StoreError, f"{seed}: {error}"  # each says that it is damaged, or too new
+            assert str(path) in str(error), seed
+            refused += 1
+        else:
+            assert found == expected or (not checked and is_a_beginning(found, expected)), seed
+        assert path.read_bytes() == data, seed
+        for each in ("-wal", "-shm"):
+            Path(f"{path}{each}").unlink(missing_ok=True)
+    assert refused > 200
+
+
+def is_a_beginning(found: Any, expected: Any) -> bool:
+    """Are the journals those that are expected, as far as they go? Where a page is lost without a trace the last lines may be."""
+    return len(found) == len(expected) and all(
+        mine[:2] == theirs[:2] and mine[2] == theirs[2][: len(mine[2])]
+        for mine, theirs in zip(found[:-1], expected[:-1], strict=True)
+    )
+
+
+@pytest.mark.damages
+def test_of_a_damaged_log_whole_transactions_are_left(path: Path, tmp_path: Path) -> None:
+    """F31 W8: as many as came before the damage."""
+    with closing(open_sqlite(path)) as store:
+        claim = store.create(new_run("one"))
+        for number in range(12):
+            assert put(store, claim, [number, "x" * 500 * number]) is None
+        files = {name: (path.parent / name).read_bytes() for name in ("plait.db", "plait.db-wal")}
+    lengths = set()
+    for seed in range(100):
+        dice = random.Random(seed)
+        copy = tmp_path / f"copy{seed}"
+        copy.mkdir()
+        log = bytearray(files["plait.db-wal"])
+        if seed % 2:
+            del log[dice.randrange(len(log)) :]
+        else:
+            log[dice.randrange(32, len(log))] ^= 1 << dice.randrange(8)
+        (copy / "plait.db").write_bytes(files["plait.db"])
+        (copy / "plait.db-wal").write_bytes(log)
+        with closing(open_sqlite(copy / "plait.db")) as store:
+            for run in store.runs():
+                found = journal_of(store, run)
+                assert found == [(number + 1, [[number, "x" * 500 * number]]) for number in range(len(found))]
+                lengths.add(len(found))
+    assert {0, 5, 11} <= lengths
+
+
+@pytest.mark.damages
+def test_what_is_no_store_is_refused_as_what_it_is(path: Path, tmp_path: Path) -> None:
+    """F31."""
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as db:
+        db.execute("CREATE TABLE runs (x)")
+        db.commit()
+    (tmp_path / "text").write_text("not a store\n" * 100)
+    (tmp_path / "empty").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe")
+    plait.run(give.bind(1), store=path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TRIGGER more AFTER INSERT ON journal BEGIN DELETE FROM runs; END")
+    for name, what in {
+        "other.db": "is a SQLite file, but no store of plait's",
+        "text": "is no store of plait's",
+        "empty": "is no store of plait's",
+        "pipe": "is no file",
+        "store/plait.db": "holds 'more', which plait did not make",
+    }.items():
+        file = tmp_path / name
+        before = file.read_bytes() if file.is_file() else b""
+        for use in (lambda file=file: plait.run(give.bind(1), store=file), lambda file=file: plait.list_runs(file)):
+            with pytest.raises(StoreDamaged, match=what):
+                use()
+        assert (file.read_bytes() if file.is_file() else b"") == before
+    assert sorted(os.listdir(tmp_path)) == ["empty", "other.db", "pipe", "store", "text"]
+
+
+@pytest.mark.damages
+def test_what_a_newer_plait_wrote_is_refused_with_both_versions_and_not_touched(stored: Path) -> None:
+    """F32: a store with a newer schema, and a run in a newer format beside one that is not."""
+    plait.run(give.bind(1), store=stored, run_id="two")
+    with closing(sqlite3.connect(stored)) as db:
+        db.execute(f"UPDATE runs SET format={FORMAT + 1}, version='9.9' WHERE id='two'")
+        db.commit()
+    before = stored.read_bytes()
+    for use in (plait.show_run, lambda run_id, store: plait.resume(run_id, give.bind(1), store=store).wait(30)):
+        with pytest.raises(
+            StoreTooNew, match=rf"run two .* plait 9\.9 in format {FORMAT + 1}, .* reads format {FORMAT}"
+        ):
+            use("two", store=stored)
+    assert plait.show_run("one", stored).status == "succeeded"
+    with closing(sqlite3.connect(stored)) as db:
+        db.execute("PRAGMA user_version=7")
+    before = stored.read_bytes()
+    with pytest.raises(
+        StoreTooNew, match=r"has schema version 7, and plait \d.* reads up to 1: upgrade plait; it was not touched"
+    ):
+        plait.list_runs(stored)
+    assert stored.read_bytes() == before
+
+
+# -- hostile contents
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def row(what: str, *values: Any) -> Callable[[sqlite3.Connection], object]:
+    return lambda db: db.execute(f"UPDATE runs SET {what} WHERE id='bad'", values)
+
+
+def line(data: Any) -> Callable[[sqlite3.Connection], object]:
+    """A batch more, with the right checksum."""
+    written = data if isinstance(data, bytes) else json.dumps([data]).encode()
+    return lambda db: db.execute(
+        "INSERT INTO journal SELECT run, generation, max(sequence) + 1, ?, ? FROM journal WHERE run=1", (zlib.crc32(written), written)
+    )  # fmt: skip
+
+
+def made(part: str, *place: str | int, value: Any) -> Callable[[sqlite3.Connection], object]:
+    """The definition or the structure with something else in it, with the right checksum."""
+
+    def change(db: sqlite3.Connection) -> None:
+        definition, structure = db.execute("SELECT definition, structure FROM generations WHERE run=1").fetchone()
+        parts = {"definition": definition, "structure": structure}
+        if place:
+            data = inner = json.loads(parts[part])
+            for each in place[:-1]:
+                inner = inner[each]
+            assert place[-1] in inner
+            inner[place[-1]] = value
+            parts[part] = json.dumps(data).encode()
+        else:
+            parts[part] = value
+        crc = zlib.crc32(parts["structure"], zlib.crc32(parts["definition"]))
+        db.execute("UPDATE generations SET definition=?, structure=?, crc=? WHERE run=1", (*parts.values(), crc))
+
+    return change
+
+
+REFUSED: dict[str, Callable[[sqlite3.Connection], object]] = {
+    "a status that is none": row("status='x'"),
+    "a start at no time": row("created_at=9e999"),
+    "a start before all time": row("created_at=-1"),
+    "a start after all time": row("created_at=1e300"),
+    "a start that is text": row("created_at='x'"),
+    "a deep summary": row("summary=?", DEEP),
+    "a summary that is no JSON": row("summary='{'"),
+    "a summary that is a list": row("summary='[]'"),
+    "a summary that is bytes": row("summary=x'ff'"),
+    "a generation below 1": row("generation=-1"),
+    "a generation that is not there": row("generation=99"),
+    "a generation without end": row("generation=9e999"),
+    "an epoch that is text": row("epoch='x'"),
+    "an epoch without end": row("epoch=9e999"),
+    "the last epoch": row("epoch=9223372036854775807"),
+    "an owner that is text": row("owner_pid='x'"),
+    "fewer tasks than none": row("tasks=-5"),
+    "a format that is text": row("format='x'"),
+    "an id that is a path": row("id='../../bad'"),
+    "an id with escapes": row("id=?", "bad\x1b[2J"),
+    "a start of the generation at no time": lambda db: db.execute("UPDATE generations SET wall=9e999 WHERE run=1"),
+    "no generation": lambda db: db.execute("DELETE FROM generations WHERE run=1"),
+    "a definition that is text": lambda db: db.execute("UPDATE generations SET definition='x' WHERE run=1"),
+    "another definition": lambda db: db.execute("UPDATE generations SET definition=x'7b7d' WHERE run=1"),
+    "a definition that is a list": made("definition", value=b"[]"),
+    "a definition that is no JSON": made("definition", value=b"{"),
+    "a function that is not there": made("definition", "calls", 0, "function", value="nosuch:x"),
+    "a structure that is a list": made("structure", value=b"[]"),
+    "a structure that is no JSON": made("structure", value=b"{"),
+    "more tasks than keys": made("structure", "batch", "size", value=10**12),
+    "fewer tasks than keys": made("structure", "batch", "size", value=1),
+    "needs in a ring": made("structure", "batch", "needs", value=[[2], [0], [1]]),
+    "a need that is negative": made("structure", "batch", "needs", value=[[-1], [0], [1]]),
+    "no rules": made("structure", "rules", value={}),
+    "no slots": made("structure", "rules", "max_concurrency", value=0),
+    "a hole in the journal": lambda db: db.execute("UPDATE journal SET sequence=5 WHERE run=1"),
+    "a checksum that is text": lambda db: db.execute("UPDATE journal SET crc='x' WHERE run=1"),
+    "a batch that is text": lambda db: db.execute("UPDATE journal SET data='[]' WHERE run=1"),
+    "a deep batch": line(DEEP.encode()),
+    "a batch that is no JSON": line(b"{"),
+    "a batch that is no text": line(b'["\xff"]'),
+    "a line that is a number": line(5),
+    "a line without anything": line([]),
+    "a line of a kind that is none": line([99]),
+    "a line that is too short": line([2]),
+    "a line that is too long": line([0, 1, 2, 3, 4, 5]),
+    "a task that is not there": line([2, 10**9, 1, 0.0, 0, 1]),
+    "a task that is text": line([2, "x", 1, 0.0, 0, 1]),
+    "a time that is text": line([2, 0, 1, "x", 0, 1]),
+    "bytes that are none": line([2, 0, 1, 0.0, 1, "%%%"]),
+    "a value in /dev/zero": line([2, 0, 1, 0.0, 8, "/dev/zero"]),
+    "a value that is somebody's file": line([2, 0, 1, 0.0, 9, "../../../etc/passwd"]),
+    "a value that is not there": line([2, 0, 1, 0.0, 8, "0" * 64]),
+    "a declared value of no type": line([2, 0, 1, 0.0, 2, {"a": 1}]),
+    "a task that is not ready": line([0, 2, 0.0]),
+    "children of less than none": line([6, 0, 0.0, {"size": -5, "keys": {"numbered": "x", "size": -5}}, None]),
+    "a process that is text": line([17, 0, 1, "x", "y"]),
+    "an end that is none": line([10, "zzz", 0.0]),
+    "an error that is none": line([3, 0, 1, 0.0, {"kind": 5}, 0.0, False, False, 0, None]),
+}
+"""What makes a run unreadable."""
+
+HARMLESS: dict[str, Callable[[sqlite3.Connection], object]] = {
+    "a name that is no text": row("name=CAST(x'ff00' AS TEXT)"),
+    "an id that is no text": row("id=CAST(x'ff' AS TEXT)"),
+    "an owner of another machine": row("owner_pid=9223372036854775807, owner_boot=NULL"),
+    "a summary of other things": row("summary=?", json.dumps({"counts": [1], "degraded": {}, "wall_s": "x"})),
+    "learned things that are none": lambda db: db.executemany(
+        "INSERT INTO learned VALUES (?,?,?,?)", [("chain/faults:noted", "x", "y", "z"), ("chain/a", math.inf, 1, 1), (b"\xff", 1, 1, 1)]
+    ),
+    "values that are no names": lambda db: db.executemany(
+        "INSERT INTO blobs VALUES (1, ?)", [("../../../precious",), (b"\xff",), ("/etc/passwd",)]
+    ),
+}  # fmt: skip
+"""What keeps nobody from anything."""
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of two runs whose process was killed."""
+    folder = tmp_path_factory.mktemp("unfinished")
+    done = program(
+        """
+import sys
+import plait
+from faults import chain, in_child, kill_at
+
+def run(run_id):
+    kill_at("in commit", 4)
+    plait.run(chain(sys.argv[1] + "/calls", 3), store=sys.argv[1] + "/store/plait.db", run_id=run_id)
+
+for run_id in ("bad", "good"):
+    assert in_child(lambda: run(run_id)) == -9
+""",
+        folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.damages
+@pytest.mark.parametrize("kind", ["refused", "harmless"])
+def test_hostile_values_spoil_their_own_run_alone(kind: str, unfinished: Path, tmp_path: Path) -> None:
+    """F33 S19: whatever somebody wrote into a store that SQLite finds valid."""
+    graph = chain(str(unfinished / "calls"), 3)
+    (tmp_path / "precious").write_text("kept")
+    for number, (what, change) in enumerate((REFUSED if kind == "refused" else HARMLESS).items()):
+        path = tmp_path / str(number) / "plait.db"
+        shutil.copytree(unfinished / "store", path.parent)
+        with closing(sqlite3.connect(path)) as db:
+            change(db)
+            db.commit()
+        listed = plait.list_runs(path)
+        assert len(listed) == 2, what
+        assert listed[1].id == "good", what
+        assert plait.show_run("good", path).status == "running", what
+        if kind == "harmless":
+            for each in listed:
+                assert plait.resume(each.id, graph, store=path).wait(30).status == "succeeded", what
+            assert plait.run(graph, store=path).status == "succeeded", what
+        else:
+            try:
+                status = str(plait.resume(listed[0].id, store=path).wait(30).status)
+            except (StoreError, RunChanged, UsageError) as error:
+                status = f"refused: {error}"
+            assert status.startswith("refused: "), what
+            if number % 10 == 0:
+                assert plait.resume("good", graph, store=path).wait(30).status == "succeeded", what
+        with closing(open_sqlite(path)) as store:
+            store.sweep()
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+# -- what happens meanwhile
+
+
+@pytest.mark.parametrize("loss", ["the file", "the folder", "another in its place"])
+def test_a_store_that_is_deleted_while_it_is_in_use_ends_the_run_with_the_cause(
+    loss: str, path: Path, tmp_path: Path
+) -> None:
+    """F34."""
+    other = tmp_path / "other" / "plait.db"
+    plait.run(give.bind(1), store=other)
+    begun, gate = threading.Event(), threading.Event()
+    after: list[str] = []
+
+    @plait.task
+    def waits() -> str:
+        begun.set()
+        gate.wait(60)
+        return "x" * 100_000
+
+    graph = plait.Graph("g")
+    graph.add("after", plait.task(after.append), args=(graph.add("waits", waits),))
+    run = plait.start(graph, store=path)
+    assert begun.wait(30)
+    if loss == "the file":
+        path.unlink()
+    elif loss == "the folder":
+        shutil.rmtree(path.parent)
+    else:
+        os.replace(other, path)
+    left = sorted(each.relative_to(tmp_path) for each in tmp_path.rglob("*"))
+    gate.set()
+    with pytest.raises(StoreError, match=rf"the store {path} was deleted or replaced while it was in use"):
+        run.wait(30)
+    assert after == []
+    assert sorted(each.relative_to(tmp_path) for each in tmp_path.rglob("*")) == left
+    assert plait.run(give.bind(1), store=path) == 1  # a new one, or the other one
+
+
+@pytest.mark.parametrize("step", [-3600.0, 10 * 365 * 86400.0], ids=["back an hour", "on ten years"])
+def test_a_step_of_the_clock_moves_neither_timeouts_nor_pauses(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F36: between a run and its resume, and while it runs."""
+    real, shift = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + shift[0])
+    tried: list[float] = []
+    store = MemoryStore()
+
+    async def flaky() -> str:
+        tried.append(clock.now)
+        if len(tried) < 3:
+            raise ConnectionError("not yet")
+        return "value"
+
+    async def slow() -> None:
+        shift[0] += step
+        await asyncio.sleep(10_000)
+
+    graph = plait.Graph("g")
+    graph.add("flaky", flaky, retry={"attempts": 3, "delay": 50, "backoff": 1, "jitter": False})
+    graph.add("slow", slow, timeout=200)
+    graph.add("long", asyncio.sleep, args=(10_000,))
+    with VirtualClock() as clock:
+
+        async def first() -> None:
+            run = asyncio.create_task(plait.arun(graph, store=store, run_id="one", deadline=400))
+            await asyncio.sleep(40)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+
+        async def second() -> plait.RunResult:
+            return await plait.resume("one", graph, store=store)
+
+        clock.run(first())
+        assert (tried, clock.now) == ([0.0], 40.0)
+        clock.now = 5000.0  # nobody drives it, and its time stands still
+        shift[0] += step
+        result = clock.run(second())
+        assert tried == [0.0, 5010.0, 5060.0]
+        assert clock.now == 5360.0
+    assert {key: str(result[key].status) for key in result} == {
+        "flaky": "succeeded",
+        "slow": "timed_out",
+        "long": "cancelled",
+    }
+    assert result["slow"].ended_at - result["slow"].started_at == pytest.approx(200)
+    assert result["long"].ended_at - result["slow"].ended_at == pytest.approx(160)

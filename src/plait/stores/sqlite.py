@@ -238,9 +238,15 @@ class SqliteStore:
         with self._reading() as db:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0] if small else "ok"
             version: int = db.execute("PRAGMA user_version").fetchone()[0]
+            foreign = db.execute("SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone()
         if found != "ok":
             raise StoreDamaged(f"the store {self._path} is damaged ({found.splitlines()[0][:100]}): it was not touched")
         _refuse_newer(self._path, version)
+        if foreign is not None:
+            # Code that would run with our statements.
+            raise StoreDamaged(
+                f"the store {self._path} holds {foreign[0]!r:.80}, which plait did not make: it was not touched"
+            )
         return version
 
     def _migrate(self) -> None:
@@ -652,16 +658,18 @@ class SqliteStore:
         """One generation of a run."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT number, definition, structure, wall, crc FROM generations WHERE run=? AND number=?",
+                "SELECT definition, structure, wall, crc FROM generations WHERE run=? AND number=?",
                 (run.number, number),
             ).fetchone()
         if row is None:
             raise StoreDamaged(f"generation {number} of run {run.id} is missing in {self._path}")
-        *parts, crc = row
-        made = Generation(*parts)
-        if tuple(map(type, made)) != (int, bytes, bytes, float) or crc != _checksum(made.definition, made.structure):
-            raise StoreDamaged(f"generation {number} of run {run.id} in {self._path} is damaged")
-        return made
+        definition, structure, wall, crc = row
+        try:
+            if crc == _checksum(definition, structure):
+                return Generation(number, definition, structure, _moment(wall))
+        except (TypeError, ValueError):
+            pass
+        raise StoreDamaged(f"generation {number} of run {run.id} in {self._path} is damaged")
 
     def journal(self, run: RunInfo, generation: int, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """The batches behind number `after`, with their numbers, as they stand now: only whole transactions."""
@@ -1008,7 +1016,7 @@ def _moment(value: Any) -> float:
 
 
 def _count(value: Any, least: int = 0) -> int:
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or not least <= value < 1 << 40:
         raise ValueError
     return value
 
