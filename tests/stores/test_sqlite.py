@@ -7,13 +7,14 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import plait
-from faults import chain, give
+from faults import chain, give, program
 from plait import points
-from plait.errors import RunOwned, StoreError
+from plait.errors import StoreError
 from plait.stores import sqlite
 from plait.stores.locks import Locks
 from plait.stores.opening import open_store
@@ -34,25 +35,26 @@ def test_runs_leave_no_descriptor_and_no_thread_behind(path: Path) -> None:
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
-def test_however_often_it_is_opened_a_process_owns_a_run_once(path: Path) -> None:
-    """W7: the kernel's locks are the process's, not those of whoever took them."""
-    with closing(open_sqlite(path)) as full, closing(open_sqlite(path, "normal")) as normal:
-        assert full is not normal
-        claim = full.create(new_run("one"))
-        with pytest.raises(RunOwned):
-            normal.claim(normal.find("one"))
-        assert put(full, claim, "mine") is None
-        full.release(claim)
-        claim = normal.claim(normal.find("one"))
-        with pytest.raises(RunOwned):
-            full.claim(full.find("one"))
-        normal.release(claim)
+def test_what_one_part_of_a_process_locks_is_refused_to_every_other(tmp_path: Path) -> None:
+    """W7: the kernel's locks are the process's, not those of whoever took them; and they go with the first handle that is closed."""
+    before = len(os.listdir("/proc/self/fd"))
+    one, other = Locks(str(tmp_path / "locks")), Locks(str(tmp_path / "locks"))
+    assert (one.take(1), other.take(2)) == (None, None)
+    assert (one.take(1), other.take(1), one.take(2)) == (os.getpid(),) * 3
+    other.free(1)
+    other.free(2)
+    asking = "import sys; from plait.stores.locks import Locks; print([Locks(sys.argv[1]).take(at) for at in (1, 2)])"
+    assert program(asking, tmp_path / "locks").stdout == f"[{os.getpid()}, None]\n"
+    one.free(1)
+    assert other.take(1) is None
+    other.free(1)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_opening_again_gives_the_same_store_until_its_last_user_closed_it(path: Path) -> None:
     first, other = open_sqlite(path), open_sqlite(path, "normal")
     again = open_sqlite(f"{path.parent}/../store/plait.db")
-    assert again is first
+    assert other is again is first
     other.close()
     first.close()
     assert open_sqlite(path) is again
@@ -64,6 +66,19 @@ def test_opening_again_gives_the_same_store_until_its_last_user_closed_it(path: 
         assert fresh is not again
         again.release(claim)
         assert fresh.claim(fresh.find("one")).epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "durability"), [(["normal", "full"], "full"), (["full", "normal"], "full"), (["normal", None], "normal"), ([None], "full")]
+)  # fmt: skip
+def test_of_all_that_is_asked_for_the_stronger_durability_holds(path: Path, asked: list[Any], durability: str) -> None:
+    """W8."""
+    stores = [open_sqlite(path, each) for each in asked]
+    assert stores[0].durability == durability
+    level = stores[0]._called(lambda db: db.execute("PRAGMA synchronous").fetchone()[0])
+    assert level == {"normal": 1, "full": 2}[durability]
+    for store in stores:
+        store.close()
 
 
 def test_a_store_that_is_given_serves_runs_at_once_and_stays_open(path: Path, tmp_path: Path) -> None:

@@ -979,17 +979,17 @@ def test_what_is_no_store_is_refused_as_what_it_is(path: Path, tmp_path: Path) -
     with closing(sqlite3.connect(other)) as db:
         db.execute("CREATE TABLE runs (x)")
         db.commit()
-    (tmp_path / "text").write_text("not a store\n" * 100)
-    (tmp_path / "empty").write_bytes(b"")
-    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text.db").write_text("not a store\n" * 100)
+    (tmp_path / "empty.db").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.db")
     plait.run(give.bind(1), store=path)
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TRIGGER more AFTER INSERT ON journal BEGIN DELETE FROM runs; END")
     for name, what in {
         "other.db": "is a SQLite file, but no store of plait's",
-        "text": "is no store of plait's",
-        "empty": "is no store of plait's",
-        "pipe": "is no file",
+        "text.db": "is no store of plait's",
+        "empty.db": "is no store of plait's",
+        "pipe.db": "is no file",
         "store/plait.db": "holds 'more', which plait did not make",
     }.items():
         file = tmp_path / name
@@ -998,7 +998,7 @@ def test_what_is_no_store_is_refused_as_what_it_is(path: Path, tmp_path: Path) -
             with pytest.raises(StoreDamaged, match=what):
                 use()
         assert (file.read_bytes() if file.is_file() else b"") == before
-    assert sorted(os.listdir(tmp_path)) == ["empty", "other.db", "pipe", "store", "text"]
+    assert sorted(os.listdir(tmp_path)) == ["empty.db", "other.db", "pipe.db", "store", "text.db"]
 
 
 @pytest.mark.damages
@@ -1232,6 +1232,12 @@ def test_a_store_that_is_deleted_while_it_is_in_use_ends_the_run_with_the_cause(
         run.wait(30)
     assert after == []
     assert sorted(each.relative_to(tmp_path) for each in tmp_path.rglob("*")) == left
+    if loss == "the file":
+        # What is in its log would come to stand in a new store.
+        with pytest.raises(StoreError, match=rf"{path} is gone, and its log {path}-wal is still there"):
+            plait.run(give.bind(1), store=path)
+        Path(f"{path}-wal").unlink()
+        Path(f"{path}-shm").unlink(missing_ok=True)
     assert plait.run(give.bind(1), store=path) == 1  # a new one, or the other one
 
 
