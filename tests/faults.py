@@ -20,6 +20,8 @@ from plait import points
 from plait.errors import StoreError
 
 TESTS = Path(__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))}
+"""Of programs that may import this module."""
 
 
 @plait.task
@@ -81,7 +83,7 @@ def program(
     """Runs a Python program that may import this module; what it says is its output."""
     return subprocess.run(
         [*prefix, sys.executable, "-c", text, *map(str, args)],
-        env={**os.environ, "PYTHONPATH": str(TESTS), **environment},
+        env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
         timeout=100,

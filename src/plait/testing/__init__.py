@@ -5,6 +5,7 @@ ScriptedExecutor   attempts that take as long, and end, as a script says
 simulate           the scheduler alone, under a seeded order of events, with faults
 World              the scheduler alone, told fact by fact
 conformance        the checks that every executor passes (imported by its own name)
+stores             the checks that every store passes (likewise)
 """
 
 from __future__ import annotations
