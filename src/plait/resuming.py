@@ -263,7 +263,7 @@ def _check_growths(replay: Replay) -> None:
     table = replay.table
     for parent in list(replay.joins):
         if table.status[parent] < SUCCEEDED:
-            for rows in table.grown(parent):
+            for rows in filter(len, table.grown(parent)):
                 work = table.batch_of(rows.start)[0].calls
                 if isinstance(work, Regrown):
                     _ = work.growth
@@ -580,7 +580,7 @@ class _Carry:
         if not parts and self._before is not None and source.replay is self.old:
             return self._before._earlier(source.row)
         rows: dict[str, _Source] = {}
-        for part in parts:
+        for part in filter(len, parts):
             keys = table.batch_of(part.start)[0].keys
             rows.update({key: _Source(source.replay, row, key) for row, key in zip(part, keys, strict=True)})
         indexed = next(iter(rows), "").startswith("[")
