@@ -358,7 +358,6 @@ def lane(folder: Path, kills: int, seeds: Sequence[int], bug: str | None, rivals
         if total.kills >= kills or status or os.getppid() != parent:
             break
         place = Place(folder / f"graph{seed}")
-        shutil.rmtree(place.folder, ignore_errors=True)
         tally, found = play(place, seed, kills - total.kills, bug=bug, rivals=rivals)
         total.add(tally)
         if found:
@@ -391,7 +390,8 @@ def main(words: Sequence[str] | None = None) -> int:
     lanes = []
     for number in range(given.processes):
         folder = given.folder.resolve() / f"lane{number}"
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         seeds = range(given.seed + number, 1 << 30, given.processes)
         share = given.kills // given.processes + (number < given.kills % given.processes)
         lanes.append(

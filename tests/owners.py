@@ -192,7 +192,8 @@ def _drives_at(place: Place, pid: int) -> float:
 def wrong_owners(lines: Sequence[Line]) -> list[Fault]:
     """One drives at a time; who is refused is told of one that drives, or is about to say so, and has not died."""
     found: list[Fault] = []
-    drivers = {line.words[0] for line in lines if line.what == "DRIVES"}
+    # One that only finds the run over holds it as long as it takes to see that.
+    drivers = {line.words[0] for line in lines if line.what in ("DRIVES", "OVER")}
     dead: set[str] = set()
     owner = None
     for what, words, _ in lines:

@@ -19,11 +19,12 @@ SOURCES = Path(points.__file__).parent
 def crashing(folder: Path, *words: object) -> tuple[int, str]:
     """The exit status of `crashes.py`, and what it prints. It forks, so it is a process of its own."""
     command = [sys.executable, str(PROGRAM), "--folder", str(folder), *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=115)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280)
     return done.returncode, done.stdout
 
 
 @pytest.mark.realtime
+@pytest.mark.timeout(300)
 def test_a_run_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> None:
     """F01 F02 F03 F04 F05, W1 to W6 at every commit, rename and spawn of ten graphs; of the recoveries (F04) a sample.
 
