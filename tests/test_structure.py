@@ -284,6 +284,18 @@ def test_the_map_of_rows_names_tests_that_exist() -> None:
             assert re.search(rf"\b{row}\b", source), f"{name} does not quote {row}"
 
 
+def test_the_page_of_promises_names_tests_that_exist() -> None:
+    """`docs/promises.md`: every promise and fault of stored runs, each with tests that quote it."""
+    page = (ROOT / "docs" / "promises.md").read_text()
+    rows = dict(re.findall(r"^\| ([WF]\d+) \| .*? \| (`.*?) \|$", page, re.M))
+    faults = [*range(1, 7), *range(8, 28), *range(31, 38), 71, 82, 84]
+    assert set(rows) == {*(f"W{each}" for each in range(1, 15) if each != 11), *(f"F{each:02}" for each in faults)}
+    for row, tests in rows.items():
+        for name in tests.split(", "):
+            source = (ROOT / "tests" / name.strip("`")).read_text()
+            assert re.search(rf"\b{row}\b", source), f"{name} does not quote {row}"
+
+
 def test_the_table_of_options_in_the_docs_is_the_vocabulary() -> None:
     from plait._core.policy import option_names
 
