@@ -27,9 +27,10 @@ class Mutation(NamedTuple):
     test: str
 
 
-S, D, C, K = "_core/scheduler.py", "_engine/driver.py", "concurrency.py", "_engine/keeping.py"
-FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR = (
+S, D, C, K, Q = "_core/scheduler.py", "_engine/driver.py", "concurrency.py", "_engine/keeping.py", "stores/sqlite.py"
+FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
     "test_concurrency.py::TestRunWithConcurrency::", "_core/test_scheduler.py::", "test_runner.py::", "test_tasks.py::", "_core/test_simulation.py::", "executors/test_shell.py::", "test_durable.py::",
+    "stores/test_sqlite_faults.py::", "stores/test_sqlite.py::",
 )  # fmt: skip
 
 MUTATIONS = [
@@ -114,6 +115,54 @@ MUTATIONS = [
     Mutation("X11", "an edit is not seen", "edits.py", "elif known.content != task.content:", "elif False:", DUR + "TestEdits::test_an_edit_is_refused_with_what_changed_or_runs_again_only_what_it_touches"),
     Mutation("X11", "what needs an edited task stays", "resuming.py", "    if batch.needs is None:\n        return places\n", "    if True:\n        return places\n", DUR + "TestFork::test_a_fork_runs_one_task_again_and_what_needs_it"),
     Mutation("X11 W14", "children that succeeded run again", "resuming.py", "        source = self._sources.get(parent)\n        if source is None:\n", "        source = None\n        if source is None:\n", DUR + "TestRetry::test_children_that_succeeded_are_kept"),
+    Mutation("F05", "each statement of a migration is a transaction", Q, "                db.execute(statement)\n", "                db.execute(statement)\n                db.execute('COMMIT')\n                db.execute('BEGIN IMMEDIATE')\n", FAULT + "test_a_kill_in_a_migration_leaves_the_old_schema_or_the_new_one"),
+    Mutation("F05", "the version is raised after the step", Q, "            db.execute(f\"PRAGMA user_version={version + 1}\")\n        points.reach(\"in commit\")\n        db.execute(\"COMMIT\")\n", "        points.reach(\"in commit\")\n        db.execute(\"COMMIT\")\n        db.execute(f\"PRAGMA user_version={version + 1}\")\n", FAULT + "test_a_kill_in_a_migration_leaves_the_old_schema_or_the_new_one"),
+    Mutation("F05 F32", "a migration in the log is overlooked", Q, "        _refuse_newer(self._path, version)\n", "        pass\n", FAULT + "test_a_kill_in_a_migration_leaves_the_old_schema_or_the_new_one"),
+    Mutation("F01 F24", "a file that is shorter than its head says is refused, whatever is in the log", Q, "    if not logged and number(24)", "    if number(24)", FAULT + "test_a_kill_at_any_write_or_sync_loses_nothing_that_was_told"),
+    Mutation("W3", "a batch is told before it is committed", Q, "            points.reach(\"before commit\")\n", "            points.reach(\"before commit\")\n            for each in batches:\n                tell(each, None)\n", FAULT + "test_a_kill_at_any_write_or_sync_loses_nothing_that_was_told"),
+    Mutation("W8 F27", "nothing is synced", Q, "PRAGMA synchronous={'FULL' if self.durability == 'full' else 'NORMAL'}", "PRAGMA synchronous=OFF", FAULT + "test_a_sync_that_fails_is_never_taken_for_a_commit"),
+    Mutation("F27", "a failed commit is forgotten", Q, "                self._failure = error  # what is in doubt is never taken for done", "                pass", ONE + "test_a_commit_that_fails_is_told_and_nothing_follows_it"),
+    Mutation("F17", "a number is enough to be alive", "stores/locks.py", "return owner.boot == _boot() and started_ticks(owner.pid) == owner.started", "return owner.boot == _boot() and started_ticks(owner.pid) is not None", FAULT + "test_a_pid_that_is_somebody_elses_by_now_owns_nothing_and_is_not_signalled"),
+    Mutation("F18", "only the lock is looked at", Q, "        if now.owner is not None and now.owner != this_process() and alive(now.owner):", "        if False:", FAULT + "test_a_run_is_refused_to_others_while_its_owner_lives_even_without_the_file_of_the_locks"),
+    Mutation("F19", "transactions are deferred", Q, "db.execute(\"BEGIN IMMEDIATE\")\n            return", "db.execute(\"BEGIN\")\n            return", FAULT + "test_every_transaction_that_writes_takes_the_lock_at_its_begin"),
+    Mutation("F20", "a foreign lock is an error", Q, "            if not error.sqlite_errorname.startswith(\"SQLITE_BUSY\"):\n                raise\n", "            raise\n", FAULT + "test_a_run_waits_for_a_foreign_writer_says_so_and_goes_on"),
+    Mutation("F20", "nobody says that there is a wait", Q, "            log.warning(\"the store %s has been locked", "            log.debug(\"the store %s has been locked", FAULT + "test_a_run_waits_for_a_foreign_writer_says_so_and_goes_on"),
+    Mutation("F21", "the log grows and nobody says so", Q, "            if busy and size > self._warned_bytes:", "            if False:", FAULT + "test_a_reader_that_holds_a_snapshot_blocks_nobody_and_the_growth_of_the_log_is_told"),
+    Mutation("F21", "the log is never copied back", Q, "            if not self._commits % 64:", "            if False:", FAULT + "test_a_reader_that_holds_a_snapshot_blocks_nobody_and_the_growth_of_the_log_is_told"),
+    Mutation("F22", "a forked child uses its parent's object", Q, "        if os.getpid() != self._pid:\n            raise", "        if False:\n            raise", FAULT + "test_a_forked_child_never_uses_its_parents_store"),
+    Mutation("F22", "a forked child opens what its parent has open", Q, "            _refuse_what_a_parent_has_open(real, file)\n", "", FAULT + "test_a_forked_child_never_uses_its_parents_store"),
+    Mutation("F23", "network file systems are taken", Q, "        if remote in REMOTE:", "        if False:", FAULT + "test_a_store_on_a_network_file_system_is_refused_before_anything_is_made"),
+    Mutation("F23", "odd characters in mount points", "stores/mounts.py", "chr(int(found[1], 8))", "' '", FAULT + "test_a_store_on_a_network_file_system_is_refused_before_anything_is_made"),
+    Mutation("F23", "the first mount on a place counts", "stores/mounts.py", "len(point) >= len(best)", "len(point) > len(best)", FAULT + "test_a_store_on_a_network_file_system_is_refused_before_anything_is_made"),
+    Mutation("F24", "a full disk has no name", Q, "return StoreError(f\"the disk of the store {path} is full: make room, then resume\")", "return StoreError(f\"the store {path}: {error}\")", FAULT + "test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_when_there_is_room"),
+    Mutation("F24", "the half of a value stays", Q, "            os.unlink(temporary)  # on a full disk its room is needed\n", "            pass\n", FAULT + "test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_when_there_is_room"),
+    Mutation("F24", "the half of a store stays", Q, "                    os.unlink(temporary + suffix)\n", "                    pass\n", FAULT + "test_too_little_room_for_a_new_store_is_told_and_leaves_no_half_of_one"),
+    Mutation("F25", "what cannot be written is told as it comes", Q, "    if name.startswith(\"SQLITE_IOERR\"):\n", "    if False:\n", FAULT + "test_a_limit_on_the_size_of_files_ends_the_run_and_it_goes_on_without"),
+    Mutation("F26", "rights are told as they come", Q, "        except OSError as error:\n            raise StoreError(f\"the store {self._path} cannot be opened: {error.strerror}\") from None\n", "        except ZeroDivisionError:\n            pass\n", FAULT + "test_a_folder_that_may_not_be_written_is_told_before_anything_starts"),
+    Mutation("F31", "batches are not checked", Q, "or zlib.crc32(data) != crc", "", FAULT + "test_a_damaged_store_is_refused_or_reads_as_it_was_and_is_not_touched"),
+    Mutation("F31", "generations are not checked", Q, "            if crc == _checksum(definition, structure):", "            if True:", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F31", "files are not checked", Q, "found = db.execute(\"PRAGMA quick_check(1)\").fetchone()[0] if small else \"ok\"", "found = \"ok\"", FAULT + "test_a_damaged_store_is_refused_or_reads_as_it_was_and_is_not_touched"),
+    Mutation("F31", "SQLite's words are not understood", Q, "    except UnicodeDecodeError as error:", "    except ZeroDivisionError as error:", FAULT + "test_what_is_no_store_is_refused_as_what_it_is"),
+    Mutation("F31", "other SQLite files are taken", Q, "    if number(68) != APPLICATION or not number(60):", "    if False:", FAULT + "test_what_is_no_store_is_refused_as_what_it_is"),
+    Mutation("F31", "triggers are let run", Q, "        if foreign is not None:", "        if False:", FAULT + "test_what_is_no_store_is_refused_as_what_it_is"),
+    Mutation("F32", "newer schemas are taken", Q, "    if version > len(MIGRATIONS):", "    if False:", FAULT + "test_what_a_newer_plait_wrote_is_refused_with_both_versions_and_not_touched"),
+    Mutation("F33", "a bad row ends the list of runs", Q, "    except (TypeError, ValueError, OverflowError, RecursionError):", "    except (TypeError,):", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F33", "a deep row ends the list of runs", Q, "    except (TypeError, ValueError, OverflowError, RecursionError):", "    except (TypeError, ValueError, OverflowError):", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F33", "numbers without end", Q, "not least <= value < 1 << 40", "value < least", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F33", "times without end", Q, "not 0 <= value < 250_000_000_000", "False", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F33", "ids are paths", Q, "or not _names_a_folder(run_id)", "", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F33", "text that is none", Q, "    db.text_factory = lambda data: data.decode(errors=\"replace\")\n", "", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F33", "what is learned is taken as it is", Q, "if row is None or not all(", "if row is None or False and not all(", FAULT + "test_hostile_values_spoil_their_own_run_alone"),
+    Mutation("F34", "a store without a name is written to", Q, "        self._refuse_a_deleted_file()\n        _begin", "        _begin", FAULT + "test_a_store_that_is_deleted_while_it_is_in_use_ends_the_run_with_the_cause"),
+    Mutation("F36", "a resumed run's clock is the wall's", "_engine/driver.py", "_going_on_from(self.clock, clock_at)", "_going_on_from(time.time, clock_at)", FAULT + "test_a_step_of_the_clock_moves_neither_timeouts_nor_pauses"),
+    Mutation("S24", "a store's files are for everybody", Q, "os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600", "os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644", FAULT + "test_what_a_store_holds_is_for_its_owner_alone_whatever_the_umask"),
+    Mutation("S24", "a store's folders are for everybody", Q, "path.mkdir(mode=0o700)", "path.mkdir()", FAULT + "test_what_a_store_holds_is_for_its_owner_alone_whatever_the_umask"),
+    Mutation("S21", "links are followed", Q, "        if folder.is_symlink():", "        if False:", FAULT + "test_what_is_swept_is_in_the_store_wherever_links_lead"),
+    Mutation("W8", "what is there is taken for the value", Q, "if not path.exists() or path.read_bytes() != thing.data:", "if not path.exists():", FAULT + "test_a_value_that_power_was_lost_over_is_written_again"),
+    Mutation("W7", "locks are those of whoever took them", "stores/locks.py", "            if number in file.held:\n                return os.getpid()\n", "", ONE + "test_what_one_part_of_a_process_locks_is_refused_to_every_other"),
+    Mutation("W8", "the weaker durability holds", Q, "        elif durability == \"full\":\n            store.durability = durability\n", "", ONE + "test_of_all_that_is_asked_for_the_stronger_durability_holds"),
+    Mutation("F28", "a lock that cannot be had ends the writer", Q, "        except (sqlite3.Error, StoreError):\n            pass  # the next", "        except sqlite3.Error:\n            pass  # the next", ONE + "test_without_a_lock_for_it_a_checkpoint_is_left_to_the_next"),
+    Mutation("W1", "a lock is kept for no run", Q, "            for number in taken:  # it will be another run's\n                self._locks.free(number)\n", "", ONE + "test_a_run_that_could_not_be_stored_keeps_no_lock"),
 ]  # fmt: skip
 
 
