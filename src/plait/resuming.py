@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from msgspec import MsgspecError
 from msgspec.json import encode
 
 from plait import points
@@ -280,10 +279,10 @@ def _definition_now(
             target = load(old)
         if target is None and kind == "flow":
             target = _flow_of(old)
-    except (KeyError, TypeError, ValueError, MsgspecError) as error:
+    except Exception as error:
         if isinstance(error, PlaitError):
             raise
-        raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error}") from None
+        raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error!r:.200}") from None
     if target is None:
         return _from_snapshot(store, run, structure, old), Changes()
     program, inputs = program_for(target, old.get("inputs", {}))
@@ -321,19 +320,19 @@ def program_for(target: Any, inputs: Mapping[str, Any]) -> tuple[Program, Mappin
 
 def _from_snapshot(store: Store, run: RunInfo, structure: dict[str, Any], old: dict[str, Any]) -> Definition:
     """A graph that was built in Python, from what is stored of it."""
-    missing = unknowns(old)
-    if missing:
-        raise UsageError(
-            f"run {run.id} cannot be resumed from its store alone: another process cannot find {missing[0]} again"
-            f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}. Give the graph: plait.resume({run.id!r}, graph, store=...)"
-        )
     try:
+        missing = unknowns(old)
+        if missing:
+            raise UsageError(
+                f"run {run.id} cannot be resumed from its store alone: another process cannot find {missing[0]} again"
+                f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}. Give the graph: plait.resume({run.id!r}, graph, store=...)"
+            )
         needs = structure["batch"].get("needs")
         program = again(old, needs, lambda work: Batch(0, calls=work, keys=()), _Reader(store))  # type: ignore[arg-type]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except Exception as error:
         if isinstance(error, PlaitError):
             raise
-        raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error}") from None
+        raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error!r:.200}") from None
     return Definition(old, program, structure=structure)
 
 

@@ -129,6 +129,11 @@ class KeptDriver(Driver):
         self._plain = self._record_facts()
 
     @property
+    def outside(self) -> bool:
+        """A commit is under way, too: a virtual clock waits for it."""
+        return self._busy is not None or super().outside
+
+    @property
     def begins(self) -> bool:
         """Is this process the first that drives this generation of the run?"""
         return self._fresh

@@ -356,7 +356,7 @@ class Replay:
                 scheduler.recovered(now)
             case lines.AHEAD:
                 for first, last in line[1]:
-                    self.ahead.update(range(first, last + 1))
+                    self.ahead.update(range(max(0, first), min(last + 1, self.table.size)))
                 return None
             case lines.SPAWNED:
                 _, _, _, pid, started = line
