@@ -163,10 +163,11 @@ def test_found_a_map_over_nothing_stands_in_no_way(tmp_path: Path) -> None:
     graph = plait.Graph("empty")
     empty = graph.add("empty", each.map(nothing.bind()))
     graph.add("bare", each.map([]))
+    graph.add("full", each.map([1, 2]))
     graph.add("late", late, args=(empty, str(tmp_path / "flag")))
     store = tmp_path / "plait.db"
     result = plait.run(graph, store=store, run_id="r", raise_on_failure=False)
     assert str(result.status) == "failed"
     again = plait.retry("r", graph, store=store).wait(30)
-    assert again.value == {"bare": [], "late": 0}
-    assert plait.resume("r", graph, store=store).wait(0).value == {"bare": [], "late": 0}
+    assert again.value == {"bare": [], "full": [1, 2], "late": 0}
+    assert plait.resume("r", graph, store=store).wait(0).value == {"bare": [], "full": [1, 2], "late": 0}

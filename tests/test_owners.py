@@ -342,8 +342,9 @@ class TestOwners:
 
         plait.run(plait.task(str).bind(1), store=tmp_path / "plait.db")
         before = descriptors()
-        for _ in range(10):
-            plait.run(plait.task(str).bind(1), store=tmp_path / "plait.db")
+        for at in range(5):
+            for _ in range(2):
+                plait.run(plait.task(str).bind(1), store=tmp_path / str(at) / "plait.db")
         assert descriptors() == before
 
     def test_a_run_that_is_over_is_read_while_others_read_it(self, tmp_path: Path) -> None:
