@@ -1,4 +1,4 @@
-"""Processes of an owner that died: found by their recorded number and start, and by the run's mark in their environment; ended."""
+"""Processes of an owner that died, ended: found by their recorded number, the run's marks in their environment, the logs they write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from plait import points
 from plait.stores.base import Store
@@ -37,9 +37,13 @@ def end_orphans(store: Store, run_id: str, processes: Iterable[tuple[int, int]])
     """
     points.reach("before orphans")
     recorded = {pid: started for pid, started in processes if started and started_ticks(pid) == started}
-    marked = {os.fsencode(f"{name}={value}") for name, value in marks(store, run_id).items()}
+    run = _Run(
+        {os.fsencode(f"{name}={value}") for name, value in marks(store, run_id).items()},
+        None if store.folder is None else os.path.join(os.path.realpath(store.folder), "logs", run_id, ""),
+        recorded,
+    )
     found: dict[int, Any] = {}
-    _living(found, marked, recorded)
+    _living(found, run)
     if not found:
         return 0
     log.warning("run %s: ending %d processes that its dead owner left behind", run_id, len(found))
@@ -49,7 +53,7 @@ def end_orphans(store: Store, run_id: str, processes: Iterable[tuple[int, int]])
     _wait(found.values(), PATIENCE_S)
     # What they start on their way out, or in spite of TERM, is looked for until there is nothing more.
     for _ in range(MOST_LOOKS):
-        left = _living(found, marked, recorded)
+        left = _living(found, run)
         if not left:
             break
         _signal(left, signal.SIGKILL)
@@ -60,19 +64,29 @@ def end_orphans(store: Store, run_id: str, processes: Iterable[tuple[int, int]])
     return len(found)
 
 
-def _living(found: dict[int, Any], marked: set[bytes], recorded: dict[int, int]) -> list[Any]:
+class _Run(NamedTuple):
+    """What tells a run's processes from others."""
+
+    marked: set[bytes]
+    logs: str | None
+    """Where its commands write."""
+    recorded: dict[int, int]
+    """Processes that were alive, each the leader of a group, and when they started."""
+
+
+def _living(found: dict[int, Any], run: _Run) -> list[Any]:
     """The living processes of the run, with all that they started. They join `found`, whose living ones are among them."""
     import psutil
 
     # While anybody of a group lives its number passes to nobody; then it may.
-    groups = {pid for pid, started in recorded.items() if started_ticks(pid) in (started, None)}
+    groups = {pid for pid, started in run.recorded.items() if started_ticks(pid) in (started, None)}
     here = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     seen: set[int] = set()
     # Who ends while the others are looked at may have started one more: until nobody has come meanwhile.
     while new := set(psutil.pids()) - seen:
         seen |= new
         for pid in new - here:
-            process = _of_the_run(pid, marked, groups)
+            process = _of_the_run(pid, run, groups)
             if process is not None:
                 found[pid] = process
         for process in list(found.values()):
@@ -86,7 +100,7 @@ def _living(found: dict[int, Any], marked: set[bytes], recorded: dict[int, int])
     return [process for process in found.values() if started_ticks(process.pid) is not None and process.is_running()]
 
 
-def _of_the_run(pid: int, marked: set[bytes], groups: set[int]) -> Any:
+def _of_the_run(pid: int, run: _Run, groups: set[int]) -> Any:
     """The process, if it is one of the run; None for any other."""
     import psutil
 
@@ -95,7 +109,9 @@ def _of_the_run(pid: int, marked: set[bytes], groups: set[int]) -> Any:
         process = psutil.Process(pid)
         if hasattr(os, "getuid") and process.uids().real != os.getuid():
             return None
-        return process if _is_marked(pid, marked) or _belongs(pid, groups) else None
+        if _is_marked(pid, run.marked) or _belongs(pid, groups) or (run.logs is not None and _writes(pid, run.logs)):
+            return process
+        return None
     except (psutil.Error, OSError):
         return None  # it just ended, or is nobody's business
 
@@ -107,6 +123,20 @@ def _is_marked(pid: int, marked: set[bytes]) -> bool:
             return marked <= set(file.read().split(b"\0"))
     except OSError:
         return False
+
+
+def _writes(pid: int, logs: str) -> bool:
+    """Can it write into one of these logs? So can a command that was forked and has no environment of its own yet, or dropped it."""
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{name}").startswith(logs):
+                with open(f"/proc/{pid}/fdinfo/{name}") as file:
+                    flags = next(line.split()[1] for line in file if line.startswith("flags:"))
+                if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:  # else somebody reads the log
+                    return True
+    except (OSError, StopIteration):
+        pass  # it just ended
+    return False
 
 
 def _belongs(pid: int, groups: set[int]) -> bool:
