@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 import plait
+from faults import unavailable
 from plait._engine.orphans import end_orphans
 from plait.errors import RunOwned
 from plait.stores.locks import started_ticks
@@ -76,10 +78,12 @@ class Program:
         self.pipe = os.open(folder / "up", os.O_RDWR)
         self.children: list[subprocess.Popen[str]] = []
 
-    def process(self, what: str) -> subprocess.Popen[str]:
+    def process(self, what: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(self.path), what]
         with open(self.folder / "errors", "a") as errors:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            child = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **environment}
+            )
         self.children.append(child)
         return child
 
@@ -93,6 +97,14 @@ class Program:
         for _ in range(times):
             assert select.select([self.pipe], [], [], 60)[0], "nothing came up"
             assert os.read(self.pipe, 3) == b"up\n"
+
+    def writes_log(self, pid: int) -> bool:
+        """Has that process a log of the run open?"""
+        try:
+            names = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+        except OSError:
+            return False
+        return any(name.startswith(str(self.folder / "store" / "logs")) for name in names)
 
     def said(self) -> list[str]:
         """What the code of tasks said, in order."""
@@ -121,6 +133,37 @@ def program(tmp_path: Path) -> Iterator[type[Program]]:
     yield Made  # type: ignore[misc]
     for each in made:
         each.close()
+
+
+def hesitant(folder: Path) -> Path:
+    """A library that makes a first attempt's command say `up` and wait, right before it is executed."""
+    if shutil.which("gcc") is None:
+        unavailable("gcc")
+    source, library = folder / "hesitant.c", folder / "hesitant.so"
+    source.write_text(
+        """
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <fcntl.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        int execve(const char *path, char *const argv[], char *const envp[]) {
+            int (*real)(const char *, char *const[], char *const[]) = dlsym(RTLD_NEXT, "execve");
+            for (char *const *each = envp; *each; each++)
+                if (!strcmp(*each, "PLAIT_ATTEMPT=1")) {
+                    int up = open(getenv("HESITANT"), O_WRONLY);
+                    write(up, "up\\n", 3);
+                    close(up);
+                    sleep(60);
+                    _exit(1);
+                }
+            return real(path, argv, envp);
+        }
+        """
+    )
+    subprocess.run(["gcc", "-w", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, timeout=60)
+    return library
 
 
 def lives(pid: int) -> bool:
@@ -192,6 +235,36 @@ class TestOrphans:
         pids = [int(pid) for pid in (made.folder / "pids").read_text().split()]
         assert len(pids) == 2, "it started another one"
         assert not any(map(lives, pids))
+
+    def test_a_command_that_was_forked_and_not_executed_yet_is_ended_too(self, program: type[Program]) -> None:
+        """F06 F52: until then it has its owner's environment and nothing about it is on record; the logs it is to write tell it."""
+        made = program(SCRIPT.replace("FIRST", "echo $$ > pids; sleep 60"))
+        library = hesitant(made.folder)
+        owner = made.process("start", LD_PRELOAD=str(library), HESITANT=str(made.folder / "up"))
+        made.wait_up()  # it stands before its exec, and its owner's loop waits for that
+        forked = [int(name) for name in os.listdir("/proc") if name.isdigit() and made.writes_log(int(name))]
+        (pid,) = set(forked) - {owner.pid}
+        assert b"PLAIT_RUN" not in Path(f"/proc/{pid}/environ").read_bytes()
+        owner.kill()
+        owner.wait()
+        (made.folder / "pids").touch()
+        assert made.output("resume").splitlines()[-1] == "{'a': 'again'}"
+        assert not lives(pid)
+
+    def test_a_reader_of_the_logs_is_left_alone(self, program: type[Program]) -> None:
+        """F17: `tail -f` is no process of the run."""
+        made = program(SCRIPT.replace("FIRST", "echo $$ > pids; echo up > up; echo first; sleep 60"))
+        owner = made.process("start")
+        made.wait_up()
+        (log,) = (made.folder / "store" / "logs" / "r").glob("*.out")
+        with subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.PIPE) as reader:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"first\n"
+            owner.kill()
+            owner.wait()
+            assert made.output("resume").splitlines()[-1] == "{'a': 'again'}"
+            assert reader.poll() is None
+            reader.kill()
 
     def test_nobody_waits_for_the_reaping_of_the_dead(self) -> None:
         """F15: where nobody reaps orphans they stay zombies, and a takeover must not wait for them."""
