@@ -33,6 +33,8 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
     "stores/test_sqlite_faults.py::", "stores/test_sqlite.py::",
 )  # fmt: skip
 
+ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"
+
 MUTATIONS = [
     Mutation("A1", "results leave out the last value", C, "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ]", "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ][:-1]", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
     Mutation("A2", "outcomes in reverse", C, "Outcomes(result.table, range(len(bodies)), result.unix)", "Outcomes(result.table, range(len(bodies))[::-1], result.unix)", FLAT + "test_results_are_in_input_order_whatever_ends_first_and_a_legal_none_stays"),
@@ -163,6 +165,19 @@ MUTATIONS = [
     Mutation("W8", "the weaker durability holds", Q, "        elif durability == \"full\":\n            store.durability = durability\n", "", ONE + "test_of_all_that_is_asked_for_the_stronger_durability_holds"),
     Mutation("F28", "a lock that cannot be had ends the writer", Q, "        except (sqlite3.Error, StoreError):\n            pass  # the next", "        except sqlite3.Error:\n            pass  # the next", ONE + "test_without_a_lock_for_it_a_checkpoint_is_left_to_the_next"),
     Mutation("W1", "a lock is kept for no run", Q, "            for number in taken:  # it will be another run's\n                self._locks.free(number)\n", "", ONE + "test_a_run_that_could_not_be_stored_keeps_no_lock"),
+    Mutation("F06", "what a dead owner had at work lives on", "resuming.py", "        end_orphans(store, run.id, replay.processes)\n        driver", "        driver", ORPHANS + "test_the_commands_of_a_killed_owner_are_dead_before_their_task_runs_again"),
+    Mutation("F06", "what orphans start on their way out lives on", "_engine/orphans.py", "        left = _living(found, run)\n", "        left = [each for each in found.values() if started_ticks(each.pid) is not None]\n", ORPHANS + "test_what_orphans_start_on_their_way_out_is_ended_too"),
+    Mutation("F06 F52", "nobody looks who writes the logs", "_engine/orphans.py", "                    return True\n    except (OSError, StopIteration):", "                    return False\n    except (OSError, StopIteration):", ORPHANS + "test_a_command_that_was_forked_and_not_executed_yet_is_ended_too"),
+    Mutation("F17", "who reads a log is ended", "_engine/orphans.py", "if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:", "if True:", ORPHANS + "test_a_reader_of_the_logs_is_left_alone"),
+    Mutation("F07", "nobody looks into environments", "_engine/orphans.py", "return marked <= set(file.read().split(b\"\\0\"))", "return False", ORPHANS + "test_a_daemon_that_left_its_group_is_found"),
+    Mutation("F07", "a deaf orphan is told once more, and left alone", "_engine/orphans.py", "        _signal(left, signal.SIGKILL)\n", "        _signal(left, signal.SIGTERM)\n", ORPHANS + "test_a_daemon_that_left_its_group_is_found"),
+    Mutation("F15", "a takeover waits for the reaping of the dead", "_engine/orphans.py", "                fd = os.pidfd_open(process.pid)\n", "                raise OSError\n", ORPHANS + "test_nobody_waits_for_the_reaping_of_the_dead"),
+    Mutation("W7", "a run of that id in another store loses its commands", "_engine/orphans.py", "return {\"PLAIT_RUN\": run_id, \"PLAIT_KEPT_IN\": where}", "return {\"PLAIT_RUN\": run_id}", ORPHANS + "test_commands_of_a_run_of_that_id_in_another_store_are_left_alone"),
+    Mutation("X11", "a fork ends what the other run has at work", "resuming.py", "    if claim is None:  # what that run", "    end_orphans(store, run.id, carry.old.processes)\n    if claim is None:  # what that run", ORPHANS + "test_a_fork_of_a_run_that_goes_on_leaves_its_commands_alone"),
+    Mutation("X1", "the file of the locks stays open", "stores/locks.py", "    if not _files[key].held:\n", "    if False:\n", OWNERS + "test_runs_leave_no_descriptor_behind"),
+    Mutation("F13", "who reads a run that is over takes it over", "resuming.py", "    if run.status != \"running\" and not accept_changes:\n        return _over(store, run, target, load)\n    claim", "    claim", OWNERS + "test_a_run_that_is_over_is_read_while_others_read_it"),
+    Mutation("F82", "one crash too few", S, "if times > self.rules.crash_budget:", "if times >= self.rules.crash_budget:", BREAKS + "test_a_task_that_kills_its_process_every_time_fails_when_its_budget_is_spent"),
+    Mutation("W5", "what must not start twice does after a kill", S, "elif policy.on_interrupt is OnInterrupt.FAIL and begun:", "elif False:", BREAKS + "test_code_that_must_not_start_twice_fails_where_its_process_died"),
 ]  # fmt: skip
 
 

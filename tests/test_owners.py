@@ -206,10 +206,18 @@ class TestOrphans:
         assert made.output("resume").splitlines()[-1] == "{'a': 'again'}"
         assert not any(map(lives, pids))
 
-    @pytest.mark.parametrize("deaf", [False, True])
-    def test_a_daemon_that_left_its_group_is_found_by_its_environment(self, program: type[Program], deaf: bool) -> None:
-        """F07: a double fork behind `setsid`."""
-        made = program(SCRIPT.replace("FIRST", "(setsid sh daemon & ); sleep 60"))
+    @pytest.mark.parametrize(
+        ("call", "deaf"),
+        [
+            ("setsid sh daemon > null 2>&1", False),
+            ("setsid sh daemon > null 2>&1", True),
+            ("env -i setsid sh daemon", False),
+        ],
+        ids=["by its environment", "by its environment, deaf", "by its output"],
+    )
+    def test_a_daemon_that_left_its_group_is_found(self, program: type[Program], call: str, deaf: bool) -> None:
+        """F07: a double fork behind `setsid`, which drops its environment or its output; who drops both has escaped (W9)."""
+        made = program(SCRIPT.replace("FIRST", f"({call} & ); sleep 60"))
         ignore = "trap '' TERM\n" if deaf else ""
         (made.folder / "daemon").write_text(f"{ignore}echo $$ > pids; echo up > up; sleep 60; true")
         owner = made.process("start")
