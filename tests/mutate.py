@@ -33,7 +33,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
     "stores/test_sqlite_faults.py::", "stores/test_sqlite.py::",
 )  # fmt: skip
 
-ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"
+ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
     Mutation("A1", "results leave out the last value", C, "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ]", "if each.status is Status.SUCCEEDED or isinstance(each.error, JudgedFailed)\n        ][:-1]", FLAT + "test_five_tasks_under_two_slots_peak_at_exactly_two"),
