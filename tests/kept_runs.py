@@ -206,7 +206,7 @@ def warm(graphs: Iterable[plait.Graph]) -> None:
     import msgspec
     import psutil
 
-    from plait import resuming
+    from plait import beginning
     from plait._engine import replaying
     from plait.executors import async_, shell, threads
     from plait.programs import compile_graph
@@ -214,6 +214,6 @@ def warm(graphs: Iterable[plait.Graph]) -> None:
 
     _ = base64, sqlite3, msgspec, psutil, replaying, async_, shell, threads, sqlite, plait.start, plait.resume
     for graph in graphs:
-        resuming.definition_of(graph, compile_graph(graph), {}, None)
+        beginning.definition_of(graph, compile_graph(graph), {}, None)
     gc.collect()
     gc.freeze()  # a child that walks what it shares with its parent copies it

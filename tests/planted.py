@@ -37,8 +37,8 @@ BUGS = [
     Bug(
         "levels upside down",
         scheduler,
-        "self._queue.push(task, table.policies[task].level)",
-        "self._queue.push(task, -table.policies[task].level)",
+        "self._queue.push(task, -table.policies[task].priority)",
+        "self._queue.push(task, table.policies[task].priority)",
     ),
     Bug(
         "last come, first served",

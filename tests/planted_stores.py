@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import structs
+
 from plait import resuming
 from plait._core.policy import CONTROL
 from plait._engine import records
@@ -50,7 +52,7 @@ def late_batch() -> None:
     def early(append: Any) -> Any:
         def appending(store: Any, batch: Any) -> None:
             batch.told(None)
-            append(store, batch._replace(told=lambda error: None))
+            append(store, structs.replace(batch, told=lambda error: None))
 
         return appending
 

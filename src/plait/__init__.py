@@ -23,8 +23,8 @@ from plait._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from plait._core.outcome import Outcome as Outcome
-    from plait._core.outcome import RunResult as RunResult
     from plait._core.policy import Retry as Retry
+    from plait._core.result import RunResult as RunResult
     from plait._core.states import RunStatus as RunStatus
     from plait._core.states import Status as Status
     from plait._engine.run import Run as Run
@@ -87,7 +87,8 @@ if TYPE_CHECKING:
 
 # Where each name lives: read by `__getattr__`, so that `import plait` costs next to nothing.
 _HOMES = {
-    "plait._core.outcome": ("Outcome", "RunResult"),
+    "plait._core.outcome": ("Outcome",),
+    "plait._core.result": ("RunResult",),
     "plait._core.policy": ("Retry",),
     "plait._core.states": ("RunStatus", "Status"),
     "plait._engine.run": ("Run",),

@@ -7,11 +7,11 @@ import inspect
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from plait._core.graph import Batch, Numbered
-from plait._core.outcome import Outcome, Outcomes, RunResult
 from plait._core.policy import PLAIN, OnFailure, Rules, limit, policy
+from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RunStatus, Status
 from plait._core.table import NONE, Table
@@ -20,6 +20,9 @@ from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.errors import JudgedFailed, RunCancelled, RunFailed, TaskCancelled, UsageError
 from plait.executors.base import CancelToken, current_attempt
+
+if TYPE_CHECKING:
+    from plait._core.outcome import Outcome
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -222,9 +225,8 @@ async def run_with_concurrency(
         if signal is not None:
             signal.unlisten(fired)
     first = driver.scheduler.first_cause
-    return ConcurrencyResult(
-        Outcomes(result.table, range(len(bodies)), result.unix), bool(aborted), None if first == NONE else first
-    )
+    outcomes = _outcomes(result.table, range(len(bodies)), result.unix)
+    return ConcurrencyResult(outcomes, bool(aborted), None if first == NONE else first)
 
 
 def _never_started(driver: Driver) -> Sequence[Outcome]:
@@ -232,7 +234,13 @@ def _never_started(driver: Driver) -> Sequence[Outcome]:
     table = Table()
     rows = table.add(driver._batch, NONE, 0)
     table.sweep(driver.now)
-    return Outcomes(table, rows, driver.unix)
+    return _outcomes(table, rows, driver.unix)
+
+
+def _outcomes(table: Table, rows: range, unix: Callable[[float], float]) -> Sequence[Outcome]:
+    from plait._core.outcome import Outcomes  # only these callers see outcomes
+
+    return Outcomes(table, rows, unix)
 
 
 def listed(name: str, items: Any) -> list[Any]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plait._core.outcome import RunResult
 from plait._core.policy import seconds
+from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._engine.replaying import Replay
 from plait.errors import RunNotFound, UsageError

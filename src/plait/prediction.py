@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch, Numbered
-from plait._core.outcome import RunResult
 from plait._core.policy import CONTROL, PLAIN, Rules
+from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._engine.doors import finish
 from plait._engine.driver import Driver

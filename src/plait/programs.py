@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
-from plait._core.outcome import RunResult
 from plait._core.policy import PLAIN, nearest
+from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._engine.work import Call, Growth, Regrowth, Work
 from plait.errors import GraphError, UsageError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import linecache
 import os
@@ -12,10 +11,18 @@ import types
 import typing
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import import_module, util
+from importlib import import_module
 from typing import Any
 
 from plait.errors import NotStorable, UsageError
+
+try:  # hashlib loads a library of many hashes, which the start of a program would wait for; `random` does the same
+    from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        from hashlib import sha256
 
 
 def bare(function: Any) -> Any:
@@ -77,6 +84,8 @@ def _program(file: str) -> types.ModuleType:
     known = sys.modules.get(STARTED)
     if known is not None and known.__file__ == file:
         return known
+    from importlib import util
+
     spec = util.spec_from_file_location(STARTED, file)
     if spec is None or spec.loader is None:
         raise UsageError(f"{file} is no Python program")
@@ -118,7 +127,7 @@ def _fingerprint(function: Any) -> str:
             if code is not None
             else repr(type(function)).encode()
         )
-    return hashlib.sha256(data).hexdigest()[:16]
+    return str(sha256(data).hexdigest()[:16])
 
 
 def _source(function: Any) -> str:

@@ -8,20 +8,21 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from plait._core.outcome import RunResult
 from plait._core.policy import OnFailure, Rules
+from plait._core.result import RunResult
 from plait._core.states import RunStatus
 from plait._engine.doors import background_loop, blocking, finish, refuse_inside, running_loop
 from plait._engine.driver import Driver
-from plait._engine.run import Run
 from plait.concurrency import DEFAULT, raise_for, slots
 from plait.errors import RunFailed, UsageError
 from plait.executors.base import Attempt, CancelToken, Progress, current_attempt
-from plait.observe.stream import Stream
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
+
+if TYPE_CHECKING:
+    from plait._engine.run import Run
 
 R = TypeVar("R")
 
@@ -111,7 +112,7 @@ def _kept(
     origin: dict[str, Any] | None,
     driving: dict[str, Any],
 ) -> Driver:
-    from plait.resuming import begin, definition_of
+    from plait.beginning import begin, definition_of
     from plait.stores.opening import open_store
 
     opened = open_store(store, durability)
@@ -256,6 +257,9 @@ _keepers: set[asyncio.Task[Any]] = set()
 
 
 def _begin(make: Callable[[], Driver | RunResult], kept: bool) -> Run:
+    from plait._engine.run import Run  # the handle, which `run` and `arun` do not give
+    from plait.observe.stream import Stream
+
     driver = make()
     if isinstance(driver, RunResult):
         return Run.over(driver)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 from plait._engine.records import policy_data, policy_of, value_data
-from plait.calls.shell import ShellCommand
 from plait.errors import NotStorable, StoreDamaged
 from plait.references import declared_type, fingerprint, named, reference, resolve
 from plait.stores.values import PLAIN, SMALL
@@ -132,8 +130,8 @@ def _definition_data(
     if definition.each:
         assert number_of is not None
         data["each"] = number_of(body)
-    elif isinstance(body, ShellCommand):
-        command = {each.name: getattr(body, each.name) for each in fields(ShellCommand)}
+    elif definition.executor == "shell":
+        command = {name: getattr(body, name) for name in body.__slots__}
         data["shell"] = command
     else:
         try:
@@ -211,7 +209,7 @@ class _Nodes(Sequence[Node[Any]]):
             args = tuple(_untagged(each, self._read) for each in given[0])
             kwargs = {name: _untagged(each, self._read) for name, each in given[1].items()} or None
         if definition.when is _WHEN_NODE:
-            definition = replace(definition, when=STAND_IN)
+            definition = definition._replace(when=STAND_IN)
         return make_node(definition, args, Beside(kwargs, key) if kwargs or key else NOTHING_BESIDE)
 
 
@@ -247,6 +245,8 @@ def _definition_of(data: Mapping[str, Any], known: list[Definition]) -> Definiti
     if "each" in data:
         body = known[data["each"]]
     elif "shell" in data:
+        from plait.calls.shell import ShellCommand  # for its own users alone: it costs milliseconds
+
         command = dict(data["shell"])
         argv = command["argv"]
         body = ShellCommand(**{**command, "argv": argv if isinstance(argv, str) else tuple(argv)})
@@ -296,4 +296,4 @@ def _unknown_in(given: Any) -> list[str]:
 
 def declared_of(definition: Definition) -> Any:
     """The type that the function of a definition declares; None for commands and maps."""
-    return None if definition.each or isinstance(definition.body, ShellCommand) else declared_type(definition.body)
+    return None if definition.each or definition.executor == "shell" else declared_type(definition.body)

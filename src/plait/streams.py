@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from plait._core.graph import Batch
-from plait._core.outcome import Outcome, RunResult, outcome
+from plait._core.outcome import Outcome, outcome
 from plait._core.policy import PLAIN, OnFailure, Policy, Rules, policy
+from plait._core.result import RunResult
 from plait._core.table import NONE, Table
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from os import PathLike, fspath
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from plait._core.graph import safe_key
 from plait._core.policy import PLAIN, Policy, policy
-from plait.calls.shell import OutputKind, ShellCommand, check_output
 from plait.concurrency import executor_for, name_of
 from plait.errors import GraphError, UsageError
+
+if TYPE_CHECKING:
+    from plait.calls.shell import OutputKind
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,8 +23,7 @@ R_co = TypeVar("R_co", covariant=True)
 __all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Definition:
+class Definition(NamedTuple):
     """What a node calls, and how: shared by all nodes of one function with the same options."""
 
     name: str
@@ -225,7 +225,7 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
         if definition.executor == "shell":
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
-    return replace(definition, policy=policy(definition.policy, **options), when=when, executor=executor)
+    return definition._replace(policy=policy(definition.policy, **options), when=when, executor=executor)
 
 
 class TaskFunction(Generic[P, R]):
@@ -275,7 +275,7 @@ class TaskFunction(Generic[P, R]):
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
-        whole = Definition(self._definition.name, replace(self._definition, when=None), "map", PLAIN, each=True)
+        whole = Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
         node: Node[list[Any]] = make_node(_with_options(whole, options), lists)
@@ -306,7 +306,7 @@ class TaskFunction(Generic[P, R]):
         if instance is None:
             return self
         bound = self._function.__get__(instance, owner)
-        return TaskFunction(bound, replace(self._definition, body=bound))
+        return TaskFunction(bound, self._definition._replace(body=bound))
 
 
 @overload
@@ -367,6 +367,8 @@ def shell(
         if not words or words[0] == "":
             raise UsageError("the command is empty")
         name = str(words[0]).rsplit("/", 1)[-1] if isinstance(words[0], str) else "shell"
+    from plait.calls.shell import ShellCommand, check_output
+
     body = ShellCommand(
         "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
     )

@@ -1,7 +1,5 @@
 """What the scheduler asks of the engine. Starts are pulled (`Scheduler.take`), so they need no record."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 

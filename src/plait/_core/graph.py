@@ -4,8 +4,6 @@ A plain list is a batch without needs. A task is known by its place in the batch
 integer. Keys are text for people and files; no decision is ever taken from one.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Limits other than the run's own: objects that are asked, taken and given back, and that keep who waits for them."""
 
-from __future__ import annotations
-
 from heapq import heappop, heappush
 from typing import NamedTuple
 

@@ -267,7 +267,7 @@ class Scheduler:
                 table.ready_at[user] = now
                 if table.moves is not None:
                     table.moved(user, PENDING, READY, now)
-                level = table.policies[user].level
+                level = -table.policies[user].priority
                 if level == queue.level:
                     queue.first.append(user)
                 else:
@@ -326,7 +326,7 @@ class Scheduler:
         if self.table.status[task] == WAITING:
             self._answered.add(task)
             self.table.move(task, READY, now)
-            self._queue.push(task, self.table.policies[task].level)
+            self._queue.push(task, -self.table.policies[task].priority)
 
     # -- facts about the graph
 
@@ -510,7 +510,7 @@ class Scheduler:
             if self._mode is not None or self._ending(task):
                 self._close(task, CANCELLED, now)
             else:
-                self._queue.put_back(task, policy.level)
+                self._queue.put_back(task, -policy.priority)
             return
         table.errors[task] = error
         self._close(task, FAILED, now)
@@ -538,7 +538,7 @@ class Scheduler:
                         self._abandon(stopped, now)
                 case Due.RETRY:
                     self.table.move(task, READY, now)
-                    self._queue.push(task, self.table.policies[task].level)
+                    self._queue.push(task, -self.table.policies[task].priority)
             self._drain(now)
 
     # -- tasks enter
@@ -571,7 +571,7 @@ class Scheduler:
         plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
         if plain and not batch.kept and batch.policy.deadline is None:
             self.table.make_ready(rows, now)
-            self._queue.extend(rows, batch.policy.level)
+            self._queue.extend(rows, -batch.policy.priority)
             return
         left = self.table.left
         for task in rows:
@@ -599,7 +599,7 @@ class Scheduler:
                 self._arm_timeout(task)
             self.turns.append((Turn.GROW, task))
         else:
-            self._queue.push(task, table.policies[task].level)
+            self._queue.push(task, -table.policies[task].priority)
 
     def _may_get_ready(self, task: int, now: float) -> bool:
         """False where a need was skipped, or its `when` is to be worked out first."""
@@ -681,7 +681,7 @@ class Scheduler:
         limits = self._limits[self.table.first_row(task)]
         for limit in limits:
             if limit.full:
-                limit.park(queue.place_of(task, self.table.policies[task].level))
+                limit.park(queue.place_of(task, -self.table.policies[task].priority))
                 if limit.abandoned:
                     self._watch_for_stuck(now)
                 self._wake_another(unless=limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 
 class Status(StrEnum):
@@ -24,32 +24,16 @@ class Status(StrEnum):
     @property
     def final(self) -> bool:
         """True for the statuses that never change again."""
-        return CODE[self] >= State.SUCCEEDED
-
-
-class State(IntEnum):
-    """The same statuses as small numbers, which is what the table's column holds."""
-
-    PENDING = 0
-    READY = 1
-    RUNNING = 2
-    RETRYING = 3
-    WAITING = 4
-    SUCCEEDED = 5
-    FAILED = 6
-    TIMED_OUT = 7
-    CANCELLED = 8
-    SKIPPED = 9
-    UPSTREAM_FAILED = 10
-    NOT_STARTED = 11
+        return CODE[self] >= FINAL
 
 
 STATUSES: tuple[Status, ...] = tuple(Status)
-"""Status by number: `STATUSES[State.FAILED] is Status.FAILED`."""
+"""Status by number: `STATUSES[FAILED] is Status.FAILED`."""
 
-CODE: dict[Status, State] = {status: State(number) for number, status in enumerate(STATUSES)}
+CODE: dict[Status, int] = {status: number for number, status in enumerate(STATUSES)}
 
-# Plain module integers: an IntEnum member costs an attribute look-up and compares slowly on the hot path.
+# The same as small numbers, which is what the table's column holds. Plain ones: an IntEnum member costs an attribute look-up and
+# compares slowly on the hot path.
 (
     PENDING,
     READY,

@@ -3,15 +3,13 @@
 A task is a row, a small integer. What plain tasks lack (errors, later attempts, stops) sits in dicts by row.
 """
 
-from __future__ import annotations
-
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch, Kept
-from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy
+from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy, odd_of
 from plait._core.states import (
     CANCELLED,
     FINAL,
@@ -109,10 +107,12 @@ class Table:
         self.status.extend(bytes(size))
         policies = batch.policies
         if policies is None:
-            self.odd.extend(bytes((batch.policy.odd | extra,)) * size)
+            self.odd.extend(bytes((odd_of(batch.policy) | extra,)) * size)
             self.policies.extend([batch.policy] * size)
         else:
-            self.odd.extend(bytes([each.odd | extra for each in policies]))
+            # By identity: a policy is shared by many tasks, and its hash is that of all its fields.
+            odds = {number: odd_of(each) | extra for number, each in {id(each): each for each in policies}.items()}
+            self.odd.extend(map(odds.__getitem__, map(id, policies)))
             self.policies.extend(policies)
         for place in batch.controls:
             self.odd[first + place] |= CONTROL

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from plait._core.outcome import RunResult
+from plait._core.result import RunResult
 from plait._engine.driver import LIVE, Driver
 from plait.errors import UsageError
 from plait.executors.base import CURRENT

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Container
@@ -21,8 +20,8 @@ from typing import Any, assert_never
 
 from plait._core.commands import Cancel, Command, Force, Settle, Vacated
 from plait._core.graph import Batch
-from plait._core.outcome import RunResult
 from plait._core.policy import CONTROL, TIMED, OnFailure, Rules
+from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
 from plait._core.table import Move, Table
@@ -63,7 +62,6 @@ class Driver:
         "_attempts",
         "_batch",
         "_cancelled_before",
-        "_dice",
         "_end",
         "_executors",
         "_factories",
@@ -144,7 +142,6 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._killed = False
-        self._dice = random.Random()
         self.scheduler = scheduler or Scheduler(rules, self.now)
         self.table = self.scheduler.table
         register = getattr(self.loop, "plait_register", None)
@@ -447,7 +444,7 @@ class Driver:
         attempts = self.table.policies[task].retry.attempts
         tried = f"attempt {number} of {attempts}, " if attempts > 1 else ""
         _explain(error, f"task {self.table.key(task)!r}, {tried}run {self.id}")
-        self.scheduler.raised(task, number, error, at, self._dice.random(), stopped, value)
+        self.scheduler.raised(task, number, error, at, _chance(), stopped, value)
 
     def _take_turns(self) -> None:
         """Works out what the scheduler wants to know of control tasks, conditions and joins."""
@@ -600,6 +597,11 @@ LIVE: set[Driver] = set()
 """Runs that have started and not ended, on any loop: what is to be ended by force on the way out."""
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _chance() -> float:
+    """In [0, 1), without a state that a fork would copy or a seed of the program's would fix."""
+    return int.from_bytes(os.urandom(6), "big") / (1 << 48)
 
 
 def _explain(error: BaseException, note: str) -> None:

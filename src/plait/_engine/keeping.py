@@ -13,20 +13,18 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from plait._core.commands import Command
 from plait._core.graph import Batch
-from plait._core.outcome import RunResult
 from plait._core.policy import CONTROL, LIMITED, OnInterrupt, Rules
+from plait._core.result import RunResult
 from plait._core.scheduler import NOT_BEGUN, Scheduler, describe
 from plait._core.states import FAILED, READY, RUNNING, SUCCEEDED
 from plait._core.table import NEVER, Move, Table
 from plait._engine import records as lines
 from plait._engine.driver import LIVE, Driver
-from plait._engine.orphans import marks
 from plait._engine.records import error_data, structure, value_data
-from plait._engine.telling import Telling
 from plait._engine.wall import Wall
 from plait._engine.work import Work
 from plait.errors import NotStorable, PlaitError, StoreError
@@ -34,6 +32,9 @@ from plait.executors.base import Attempt
 from plait.stores.base import Append, Claim, Learned, Store
 from plait.stores.locks import started_ticks
 from plait.stores.values import JOINED, PLAIN, SMALL
+
+if TYPE_CHECKING:
+    from plait._engine.telling import Telling
 
 AHEAD, AHEAD_LEAST = 1000, 500
 """How many ready tasks may be on record as "may have started", and how few there must be for more."""
@@ -325,6 +326,8 @@ class KeptDriver(Driver):
         return os.path.join(place, name + ".out"), os.path.join(place, name + ".err")
 
     def environment(self, attempt: Attempt) -> dict[str, str]:
+        from plait._engine.orphans import marks
+
         environment = {**super().environment(attempt), **marks(self._store, self.id)}
         environment["PLAIT_KEY"] = f"{self.id}/{environment['PLAIT_TASK']}/{self._claim.generation}"
         return environment
@@ -484,6 +487,8 @@ class KeptDriver(Driver):
 
     def telling(self) -> Telling:
         """The run's events from its first one on."""
+        from plait._engine.telling import Telling
+
         run = self._store.find(self.id)
         return Telling(self._store, run, self._store.generation(run, self._claim.generation))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -126,15 +125,14 @@ def error_of(data: Mapping[str, Any]) -> BaseException:
 def policy_data(policy: Policy) -> dict[str, Any]:
     """What differs from a plain policy."""
     data: dict[str, Any] = {}
-    for each in fields(Policy):
-        value = getattr(policy, each.name)
-        if each.init and value != getattr(PLAIN, each.name):
-            data[each.name] = _retry_data(value) if isinstance(value, Retry) else value
+    for name, value, plain in zip(Policy._fields, policy, PLAIN, strict=True):
+        if value != plain:
+            data[name] = _retry_data(value) if isinstance(value, Retry) else value
     return data
 
 
 def _retry_data(retry: Retry) -> dict[str, Any]:
-    data = {each.name: getattr(retry, each.name) for each in fields(Retry)}
+    data = retry._asdict()
     data["on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.on]
     data["not_on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.not_on]
     return data
@@ -169,7 +167,7 @@ def _exception(name: str) -> type[BaseException]:
 
 def rules_data(rules: Rules) -> dict[str, Any]:
     """The rules of a run as data."""
-    return {each.name: getattr(rules, each.name) for each in fields(Rules)}
+    return rules._asdict()
 
 
 def rules_of(data: Mapping[str, Any]) -> Rules:
@@ -215,6 +213,12 @@ def structure(batch: Batch) -> dict[str, Any]:
             for place, each in batch.kept.items()
         ]
     return data
+
+
+def structure_data(batch: Batch, rules: Rules, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a store keeps of a run's tasks, and of the generation that it carries on from."""
+    data: dict[str, Any] = {"batch": structure(batch), "rules": rules_data(rules)}
+    return {**data, "carried": carried} if carried else data
 
 
 def keys_data(keys: Sequence[str]) -> Any:

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from plait._core.graph import Batch
-from plait._core.outcome import RunResult
 from plait._core.policy import OnFailure, Rules
+from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler
 from plait._core.states import READY
 from plait._core.table import Table
 from plait._engine import records as lines
-from plait._engine.records import batch_of, error_of, keys_data, rules_of, structure, value_of
+from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
@@ -397,15 +397,9 @@ class _Guard:
             ) from error
 
 
-def structure_data(batch: Batch, rules: Rules, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a store keeps of a run's tasks, and of the generation that it carries on from."""
-    data: dict[str, Any] = {"batch": structure(batch), "rules": lines.rules_data(rules)}
-    return {**data, "carried": carried} if carried else data
-
-
 def read_json(data: bytes) -> Any:
     """JSON as the store keeps it."""
     return _read_json(data)
 
 
-__all__ = ["NOT_READ", "Known", "Regrown", "Replay", "read_json", "read_structure", "structure_data"]
+__all__ = ["NOT_READ", "Known", "Regrown", "Replay", "read_json", "read_structure"]

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from plait._core.outcome import RunResult
+from plait._core.result import RunResult
 from plait._core.states import RunStatus
 from plait._engine.doors import running_loop
 from plait._engine.driver import Driver

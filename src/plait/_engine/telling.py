@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from plait._core.outcome import RunResult
+from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler
 from plait._core.table import Move, Table
 from plait._engine.replaying import Replay

@@ -1,7 +1,5 @@
 """What the calls of a batch are to the engine: how to start each, what its value means, what it grows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +23,7 @@ class Regrowth(NamedTuple):
     """What is on record of a growth: the snapshot of its calls, its tasks (to which calls are put), and how values are read."""
 
     snapshot: Any
-    batch: Callable[[Work], Batch]
+    batch: Callable[["Work"], Batch]
     read: Callable[[int, Any], Any]
     needs: Sequence[Sequence[int]] | None
 
@@ -70,7 +68,7 @@ class Work:
         """The type that a task says its value has; None if it says none."""
         return None
 
-    def inside(self, place: int) -> Work | None:
+    def inside(self, place: int) -> "Work | None":
         """The calls of what a control task grows, as far as types are declared there; None if it is none."""
         return None
 

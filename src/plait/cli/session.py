@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from plait._core.outcome import Outcome, RunResult
+from plait._core.outcome import Outcome
 from plait._core.policy import CONTROL
+from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RunStatus
 from plait._engine.doors import blocking

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from plait._core.outcome import RunResult
 from plait._core.policy import Rules
+from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RUNNING, STATUSES, SUCCEEDED
 from plait._core.table import NEVER, NONE, Table

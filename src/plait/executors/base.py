@@ -10,64 +10,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import Context, ContextVar
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from plait.executors.reports import Asked, Beat, Begun, Ended, Output, Progress, Report, Spent
 from plait.executors.tokens import CancelToken
 
-
-class Begun(NamedTuple):
-    """The code of the attempt began at `at` on the run's clock: its timeout counts from there."""
-
-    at: float
-
-
-class Output(NamedTuple):
-    """What the attempt wrote since the last such report; `left_out_bytes` more were not kept."""
-
-    stream: str
-    data: bytes
-    left_out_bytes: int = 0
-
-
-class Beat(NamedTuple):
-    """A sign of life."""
-
-
-class Spent(NamedTuple):
-    """Units that the attempt used up, by name: `{"usd": 0.02}`."""
-
-    units: Mapping[str, float]
-
-
-class Progress(NamedTuple):
-    """How much of the work is done, from 0 to 1."""
-
-    share: float
-
-
-class Asked(NamedTuple):
-    """The attempt waits for a person's input."""
-
-    question: Any
-
-
-class Ended(NamedTuple):
-    """The attempt is over and nothing of it runs any more, at `at` on the run's clock.
-
-    Either `error` is None and `value` is what the code returned, or it is what the code raised. `stopped`: the stop
-    signal had reached the code before it ended; a plain end by cancellation has no error.
-    """
-
-    at: float
-    value: Any = None
-    error: BaseException | None = None
-    stopped: bool = False
-
-
 _token_lock = threading.Lock()
-
-Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
-
 
 Call: TypeAlias = tuple[str, Any, Sequence[Any], Mapping[str, Any] | None]
 """Name of the executor, body, arguments, keyword arguments."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plait._core.graph import Batch
-from plait._core.outcome import RunResult
+from plait._core.result import RunResult
 from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table
 from plait._engine.work import Call, Growth, Work

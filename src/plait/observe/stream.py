@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from plait._core.outcome import RunResult
 from plait._core.policy import CHILD, CONTROL
+from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, describe
 from plait._core.states import FINAL, READY, RETRYING, RUNNING, STATUSES, SUCCEEDED, WAITING
 from plait._core.table import NEVER, Move, Table

@@ -6,7 +6,8 @@ import json
 from math import isfinite
 from typing import Any
 
-from plait._core.outcome import Outcome, RunResult
+from plait._core.outcome import Outcome
+from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait.errors import CommandFailed, PlaitError
 

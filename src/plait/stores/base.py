@@ -3,12 +3,11 @@
 Every store passes the checks of `plait.testing.stores`; adding one means adding a line to the list in `tests/stores`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from plait.errors import OwnershipLost, RunOwned
 
@@ -37,7 +36,7 @@ class Blob:
         self.data = data
 
 
-class NewRun(NamedTuple):
+class NewRun(Struct, frozen=True):
     """A run that is to be stored: its id (None: the store gives one), what it is for people, how it was made."""
 
     id: str | None
@@ -52,7 +51,7 @@ class NewRun(NamedTuple):
     forked_from: str | None = None
 
 
-class RunInfo(NamedTuple):
+class RunInfo(Struct, frozen=True):
     """What a store knows of a run without reading its journal."""
 
     number: int
@@ -73,7 +72,7 @@ class RunInfo(NamedTuple):
     """Of plait, that made the run."""
 
 
-class Generation(NamedTuple):
+class Generation(Struct, frozen=True):
     """One try at a run: a retry or an accepted edit begins another, and the history stays."""
 
     number: int
@@ -82,22 +81,24 @@ class Generation(NamedTuple):
     wall: float
 
 
-@dataclass(eq=False)
 class Claim:
     """The right to write to a run: this process owns it, in this epoch."""
 
-    number: int
-    id: str
-    epoch: int
-    generation: int
-    sequence: int = 0
-    """Of the last batch that was appended."""
-    lost: bool = False
-    failure: BaseException | None = None
-    """Why one of its batches was not written: none that follows it is, for the journal has no holes."""
+    __slots__ = ("epoch", "failure", "generation", "id", "lost", "number", "sequence")
+
+    def __init__(self, number: int, id: str, epoch: int, generation: int, sequence: int = 0) -> None:
+        self.number = number
+        self.id = id
+        self.epoch = epoch
+        self.generation = generation
+        self.sequence = sequence
+        """Of the last batch that was appended."""
+        self.lost = False
+        self.failure: BaseException | None = None
+        """Why one of its batches was not written: none that follows it is, for the journal has no holes."""
 
 
-class Learned(NamedTuple):
+class Learned(Struct, frozen=True):
     """What earlier runs showed of a task: mean seconds of an attempt, of how many; how many children it grew."""
 
     seconds: float
@@ -105,7 +106,7 @@ class Learned(NamedTuple):
     children: float = 0.0
 
 
-class Append(NamedTuple):
+class Append(Struct, frozen=True):
     """A batch of facts for one run, one transaction.
 
     `told` is called once, in any thread, when it is committed (None) or will never be (why not). What `told` raises is logged.
@@ -199,7 +200,7 @@ class Store(Protocol):
         """Removes blobs and logs that no run refers to: how many, and their bytes."""
         ...
 
-    def share(self) -> Store:
+    def share(self) -> "Store":
         """The same store for one more user, who closes it too."""
         ...
 

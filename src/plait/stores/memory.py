@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from plait._version import __version__
 from plait.errors import RunNotFound, StoreDamaged, UsageError
@@ -79,7 +80,7 @@ class MemoryStore:
             kept = self._of(run.number)
             if kept.info.owner is not None:
                 raise owned(run, kept.info.owner.pid)
-            kept.info = kept.info._replace(owner=this_process(), epoch=kept.info.epoch + 1)
+            kept.info = replace(kept.info, owner=this_process(), epoch=kept.info.epoch + 1)
             generation = kept.info.generation
             return Claim(run.number, run.id, kept.info.epoch, generation, len(kept.journal[generation]))
 
@@ -94,7 +95,7 @@ class MemoryStore:
                 number, self._encoded(definition, kept), self._encoded(structure, kept), wall
             )
             kept.journal[number] = []
-            kept.info = kept.info._replace(generation=number, status="running", ended_at=None, summary={}, tasks=tasks)
+            kept.info = replace(kept.info, generation=number, status="running", ended_at=None, summary={}, tasks=tasks)
             claim.generation, claim.sequence = number, 0
 
     def append(self, batch: Append) -> None:
@@ -120,7 +121,7 @@ class MemoryStore:
             claim.sequence += 1
             kept.journal[claim.generation].append(data)
         if batch.final is not None:
-            kept.info = kept.info._replace(**batch.final, owner=None)
+            kept.info = replace(kept.info, **batch.final, owner=None)
         for key, new in (batch.learned or {}).items():
             self._learned[key] = folded(self._learned.get(key), new)
         return None
@@ -141,7 +142,7 @@ class MemoryStore:
         with self._guard:
             kept = self._runs.get(claim.number)
             if kept is not None and kept.info.epoch == claim.epoch:
-                kept.info = kept.info._replace(owner=None)
+                kept.info = replace(kept.info, owner=None)
 
     def _of(self, number: int) -> _Kept:
         kept = self._runs.get(number)

@@ -8,28 +8,23 @@ that one connection writes while another checkpoints: only an owner of a run doe
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import itertools
+import errno
 import logging
-import math
 import os
 import queue
-import re
 import sqlite3
-import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import astuple
 
 from plait import points
-from plait._core.states import RunStatus
 from plait._version import __version__
-from plait.errors import RunNotFound, StoreDamaged, StoreError, StoreTooNew, UsageError
+from plait.errors import RunNotFound, StoreDamaged, StoreError, UsageError
+from plait.stores import schema
 from plait.stores.base import (
     FORMAT,
     Append,
@@ -38,7 +33,6 @@ from plait.stores.base import (
     Generation,
     Learned,
     NewRun,
-    Owner,
     RunInfo,
     folded,
     last_of,
@@ -47,9 +41,20 @@ from plait.stores.base import (
     taken_over,
     tell,
 )
+from plait.stores.files import (
+    Values,
+    files_below,
+    folder_made,
+    folders_below,
+    identity_of,
+    look_at,
+    refuse_a_log_without_its_store,
+    refuse_newer,
+    synced,
+)
 from plait.stores.locks import Locks, alive, this_process
 from plait.stores.mounts import filesystem_of
-from plait.stores.schema import APPLICATION, MIGRATIONS
+from plait.stores.rows import COLUMNS, checksum, info_of, learned_in, moment, run_of
 
 log = logging.getLogger("plait")
 
@@ -103,7 +108,7 @@ def open_sqlite(
         raise UsageError(f"durability must be full or normal, not {durability!r}")
     with _opening:
         real = os.path.realpath(path)
-        file = _file_of(real)
+        file = identity_of(real)
         store = None
         if file is not None:
             _refuse_what_a_parent_has_open(real, file)
@@ -114,14 +119,6 @@ def open_sqlite(
         elif durability == "full":
             store.durability = durability
         return store.share()
-
-
-def _file_of(path: str) -> tuple[int, int] | None:
-    try:
-        there = os.stat(path)
-    except OSError:
-        return None
-    return there.st_dev, there.st_ino
 
 
 def _refuse_what_a_parent_has_open(path: str, file: tuple[int, int]) -> None:
@@ -145,9 +142,9 @@ class SqliteStore:
         self._path = path
         self._pid = os.getpid()
         # Beside a `plait.db`, which has its folder for itself; any other file has a folder of its own name for what lies beside it.
-        self._folder = Path(path).parent if Path(path).name == "plait.db" else Path(f"{path}.d")
+        self._folder = os.path.dirname(path) if os.path.basename(path) == "plait.db" else f"{path}.d"
         self._prepare(create)
-        self._locks = Locks(str(self._folder / "locks"))
+        self._locks = Locks(os.path.join(self._folder, "locks"))
         self._epochs: dict[int, int] = {}  # of the claims whose locks are held, by run
         self._jobs: queue.SimpleQueue[Append | _Call | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -159,7 +156,7 @@ class SqliteStore:
         self.file = (there.st_dev, there.st_ino)
         self._log: int | None = None  # the inode of the log that we write to
         self._applied: Durability = durability
-        self._temporary = itertools.count()
+        self._values = Values(os.path.join(self._folder, "values"))
         self._generations: dict[int, int] = {}
 
     def share(self) -> SqliteStore:
@@ -176,7 +173,7 @@ class SqliteStore:
     @property
     def folder(self) -> str | None:
         """Where it lies."""
-        return str(self._folder)
+        return self._folder
 
     # -- the file
 
@@ -194,19 +191,18 @@ class SqliteStore:
                 self._make_folder()
                 self._make()
                 return
-            _look_at(self._path)
+            look_at(self._path)
         except OSError as error:
             raise StoreError(f"the store {self._path} cannot be opened: {error.strerror}") from None
-        if self._check() < len(MIGRATIONS):
+        if self._check() < len(schema.MIGRATIONS):
             self._migrate()
 
     def _make_folder(self) -> None:
         """The folder, for its owner alone, with a note to git that it is no part of a project."""
-        around = Path(self._path).parent
-        fresh = _folder_made(self._folder)
-        _folder_made(around)
+        fresh = folder_made(self._folder)
+        folder_made(os.path.dirname(self._path))
         if fresh:
-            with open(os.open(self._folder / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            with open(os.open(os.path.join(self._folder, ".gitignore"), os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
                 file.write("*\n")
 
     def _make(self) -> None:
@@ -216,17 +212,17 @@ class SqliteStore:
         try:
             with _named(self._path), contextlib.closing(_connected(temporary)) as made:
                 made.execute("PRAGMA synchronous=OFF")
-                made.execute(f"PRAGMA application_id={APPLICATION}")
+                made.execute(f"PRAGMA application_id={schema.APPLICATION}")
                 _step(made, 0, temporary)
                 made.execute("PRAGMA journal_mode=WAL")
-            _synced(temporary)
+            synced(temporary)
             points.reach("rename store")
-            _refuse_a_log_without_its_store(self._path)
+            refuse_a_log_without_its_store(self._path)
             try:
                 os.link(temporary, self._path)
             except FileExistsError:
                 pass
-            _synced(os.path.dirname(self._path))
+            synced(os.path.dirname(self._path))
         finally:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
@@ -241,7 +237,7 @@ class SqliteStore:
             foreign = db.execute("SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone()
         if found != "ok":
             raise StoreDamaged(f"the store {self._path} is damaged ({found.splitlines()[0][:100]}): it was not touched")
-        _refuse_newer(self._path, version)
+        refuse_newer(self._path, version)
         if foreign is not None:
             # Code that would run with our statements.
             raise StoreDamaged(
@@ -251,7 +247,7 @@ class SqliteStore:
 
     def _migrate(self) -> None:
         with _named(self._path), contextlib.closing(self._connected()) as db:
-            for version in range(db.execute("PRAGMA user_version").fetchone()[0], len(MIGRATIONS)):
+            for version in range(db.execute("PRAGMA user_version").fetchone()[0], len(schema.MIGRATIONS)):
                 _step(db, version, self._path)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -383,7 +379,7 @@ class SqliteStore:
 
     def _refuse_a_deleted_file(self) -> None:
         """SQLite goes on writing into a file, or a log, that has no name any more: nobody would find it (F34)."""
-        if _file_of(self._path) != self.file:
+        if identity_of(self._path) != self.file:
             raise StoreError(f"the store {self._path} was deleted or replaced while it was in use")
         try:
             log_file = os.stat(self._path + "-wal").st_ino
@@ -437,13 +433,10 @@ class SqliteStore:
         """What stands in the journal for a Blob: the hash that names its file; its bytes, where no file can be opened."""
         if not isinstance(thing, Blob):
             raise NotImplementedError(f"{type(thing)} in a journal")
-        name = hashlib.sha256(thing.data).hexdigest()
-        path = self._blob_path(name)
         try:
-            if not path.exists() or path.read_bytes() != thing.data:  # what power was lost over may be there, and empty
-                _written(path, thing.data, sync=self.durability == "full", number=next(self._temporary))
+            name = self._values.keep(thing.data, sync=self.durability == "full")
         except OSError as error:
-            if error.errno not in (23, 24):  # ENFILE, EMFILE
+            if error.errno not in (errno.ENFILE, errno.EMFILE):
                 raise StoreError(
                     f"the store {self._path} cannot keep a value of {len(thing.data):,} bytes: {error.strerror}"
                 ) from None
@@ -451,22 +444,16 @@ class SqliteStore:
         blobs.append(name)
         return name
 
-    def _blob_path(self, name: str) -> Path:
-        return self._folder / "values" / name[:2] / name
-
     def blob(self, name: str) -> bytes:
-        """The bytes of a value; checked, for the name is their hash."""
-        if not isinstance(name, str) or not _HASH.fullmatch(name):
-            raise StoreDamaged(f"{name!r:.80} names no value of the store {self._path}")
+        """The bytes of a value."""
         try:
-            data = self._blob_path(name).read_bytes()
+            return self._values.read(name)
         except OSError as error:
             raise StoreDamaged(
                 f"the value {name[:16]} of the store {self._path} is missing: {error.strerror}"
             ) from None
-        if hashlib.sha256(data).hexdigest() != name:
-            raise StoreDamaged(f"the value {name[:16]} of the store {self._path} is damaged")
-        return data
+        except ValueError as error:
+            raise StoreDamaged(f"the store {self._path} is damaged: {error}") from None
 
     # -- the write-ahead log
 
@@ -572,14 +559,14 @@ class SqliteStore:
 
     def _lock(self, run: RunInfo) -> None:
         """Takes the lock of a run."""
-        _folder_made(self._folder)  # the file alone may have been moved here
+        folder_made(self._folder)  # the file alone may have been moved here
         holder = self._locks.take(run.number)
         if holder is not None:
             raise owned(run, holder or (run.owner.pid if run.owner else 0))
 
     def _unowned(self, db: sqlite3.Connection, run: RunInfo) -> RunInfo:
         """The run as it stands, if nobody else owns it. We have its lock, but the file of the locks may be another one (F18)."""
-        now = _run(db, run.number)
+        now = run_of(db, run.number)
         if now.format < 0:
             raise StoreDamaged(f"run {now.id} is damaged in {self._path}: its line in the list of runs cannot be read")
         if now.owner is not None and now.owner != this_process() and alive(now.owner):
@@ -591,7 +578,7 @@ class SqliteStore:
     ) -> None:
         blobs: list[str] = []
         parts = (self._encoded(definition, blobs), self._encoded(structure, blobs))
-        db.execute("INSERT INTO generations VALUES (?,?,?,?,?,?)", (run, number, wall, _checksum(*parts), *parts))
+        db.execute("INSERT INTO generations VALUES (?,?,?,?,?,?)", (run, number, wall, checksum(*parts), *parts))
         self._refer(db, run, blobs)
 
     def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
@@ -642,7 +629,7 @@ class SqliteStore:
     def runs(self) -> list[RunInfo]:
         """All runs, the oldest first."""
         with self._reading() as db:
-            return [_info(row) for row in db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY number")]
+            return [info_of(row) for row in db.execute(f"SELECT {COLUMNS} FROM runs ORDER BY number")]
 
     def find(self, text: str) -> RunInfo:
         """The run with that id, the only one whose id begins so, or the `last`."""
@@ -665,8 +652,8 @@ class SqliteStore:
             raise StoreDamaged(f"generation {number} of run {run.id} is missing in {self._path}")
         definition, structure, wall, crc = row
         try:
-            if crc == _checksum(definition, structure):
-                return Generation(number, definition, structure, _moment(wall))
+            if crc == checksum(definition, structure):
+                return Generation(number, definition, structure, moment(wall))
         except (TypeError, ValueError):
             pass
         raise StoreDamaged(f"generation {number} of run {run.id} in {self._path} is damaged")
@@ -692,7 +679,7 @@ class SqliteStore:
             rows = db.execute(
                 "SELECT key, seconds, number, children FROM learned WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
             )
-            known = {key: _known(rest) for key, *rest in rows}
+            known = {key: learned_in(rest) for key, *rest in rows}
         return {key: each for key, each in known.items() if each is not None}
 
     # -- letting go
@@ -726,16 +713,17 @@ class SqliteStore:
             named = {name for (name,) in db.execute("SELECT name FROM blobs")}
             ids = {name for (name,) in db.execute("SELECT id FROM runs")}
             files = size = 0
-            values = [path for path in _files_below(self._folder / "values") if path.name not in named]
-            logs = [path for path in _files_below(self._folder / "logs") if path.parent.name not in ids]
+            below = {name: os.path.join(self._folder, name) for name in ("values", "logs")}
+            values = [path for path in files_below(below["values"]) if os.path.basename(path) not in named]
+            logs = [path for path in files_below(below["logs"]) if os.path.basename(os.path.dirname(path)) not in ids]
             for path in (*values, *logs):
                 with contextlib.suppress(OSError):
-                    bytes_there = path.lstat().st_size
-                    path.unlink()
+                    bytes_there = os.lstat(path).st_size
+                    os.unlink(path)
                     files, size = files + 1, size + bytes_there
-            for folder in (*self._folder.glob("values/*"), *self._folder.glob("logs/*")):
+            for folder in (*folders_below(below["values"]), *folders_below(below["logs"])):
                 with contextlib.suppress(OSError):
-                    folder.rmdir()  # only where nothing is in it
+                    os.rmdir(folder)  # only where nothing is in it
             return files, size
 
         return self._called(remove)
@@ -811,7 +799,7 @@ def _is_full(path: str) -> bool:
 def _connected(path: str, mode: str = "rw") -> sqlite3.Connection:
     """A connection to a file that is there; text in it that is none is shown with replacement."""
     db = sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?mode={mode}",
+        f"file:{_quoted(path)}?mode={mode}",
         uri=True,
         isolation_level=None,
         timeout=BUSY_S,
@@ -820,6 +808,18 @@ def _connected(path: str, mode: str = "rw") -> sqlite3.Connection:
     )
     db.text_factory = lambda data: data.decode(errors="replace")
     return db
+
+
+def _quoted(path: str) -> str:
+    """`path` as it stands in a URI."""
+    if path.isascii() and path.translate(_PLAIN_MARKS).isalnum():
+        return path  # the library for the others costs every program with a store two milliseconds
+    from urllib.parse import quote
+
+    return quote(os.fsencode(path))
+
+
+_PLAIN_MARKS = str.maketrans("", "", "/._-")
 
 
 def _begin(db: sqlite3.Connection, path: str) -> None:
@@ -841,7 +841,7 @@ def _step(db: sqlite3.Connection, version: int, path: str) -> None:
     _begin(db, path)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == version:
-            for statement in MIGRATIONS[version]:
+            for statement in schema.MIGRATIONS[version]:
                 db.execute(statement)
                 points.reach("migrate")
             db.execute(f"PRAGMA user_version={version + 1}")
@@ -855,179 +855,6 @@ def _step(db: sqlite3.Connection, version: int, path: str) -> None:
         raise
 
 
-def _look_at(path: str) -> None:
-    """Nothing, for what looks like a store, by its first page and without SQLite: a file that is refused is not touched.
-
-    Raises:
-        StoreDamaged, StoreTooNew: for a file that is no store, is cut short, or that a newer plait wrote.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise StoreDamaged(f"{path} is no file: a store is one (--store chooses another)")
-    with open(path, "rb") as file:
-        head = file.read(100)
-        size = os.fstat(file.fileno()).st_size
-    if len(head) < 100 or not head.startswith(b"SQLite format 3\x00"):
-        raise StoreDamaged(f"{path} is no store of plait's: it was not touched (--store chooses another)")
-
-    def number(at: int, length: int = 4) -> int:
-        return int.from_bytes(head[at : at + length], "big")
-
-    if number(68) != APPLICATION or not number(60):
-        raise StoreDamaged(
-            f"{path} is a SQLite file, but no store of plait's: it was not touched (--store chooses another)"
-        )
-    page = number(16, 2)
-    # Whoever dies while the log is copied back leaves a file that is shorter than its head says: the rest is in the log.
-    logged = os.path.exists(path + "-wal") and os.path.getsize(path + "-wal")
-    if not logged and number(24) == number(92) and size < number(28) * (65536 if page == 1 else page):
-        raise StoreDamaged(
-            f"the store {path} is cut short: {size:,} bytes are there, more were written; it was not touched"
-        )
-    _refuse_newer(path, number(60))
-
-
-def _refuse_a_log_without_its_store(path: str) -> None:
-    """SQLite would put what is in the log into the new file: pages of a store that somebody removed."""
-    for beside in ("-wal", "-shm"):
-        if os.path.exists(path + beside) and not os.path.exists(path):
-            raise StoreError(
-                f"{path} is gone, and its log {path}{beside} is still there: move that away to begin a new store"
-            )
-
-
-def _refuse_newer(path: str, version: int) -> None:
-    if version > len(MIGRATIONS):
-        raise StoreTooNew(
-            f"the store {path} has schema version {version}, and plait {__version__} reads up to {len(MIGRATIONS)}: "
-            "upgrade plait; it was not touched"
-        )
-
-
-def _synced(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _files_below(top: Path) -> Iterator[Path]:
-    """What lies in the folders in `top`. A link may lead out of the store: it is one of the files, and is not followed (S21)."""
-    for folder in top.glob("*") if not top.is_symlink() else ():
-        if folder.is_symlink():
-            yield folder
-        else:
-            yield from folder.glob("*")
-
-
-def _folder_made(path: Path, *, sync: bool = True) -> bool:
-    """Makes a folder for its owner alone, and those above it; false if it was there. With `sync` its name is on the disk, too."""
-    if path.exists():
-        return False
-    _folder_made(path.parent, sync=sync)
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        return False
-    if sync:
-        _synced(str(path.parent))
-    return True
-
-
-def _written(path: Path, data: bytes, *, sync: bool, number: int) -> None:
-    """The file `path`, whole or not at all."""
-    _folder_made(path.parent, sync=sync)
-    temporary = path.with_name(f"{path.name}.new-{os.getpid()}-{number}")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        points.reach("rename value")
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # on a full disk its room is needed
-        raise
-    if sync:
-        _synced(str(path.parent))
-
-
-def _checksum(*parts: bytes) -> int:
-    found = 0
-    for part in parts:
-        found = zlib.crc32(part, found)
-    return found
-
-
-_HASH = re.compile("[0-9a-f]{64}")
-
-_COLUMNS = (
-    "number, id, name, status, created_at, ended_at, generation, epoch, owner_pid, owner_started, owner_boot, tasks, summary,"
-    " forked_from, format, version"
-)
-
-
-def _info(row: Sequence[Any]) -> RunInfo:
-    (
-        number,
-        run_id,
-        name,
-        status,
-        created,
-        ended,
-        generation,
-        epoch,
-        pid,
-        started,
-        boot,
-        tasks,
-        summary,
-        forked,
-        form,
-        version,
-    ) = row
-    try:
-        owner = None if pid is None else Owner(int(pid), int(started), str(boot))
-        facts = msgspec.json.decode(summary)
-        if not isinstance(facts, dict) or not _names_a_folder(run_id):
-            raise ValueError
-        return RunInfo(
-            number, run_id, str(name), str(RunStatus(status)), _moment(created), None if ended is None else _moment(ended),
-            _count(generation, 1), _count(epoch, 1), owner, _count(tasks), facts, None if forked is None else str(forked), _count(form),
-            str(version),
-        )  # fmt: skip
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        # Others stay readable: this one is shown, and refused where more is wanted of it (F33).
-        return RunInfo(number, str(run_id), str(name), "damaged", 0.0, None, 0, 0, None, 0, {}, None, -1, "")
-
-
-def _names_a_folder(run_id: Any) -> bool:
-    """Logs of tasks lie in a folder of this name."""
-    return isinstance(run_id, str) and "/" not in run_id and run_id not in ("", ".", "..") and run_id.isprintable()
-
-
-def _moment(value: Any) -> float:
-    """Unix seconds that a calendar knows."""
-    if not isinstance(value, (int, float)) or not 0 <= value < 250_000_000_000:
-        raise ValueError
-    return float(value)
-
-
-def _count(value: Any, least: int = 0) -> int:
-    if not isinstance(value, int) or not least <= value < 1 << 40:
-        raise ValueError
-    return value
-
-
-def _run(db: sqlite3.Connection, number: int) -> RunInfo:
-    row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE number=?", (number,)).fetchone()
-    if row is None:
-        raise RunNotFound("the run was deleted meanwhile")
-    return _info(row)
-
-
 def _fresh_id(db: sqlite3.Connection) -> str:
     while True:
         run_id = os.urandom(4).hex()
@@ -1039,11 +866,4 @@ def _learn(db: sqlite3.Connection, learned: Mapping[str, Learned]) -> None:
     """Folds what a run showed into what is known."""
     for key, new in learned.items():
         row = db.execute("SELECT seconds, number, children FROM learned WHERE key=?", (key,)).fetchone()
-        db.execute("INSERT OR REPLACE INTO learned VALUES (?,?,?,?)", (key, *folded(_known(row), new)))
-
-
-def _known(row: Sequence[Any] | None) -> Learned | None:
-    """What stands in the table, unless somebody else wrote it there."""
-    if row is None or not all(isinstance(each, (int, float)) and 0 <= each < math.inf for each in row):
-        return None
-    return Learned(float(row[0]), int(row[1]), float(row[2]))
+        db.execute("INSERT OR REPLACE INTO learned VALUES (?,?,?,?)", (key, *astuple(folded(learned_in(row), new))))

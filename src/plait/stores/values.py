@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
@@ -188,6 +187,8 @@ def _alike(one: Any, other: Any) -> bool:
 
 def _names_of(kind: type) -> Sequence[str]:
     """The fields of a dataclass or a Struct."""
-    if is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields
+
         return [each.name for each in fields(kind)]
     return getattr(kind, "__struct_fields__", ())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from plait._core.outcome import RunResult
+from plait._core.result import RunResult
 from plait._engine.doors import finish
 from plait._engine.driver import Driver
 from plait.concurrency import DEFAULT

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreError, UsageError
 from plait.stores.base import Append, Blob, Claim, Learned, NewRun, RunInfo, Store
 from plait.stores.locks import this_process
@@ -35,7 +37,7 @@ def opened(again: Open) -> Iterator[Store]:
 
 def new_run(run_id: str | None = None, **differing: Any) -> NewRun:
     """A run that nobody looks at closely."""
-    return NewRun(run_id, "flow", {"kind": "graph"}, {"batch": {"size": 1}}, 1, 1000.5)._replace(**differing)
+    return replace(NewRun(run_id, "flow", {"kind": "graph"}, {"batch": {"size": 1}}, 1, 1000.5), **differing)
 
 
 class Told:

@@ -1,0 +1,218 @@
+"""What an earlier generation of a run finished, for the next one: a retry, an accepted edit, a fork."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from plait._core.graph import Batch, Kept
+from plait._core.states import SKIPPED, SUCCEEDED
+from plait._core.table import NONE, Table
+from plait._engine.replaying import Replay, read_structure
+from plait._engine.wall import Wall
+from plait._engine.work import Growth, Regrowth, Work
+from plait.beginning import Definition
+from plait.errors import RunNotFound
+from plait.stores.base import Generation, RunInfo, Store
+from plait.stores.values import PLAIN
+
+__all__ = ["Carried"]
+
+
+class _Source(NamedTuple):
+    """Where an earlier generation has a task, and under which path."""
+
+    replay: _Earlier
+    row: int
+    path: str
+
+
+class Carried:
+    """What an earlier generation finished, brought into the batches of the next one, by path.
+
+    Tasks that only grow others are not kept: they grow again, which runs nothing, and their children are.
+    """
+
+    def __init__(self, store: Store, carried: Mapping[str, Any], definition: Definition, wall: Wall) -> None:
+        run = store.find(str(carried["run"]))
+        generation = store.generation(run, int(carried["generation"]))
+        self.old = _Earlier(store, run, generation, definition.program.batch)
+        self.old.catch_up()
+        self._again = frozenset(map(str, carried["again"]))
+        self._wall = wall
+        self._sources: dict[int, _Source] = {}
+        self._before: Carried | None = None
+        if self.old.carried is not None:
+            try:
+                self._before = Carried(store, self.old.carried, definition, self.old.wall)
+                self._before.adopt_all(self.old.table)
+            except RunNotFound:
+                pass  # it was forgotten meanwhile
+
+    def known(self, batch: Batch) -> set[str]:
+        """Paths of the tasks that there are, or were."""
+        table = self.old.table
+        return {*batch.keys, *(table.key(row) for row in range(table.size))}
+
+    def adopt_all(self, table: Table) -> None:
+        """Finds the earlier places of every task of a run that goes on."""
+        first = 0
+        while first < table.size:
+            batch, _ = table.batch_of(first)
+            self._adopt(batch, first, self._earlier(table.parent(first)), set(batch.kept))
+            first += batch.size
+
+    def into(self, batch: Batch, first: int, parent: int) -> None:
+        """Marks what of `batch` enters final: all that succeeded or was skipped, but for what is to run again and what needs that."""
+        earlier = self._earlier(parent)
+        if earlier is None:
+            return
+        prefix, rows = earlier
+        controls = set(batch.controls)
+        kept: dict[int, Kept] = {}
+        redo: set[int] = set()
+        for place, key in enumerate(batch.keys):
+            source = rows.get(key)
+            path = prefix + key
+            if (
+                source is None
+                or source.replay.table.status[source.row] not in (SUCCEEDED, SKIPPED)
+                or any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
+            ):
+                redo.add(place)
+        redo = _with_dependents(batch, redo)
+        for place, key in enumerate(batch.keys):
+            source = rows.get(key)
+            if place in redo or place in controls or source is None:
+                continue
+            table, unix = source.replay.table, source.replay.wall
+            if table.status[source.row] == SKIPPED:
+                kept[place] = Kept(None, 0.0, 0.0, 0, skipped=True)
+                continue
+            since = self._wall(0.0)
+            kept[place] = Kept(
+                source.replay.value(source.row),
+                unix(table.started_at[source.row]) - since,
+                unix(table.ended_at[source.row]) - since,
+                table.attempts(source.row),
+            )
+        batch.kept = kept
+        self._adopt(batch, first, earlier, set(kept))
+
+    def _adopt(self, batch: Batch, first: int, earlier: tuple[str, dict[str, _Source]] | None, kept: set[int]) -> None:
+        """Remembers the earlier places of those tasks whose children may be kept: nothing that they need runs again."""
+        if earlier is None:
+            return
+        prefix, rows = earlier
+        controls = set(batch.controls)
+        changing: set[int] = set()
+        for place, key in enumerate(batch.keys):
+            path = prefix + key
+            needs = batch.needs[place] if batch.needs is not None else ()
+            within = any(each.startswith((f"{path}/", f"{path}[")) for each in self._again)
+            if path in self._again or key not in rows or any(need in changing for need in needs):
+                changing.add(place)
+            elif place not in kept:
+                self._sources[first + place] = rows[key]._replace(path=path)
+                if within or place not in controls or rows[key].replay.table.status[rows[key].row] != SUCCEEDED:
+                    changing.add(place)
+
+    def _earlier(self, parent: int) -> tuple[str, dict[str, _Source]] | None:
+        """The earlier children of what is `parent` now, by key, and what their paths begin with; None if they do not count."""
+        if parent == NONE:
+            table = self.old.table
+            batch = self.old.batch
+            return "", {key: _Source(self.old, row, key) for row, key in enumerate(batch.keys)} if table.size else {}
+        source = self._sources.get(parent)
+        if source is None:
+            return None
+        table = source.replay.table
+        parts = table.grown(source.row)
+        if not parts and self._before is not None and source.replay is self.old:
+            return self._before._earlier(source.row)
+        rows: dict[str, _Source] = {}
+        for part in filter(len, parts):
+            keys = table.batch_of(part.start)[0].keys
+            rows.update({key: _Source(source.replay, row, key) for row, key in zip(part, keys, strict=True)})
+        indexed = next(iter(rows), "").startswith("[")
+        return f"{source.path}{'' if indexed else '/'}", rows
+
+
+class _Earlier(Replay):
+    """A generation that is over, for the values of what succeeded in it; they are read when they are kept."""
+
+    def __init__(self, store: Store, run: RunInfo, generation: Generation, now: Batch) -> None:
+        super().__init__(store, run, generation, _EarlierWork(now, generation))
+
+    def _value(self, form: int, data: Any, declared: Callable[[], Any] = lambda: None) -> Any:
+        return data if form == PLAIN else _Unread(form, data, declared)
+
+    def _joined(self, task: int) -> Any:
+        return _Unread(PLAIN, None, lambda: None, task)
+
+    def value(self, row: int) -> Any:
+        """What a task made."""
+        found = self.table.values[row]
+        if type(found) is not _Unread:
+            return found
+        if found.task < 0:
+            return super()._value(found.form, found.data, found.declared)
+        rows = self.table.children(found.task)
+        for child in rows:
+            self.table.values[child] = self.value(child)
+        return super()._joined(found.task)
+
+
+class _Unread(NamedTuple):
+    """A value as it is recorded; of a task that joined its children there is none."""
+
+    form: int
+    data: Any
+    declared: Callable[[], Any]
+    task: int = NONE
+
+
+class _EarlierWork(Work):
+    """The calls of an earlier generation, as far as they are asked for: for declared types, by the task's key now."""
+
+    def __init__(self, now: Batch, generation: Generation) -> None:
+        self._now = now
+        self._keys: Sequence[str] = read_structure(generation.structure)["batch"]["keys"]
+        self._places: dict[str, int] | None = None
+
+    def _place(self, place: int) -> int | None:
+        if isinstance(self._keys, dict):
+            return place if place < self._now.size else None
+        if self._places is None:
+            self._places = {key: at for at, key in enumerate(self._now.keys)}
+        return self._places.get(self._keys[place])
+
+    def declared(self, place: int) -> Any:
+        now = self._place(place)
+        work: Work = self._now.calls  # type: ignore[assignment]
+        return None if now is None else work.declared(now)
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        now = self._place(place)
+        work: Work = self._now.calls  # type: ignore[assignment]
+        if regrowth.snapshot is not None:
+            return work.regrow(now or 0, table, first, regrowth)
+        inside = None if now is None else work.inside(now)
+        return Growth(Batch(0, calls=inside or Work(), keys=()), lambda table, rows: None)  # type: ignore[arg-type]
+
+
+def _with_dependents(batch: Batch, places: set[int]) -> set[int]:
+    """`places` and all that needs one of them, at any distance."""
+    if batch.needs is None:
+        return places
+    users: list[list[int]] = [[] for _ in range(batch.size)]
+    for place, row in enumerate(batch.needs):
+        for need in row:
+            users[need].append(place)
+    found, stack = set(places), list(places)
+    while stack:
+        for user in users[stack.pop()]:
+            if user not in found:
+                found.add(user)
+                stack.append(user)
+    return found
