@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import plait
+from plait._engine.keeping import KeptDriver
 from plait._engine.replaying import Replay
 from plait.errors import NotStorable, OwnershipLost, RunChanged, RunNotFound, RunOwned, TaskInterrupted, UsageError
 from plait.stores.base import Store
@@ -704,6 +705,17 @@ class TestOddThings:
             "fine": "succeeded",
         }
         assert stored(store)[0] == {"thread": "failed", "loop": "failed", "fine": "succeeded"}
+
+    @pytest.mark.parametrize("name", ["_see_ahead", "_end_of", "_learned"])
+    def test_a_bug_of_ours_ends_a_run_that_would_wait_for_nothing(
+        self, store: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(KeptDriver, name, broken)
+        with pytest.raises(plait.StoreError, match="cannot be recorded any further: RuntimeError: a bug"):
+            plait.start(add.bind(one.bind(), one.bind()), store=store).wait(30)
 
     def test_what_a_fork_still_needs_is_not_collected(self, tmp_path: Path) -> None:
         path = tmp_path / "plait.db"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from plait._core.graph import Batch, Kept
@@ -12,7 +13,7 @@ from plait._engine.replaying import Replay, read_structure
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.beginning import Definition
-from plait.errors import RunNotFound
+from plait.errors import RunNotFound, StoreDamaged
 from plait.stores.base import Generation, RunInfo, Store
 from plait.stores.values import PLAIN
 
@@ -33,9 +34,20 @@ class Carried:
     Tasks that only grow others are not kept: they grow again, which runs nothing, and their children are.
     """
 
-    def __init__(self, store: Store, carried: Mapping[str, Any], definition: Definition, wall: Wall) -> None:
+    def __init__(
+        self,
+        store: Store,
+        carried: Mapping[str, Any],
+        definition: Definition,
+        wall: Wall,
+        later: tuple[float, int] = (inf, 0),
+    ) -> None:
         run = store.find(str(carried["run"]))
         generation = store.generation(run, int(carried["generation"]))
+        if (run.number, generation.number) >= later:  # else it could be followed for ever
+            raise StoreDamaged(
+                f"run {run.id} in {store.where} is damaged: a generation carries on from one that is not earlier"
+            )
         self.old = _Earlier(store, run, generation, definition.program.batch)
         self.old.catch_up()
         self._again = frozenset(map(str, carried["again"]))
@@ -44,7 +56,9 @@ class Carried:
         self._before: Carried | None = None
         if self.old.carried is not None:
             try:
-                self._before = Carried(store, self.old.carried, definition, self.old.wall)
+                self._before = Carried(
+                    store, self.old.carried, definition, self.old.wall, (run.number, generation.number)
+                )
                 self._before.adopt_all(self.old.table)
             except RunNotFound:
                 pass  # it was forgotten meanwhile

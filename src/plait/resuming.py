@@ -152,7 +152,9 @@ def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, 
     carry: Carried | None = None
     if replay.carried is not None:
         try:
-            carry = Carried(store, replay.carried, definition.whole, replay.wall)
+            carry = Carried(
+                store, replay.carried, definition.whole, replay.wall, (replay.run.number, replay.generation.number)
+            )
             carry.adopt_all(replay.table)
         except RunNotFound:
             carry = None  # the run that it was forked from was forgotten meanwhile

@@ -707,6 +707,31 @@ def test_too_little_room_for_a_new_store_is_told_and_leaves_no_half_of_one(tmp_p
     assert set(ends) == {False, True}
 
 
+KILLED_WHILE_MAKING = """
+import sys
+from faults import in_child, kill_at, say
+from plait.stores.sqlite import open_sqlite
+
+def makes():
+    kill_at("rename store", 1)
+    open_sqlite(sys.argv[1])
+
+say(ends=[in_child(makes) for _ in range(2)])
+"""
+
+
+def test_what_a_process_that_died_left_of_a_new_store_is_removed(path: Path) -> None:
+    """F01: and what a living one makes at this moment stays."""
+    path.parent.mkdir()
+    ours = path.with_name(f"plait.db.new-{os.getpid()}-1")
+    ours.touch()
+    assert said(program(KILLED_WHILE_MAKING, path)) == [{"ends": [-9, -9]}]
+    left = {each.name for each in path.parent.iterdir() if ".new-" in each.name} - {ours.name}
+    assert len(left) == 1  # the second one removed what the first one left
+    open_sqlite(path).close()
+    assert [each for each in path.parent.iterdir() if ".new-" in each.name] == [ours]
+
+
 WITHOUT_RIGHTS = """
 import os, sys
 import plait
@@ -1056,7 +1081,7 @@ def line(data: Any) -> Callable[[sqlite3.Connection], object]:
     )  # fmt: skip
 
 
-def made(part: str, *place: str | int, value: Any) -> Callable[[sqlite3.Connection], object]:
+def made(part: str, *place: str | int, value: Any, new: bool = False) -> Callable[[sqlite3.Connection], object]:
     """The definition or the structure with something else in it, with the right checksum."""
 
     def change(db: sqlite3.Connection) -> None:
@@ -1066,7 +1091,7 @@ def made(part: str, *place: str | int, value: Any) -> Callable[[sqlite3.Connecti
             data = inner = json.loads(parts[part])
             for each in place[:-1]:
                 inner = inner[each]
-            assert place[-1] in inner
+            assert new or place[-1] in inner
             inner[place[-1]] = value
             parts[part] = json.dumps(data).encode()
         else:
@@ -1115,6 +1140,12 @@ REFUSED: dict[str, Callable[[sqlite3.Connection], object]] = {
     "needs in a ring": made("structure", "batch", "needs", value=[[2], [0], [1]]),
     "a need that is negative": made("structure", "batch", "needs", value=[[-1], [0], [1]]),
     "no rules": made("structure", "rules", value={}),
+    "a generation that carries on from itself": made(
+        "structure", "carried", value={"run": "bad", "generation": 1, "again": []}, new=True
+    ),
+    "a generation that carries on from a later run": made(
+        "structure", "carried", value={"run": "good", "generation": 1, "again": []}, new=True
+    ),
     "no slots": made("structure", "rules", "max_concurrency", value=0),
     "a hole in the journal": lambda db: db.execute("UPDATE journal SET sequence=5 WHERE run=1"),
     "a checksum that is text": lambda db: db.execute("UPDATE journal SET crc='x' WHERE run=1"),

@@ -21,7 +21,7 @@ from plait.errors import NotStorable
 from plait.stores.base import Blob, Store
 from plait.stores.memory import MemoryStore
 from plait.stores.sqlite import open_sqlite
-from plait.stores.values import BLOB_BYTES, DEEPEST, encoded
+from plait.stores.values import BLOB_BYTES, DEEPEST, MOST_PARTS, encoded
 
 
 class Colour(enum.Enum):
@@ -86,6 +86,14 @@ def deep(levels: int) -> Any:
     return value
 
 
+def twice_over(levels: int) -> Any:
+    """Lists that each hold the next one twice: few in memory, too many to write."""
+    value: list[Any] = [{"a": 1}]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
 def in_itself() -> Any:
     value: list[Any] = [1]
     value.append({"again": value})
@@ -146,6 +154,7 @@ def test_what_is_large_is_kept_in_a_file_of_its_own_whatever_it_is_made_of(size:
         (deep(DEEPEST + 2), "data nested deeper than 200 levels, or in itself"),
         (deep(200_000), "data nested deeper than 200 levels, or in itself"),
         (in_itself(), "data nested deeper than 200 levels, or in itself"),
+        (twice_over(60), f"data of more than {MOST_PARTS:,} lists and dicts, each counted as often as it occurs"),
         ([b"bytes"], "a value of type bytes at [0]"),
         (bytearray(b"bytes"), "a value of type bytearray"),
         (object(), "a value of type object"),

@@ -346,6 +346,12 @@ class KeptDriver(Driver):
         self._scheduled = False
         if self._busy is not None or self._killed or self.done.done():
             return
+        try:
+            self._hand_over()
+        except Exception as error:  # a bug of ours: a run that waits for nothing would be worse
+            self._fail(error)
+
+    def _hand_over(self) -> None:
         scheduler, table = self.scheduler, self.table
         commands, scheduler.commands = scheduler.commands, []
         moves: list[Move] = []

@@ -15,6 +15,7 @@ from plait import points
 from plait._version import __version__
 from plait.errors import StoreDamaged, StoreError, StoreTooNew
 from plait.stores import schema
+from plait.stores.locks import started_ticks
 
 
 def identity_of(path: str) -> tuple[int, int] | None:
@@ -71,6 +72,17 @@ def refuse_newer(path: str, version: int) -> None:
             f"the store {path} has schema version {version}, and plait {__version__} reads up to {len(schema.MIGRATIONS)}: "
             "upgrade plait; it was not touched"
         )
+
+
+def remove_unfinished(path: str) -> None:
+    """Removes what processes that died while they made the store `path` have left of it."""
+    folder, name = os.path.split(path)
+    for each in os.listdir(folder):
+        if each.startswith(f"{name}.new-"):
+            pid = each.removeprefix(f"{name}.new-").partition("-")[0]
+            if pid.isdigit() and started_ticks(int(pid)) is None:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, each))
 
 
 def synced(path: str) -> None:

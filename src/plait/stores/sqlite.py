@@ -50,6 +50,7 @@ from plait.stores.files import (
     look_at,
     refuse_a_log_without_its_store,
     refuse_newer,
+    remove_unfinished,
     synced,
 )
 from plait.stores.locks import Locks, alive, this_process
@@ -207,6 +208,7 @@ class SqliteStore:
 
     def _make(self) -> None:
         """A whole store, or none: it gets its name once it is complete; whoever names one first has made it."""
+        remove_unfinished(self._path)
         temporary = f"{self._path}.new-{os.getpid()}-{threading.get_ident()}"
         os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
         try:

@@ -20,6 +20,9 @@ BLOB_BYTES = 32 * 1024
 DEEPEST = 200
 """Levels of lists and dicts."""
 
+MOST_PARTS = 2_000_000
+"""Lists and dicts in one value: of fifty that each hold the next one twice the end would never be reached."""
+
 SMALL = 1 << 62
 """Whole numbers smaller than this need no second look."""
 
@@ -118,7 +121,11 @@ def wrong_atom(value: Any) -> str:
 def _wrong(value: Any) -> str:
     """What in `value` JSON does not give back as it is, with its place; empty if there is nothing."""
     stack: list[tuple[Any, str, int]] = [(value, "", 0)]
+    parts = 0
     while stack:
+        parts += 1
+        if parts > MOST_PARTS:
+            return f"data of more than {MOST_PARTS:,} lists and dicts, each counted as often as it occurs"
         value, place, depth = stack.pop()
         kind = type(value)
         if depth > DEEPEST:
