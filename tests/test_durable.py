@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -585,7 +587,7 @@ class TestPromises:
             assert str(result["kills"].status) == "failed"
             assert f"was running {budget + 1} times when its process died" in str(result["kills"].error)
 
-    def test_losing_the_run_ends_the_process_that_slept(self, tmp_path: Path) -> None:
+    def test_losing_the_run_ends_the_process_that_slept(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """W7 F16: another owner has the run: nothing more is recorded, and the handle says why."""
         path = tmp_path / "plait.db"
 
@@ -593,13 +595,15 @@ class TestPromises:
             run = plait.start(waits.bind(), store=path)
             while not CALLS:
                 await asyncio.sleep(0)
-            with sqlite3.connect(path) as db:  # what a takeover does
+            with closing(sqlite3.connect(path)) as db, db:  # what a takeover does
                 db.execute("UPDATE runs SET epoch = epoch + 1")
             GATE.set()
             with pytest.raises(OwnershipLost, match=r"took run .* over"):
                 await run
 
         asyncio.run(both())
+        gc.collect()
+        assert not caplog.records  # nobody is told twice
         assert plait.show_run("last", path)["waits"].status == "running"
 
 

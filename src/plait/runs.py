@@ -358,12 +358,12 @@ def on_store(store: Any, durability: str, what: Callable[..., Any]) -> Callable[
 
 
 async def _keep(driver: Driver) -> None:
-    """Cancels the run when its loop is being shut down, and waits for its end."""
+    """Cancels the run when its loop is being shut down, and waits for its end. What ended it is the handle's to tell."""
     try:
-        await asyncio.shield(driver.done)
+        await asyncio.wait((driver.done,))
     except asyncio.CancelledError:
         driver.interrupt()
-        await asyncio.shield(driver.done)
+        await asyncio.wait((driver.done,))
 
 
 class Context:

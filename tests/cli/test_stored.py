@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ class TestLooking:
         plait("resume", "last", cwd=half)
         plait("run", "flow.yaml", "--run-id", "young", cwd=half)
         database = half / ".plait" / "plait.db"
-        with sqlite3.connect(database) as db:
+        with closing(sqlite3.connect(database)) as db, db:
             db.execute("UPDATE runs SET ended_at = ended_at - 3600 * 24 * 31 WHERE id = 'half'")
         assert "would forget run half" in plait("gc", "-n", cwd=half, TZ="Pacific/Kiritimati").stderr
         assert "1 runs forgotten" in plait("gc", cwd=half, TZ="Pacific/Midway").stdout
@@ -264,7 +265,7 @@ class TestRefused:
                 path.write_bytes(data[:60] + (99).to_bytes(4, "big") + data[64:])
             case "other":
                 path.unlink()
-                with sqlite3.connect(path) as db:
+                with closing(sqlite3.connect(path)) as db, db:
                     db.execute("CREATE TABLE mine (x)")
         before = path.read_bytes()
         for words in (("ls",), ("show", "last"), ("resume", "last"), ("run", "flow.yaml")):
@@ -279,7 +280,7 @@ class TestRefused:
     def test_a_run_of_another_format_is_refused_and_others_are_read(self, half: Path) -> None:
         """F84: never guessed at."""
         plait("run", "flow.yaml", "--run-id", "fine", cwd=half)
-        with sqlite3.connect(half / ".plait" / "plait.db") as db:
+        with closing(sqlite3.connect(half / ".plait" / "plait.db")) as db, db:
             db.execute("UPDATE runs SET format = 7, version = '9.9' WHERE id = 'half'")
         refused = plait("resume", "half", cwd=half)
         assert refused.returncode == 1

@@ -288,7 +288,7 @@ def test_a_pid_that_is_somebody_elses_by_now_owns_nothing_and_is_not_signalled(p
                     assert put(store, claim, (SPAWNED, 1, 1, process.pid, started - earlier)) is None
                 store.release(claim)
                 me = this_process()
-                with sqlite3.connect(path) as db:
+                with closing(sqlite3.connect(path)) as db, db:
                     db.execute("UPDATE runs SET owner_pid=?, owner_started=?, owner_boot=?", (innocent.pid, 1, me.boot))
                 db.close()
                 assert store.find("one").owner == (innocent.pid, 1, me.boot)

@@ -119,17 +119,23 @@ def wrong_atom(value: Any) -> str:
 
 
 def _wrong(value: Any) -> str:
-    """What in `value` JSON does not give back as it is, with its place; empty if there is nothing."""
+    """What in `value` JSON does not give back as it is, with its place; empty if there is nothing.
+
+    Raises:
+        NotStorable: for what no declared type would make fit: an encoder would follow it without end.
+    """
     stack: list[tuple[Any, str, int]] = [(value, "", 0)]
     parts = 0
     while stack:
         parts += 1
         if parts > MOST_PARTS:
-            return f"data of more than {MOST_PARTS:,} lists and dicts, each counted as often as it occurs"
+            raise NotStorable(
+                f"data of more than {MOST_PARTS:,} lists and dicts, each counted as often as it occurs: keep it in a file"
+            )
         value, place, depth = stack.pop()
         kind = type(value)
         if depth > DEEPEST:
-            return f"data nested deeper than {DEEPEST} levels, or in itself"
+            raise NotStorable(f"data nested deeper than {DEEPEST} levels, or in itself: keep it in a file")
         if kind is list:
             items: Any = enumerate(value)
             inner = value
