@@ -169,6 +169,14 @@ def test_what_would_not_come_back_is_refused_with_its_type_and_place(value: Any,
     assert str(refused.value).split(": ")[0] == what
 
 
+@pytest.mark.parametrize(
+    "value", [deep(1000), deep(100_000), in_itself(), twice_over(60)], ids=["deep", "deeper", "in itself", "twice over"]
+)
+def test_what_an_encoder_would_follow_without_end_is_refused_whatever_is_declared(value: Any) -> None:
+    with pytest.raises(NotStorable, match="keep it in a file"):
+        encoded(value, lambda: list)
+
+
 def test_a_class_that_cannot_be_looked_up_in_a_set_is_refused_like_any() -> None:
     class Odd(type):
         __hash__ = None  # type: ignore[assignment]
@@ -238,8 +246,6 @@ def test_a_whole_number_where_a_float_is_declared_comes_back_as_that_float() -> 
         (Page("u", Level.LOW, [Point(1, 2.0, note="\ud800")]), Page),
         (Point(1, 2.0), Page),
         ((1, 2), list[int]),
-        (deep(1000), list),
-        (in_itself(), list),
     ],
     ids=lambda each: "" if isinstance(each, (list, dict)) else repr(each),
 )  # fmt: skip
