@@ -14,6 +14,7 @@ from typing import Any
 
 from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, new_file, node, noop, pause
 from limits import Body, Sleepers, cancel_row, stop_row, uvloop_run
+from msgspec.structs import replace
 
 import plait
 from plait.stores.opening import open_store
@@ -192,7 +193,7 @@ class Timed:
             self.seconds += [now - each for each in ended]
             batch.told(error)
 
-        self._store.append(batch._replace(told=told))
+        self._store.append(replace(batch, told=told))
 
 
 def commit_row(share: float, size: int) -> Job:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from plait._core.policy import Rules
 from plait._engine.keeping import KeptDriver
@@ -20,7 +23,7 @@ from plait.tasks import Graph, Node
 __all__ = ["Definition", "begin", "check_id", "definition_of"]
 
 
-class Definition(NamedTuple):
+class Definition(Struct, frozen=True):
     """How a run's calls are made: as data for a store, and the program itself."""
 
     data: dict[str, Any]
@@ -37,7 +40,7 @@ class Definition(NamedTuple):
             return self
         batch = batch_of(self.structure["batch"], program.batch.calls, _no_value)
         batch.kept, batch.ranks = {}, None
-        return self._replace(program=program._replace(batch=batch))
+        return replace(self, program=program._replace(batch=batch))
 
 
 def definition_of(

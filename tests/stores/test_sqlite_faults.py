@@ -36,7 +36,7 @@ from plait._engine.records import SPAWNED
 from plait._engine.replaying import Replay
 from plait.errors import OwnershipLost, RunChanged, RunOwned, StoreDamaged, StoreError, StoreTooNew, UsageError
 from plait.stores import mounts, schema, sqlite
-from plait.stores.base import FORMAT, Blob
+from plait.stores.base import FORMAT, Blob, Owner
 from plait.stores.locks import started_ticks, this_process
 from plait.stores.memory import MemoryStore
 from plait.stores.sqlite import open_sqlite
@@ -291,7 +291,7 @@ def test_a_pid_that_is_somebody_elses_by_now_owns_nothing_and_is_not_signalled(p
                 with closing(sqlite3.connect(path)) as db, db:
                     db.execute("UPDATE runs SET owner_pid=?, owner_started=?, owner_boot=?", (innocent.pid, 1, me.boot))
                 db.close()
-                assert store.find("one").owner == (innocent.pid, 1, me.boot)
+                assert store.find("one").owner == Owner(innocent.pid, 1, me.boot)
             assert plait.resume("one", graph, store=path).wait(30).status == "succeeded"
             assert left.wait(30) == -signal.SIGTERM  # that one really was what the dead owner left
             assert innocent.poll() is None

@@ -31,14 +31,19 @@ class Force(NamedTuple):
     attempt: int
 
 
-class Settle(NamedTuple):
+class Settle:
     """The task of a stream is final: deliver its outcome, then forget it."""
 
-    task: int
+    __slots__ = __match_args__ = ("task",)
+
+    def __init__(self, task: int) -> None:
+        self.task = task
 
 
-class Vacated(NamedTuple):
+class Vacated:
     """A row of a stream is free again that an abandoned attempt had held: the stream may go on."""
+
+    __slots__ = ()
 
 
 Command: TypeAlias = Cancel | Force | Settle | Vacated

@@ -6,7 +6,7 @@ integer. Keys are text for people and files; no decision is ever taken from one.
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait._core.policy import PLAIN, Policy
 from plait.errors import GraphError
@@ -14,17 +14,20 @@ from plait.errors import GraphError
 LONGEST_KEY = 200
 
 
-class Kept(NamedTuple):
+class Kept:
     """What an earlier generation of the run made of a task: its value, times on the run's clock, how many attempts.
 
     One that was skipped has no value, and never started.
     """
 
-    value: Any
-    started_at: float
-    ended_at: float
-    attempts: int
-    skipped: bool = False
+    __slots__ = ("attempts", "ended_at", "skipped", "started_at", "value")
+
+    def __init__(self, value: Any, started_at: float, ended_at: float, attempts: int, skipped: bool = False) -> None:
+        self.value = value
+        self.started_at = started_at
+        self.ended_at = ended_at
+        self.attempts = attempts
+        self.skipped = skipped
 
 
 class Batch:

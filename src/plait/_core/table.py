@@ -52,14 +52,19 @@ class Move(NamedTuple):
     attempt: int
 
 
-class Try(NamedTuple):
+class Try:
     """One attempt as it ended: number from 1, state, error, times on the run's clock."""
 
-    number: int
-    state: int
-    error: BaseException | None
-    started_at: float
-    ended_at: float
+    __slots__ = ("ended_at", "error", "number", "started_at", "state")
+
+    def __init__(
+        self, number: int, state: int, error: BaseException | None, started_at: float, ended_at: float
+    ) -> None:
+        self.number = number
+        self.state = state
+        self.error = error
+        self.started_at = started_at
+        self.ended_at = ended_at
 
 
 class Table:

@@ -1,31 +1,43 @@
 """What the calls of a batch are to the engine: how to start each, what its value means, what it grows."""
 
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait._core.graph import Batch
 from plait._core.table import Table
 from plait.executors.base import Call
 
 
-class Growth(NamedTuple):
+class Growth:
     """Children to come under a task, and its value once they are final.
 
     `join` gets the table and the rows of the children. `vacant`: the rows are to be fed one by one.
     """
 
-    batch: Batch
-    join: Callable[[Table, range], Any]
-    vacant: bool = False
+    __slots__ = ("batch", "join", "vacant")
+
+    def __init__(self, batch: Batch, join: Callable[[Table, range], Any], vacant: bool = False) -> None:
+        self.batch = batch
+        self.join = join
+        self.vacant = vacant
 
 
-class Regrowth(NamedTuple):
+class Regrowth:
     """What is on record of a growth: the snapshot of its calls, its tasks (to which calls are put), and how values are read."""
 
-    snapshot: Any
-    batch: Callable[["Work"], Batch]
-    read: Callable[[int, Any], Any]
-    needs: Sequence[Sequence[int]] | None
+    __slots__ = ("batch", "needs", "read", "snapshot")
+
+    def __init__(
+        self,
+        snapshot: Any,
+        batch: Callable[["Work"], Batch],
+        read: Callable[[int, Any], Any],
+        needs: Sequence[Sequence[int]] | None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.batch = batch
+        self.read = read
+        self.needs = needs
 
 
 class Work:

@@ -5,7 +5,7 @@ Every store passes the checks of `plait.testing.stores`; adding one means adding
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ FORMAT = 1
 """Of the journal: a run of another format is refused, never guessed at (F84)."""
 
 
-class Owner(NamedTuple):
+class Owner(Struct, frozen=True):
     """A process, told apart from a later one of the same number."""
 
     pid: int

@@ -19,7 +19,9 @@ def filesystem_of(path: str, mounts: str = MOUNTS) -> str:
                 fields = before.split()
                 if len(fields) < 5 or not after:
                     continue
-                point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
+                point = fields[4]
+                if "\\" in point:
+                    point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
                 inside = real == point or real.startswith(point.rstrip("/") + "/")
                 if inside and len(point) >= len(best):
                     best, kind = point, after.split()[0]

@@ -490,7 +490,7 @@ class SqliteStore:
 
     def create(self, new: NewRun) -> Claim:
         """Stores a run and all its tasks in one transaction, owned by this process."""
-        me = this_process()
+        me = astuple(this_process())
 
         def insert(db: sqlite3.Connection) -> Claim:
             run_id = new.id or _fresh_id(db)
@@ -537,7 +537,7 @@ class SqliteStore:
         """Takes over a run that no living process owns."""
         self._refuse_a_forked_child()
         self._lock(run)
-        me = this_process()
+        me = astuple(this_process())
 
         def take(db: sqlite3.Connection) -> Claim:
             now = self._unowned(db, run)
