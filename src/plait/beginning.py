@@ -40,7 +40,7 @@ class Definition(Struct, frozen=True):
             return self
         batch = batch_of(self.structure["batch"], program.batch.calls, _no_value)
         batch.kept, batch.ranks = {}, None
-        return replace(self, program=program._replace(batch=batch))
+        return replace(self, program=program.but(batch=batch))
 
 
 def definition_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
 from plait._core.policy import PLAIN, nearest
@@ -193,13 +193,20 @@ def _growth_of(batch: Batch, places: list[int], value: Any) -> Growth:
     return Growth(batch, join)
 
 
-class Program(NamedTuple):
-    """A graph ready to enter a run: the batch, and the places of the targets in it."""
+class Program:
+    """A graph ready to enter a run: the batch, and the places of the targets in it. Never changed."""
 
-    batch: Batch
-    targets: list[int]
-    name: str
-    value: Callable[[RunResult], Any]
+    __slots__ = ("batch", "name", "targets", "value")
+
+    def __init__(self, batch: Batch, targets: list[int], name: str, value: Callable[[RunResult], Any]) -> None:
+        self.batch = batch
+        self.targets = targets
+        self.name = name
+        self.value = value
+
+    def but(self, **changes: Any) -> Program:
+        """The same with these things changed."""
+        return Program(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
 
 
 def compile_nodes(targets: Sequence[Node[Any]]) -> Program:
@@ -375,4 +382,4 @@ def compile_graph(graph: Graph) -> Program:
     def value(result: RunResult) -> Any:
         return {keys[at]: result.table.values[at] for at in sinks}
 
-    return program._replace(targets=sinks, value=value)
+    return program.but(targets=sinks, value=value)

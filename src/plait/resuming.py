@@ -209,7 +209,7 @@ def _definition_now(
         return _from_snapshot(store, run, structure, old), Changes()
     program, inputs = program_for(target, old.get("inputs", {}))
     if run.name and program.name != run.name and not hasattr(target, "snapshot"):
-        program = program._replace(name=run.name)
+        program = program.but(name=run.name)
     definition = definition_of(target, program, inputs, old.get("origin"))
     return definition, compare(old, structure["batch"], _as_kept(definition.data), structure_of(program.batch))
 
@@ -232,7 +232,7 @@ def program_for(target: Any, inputs: Mapping[str, Any]) -> tuple[Program, Mappin
     if isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets
-        return program._replace(value=lambda result: result.table.values[place]), {}
+        return program.but(value=lambda result: result.table.values[place]), {}
     if isinstance(target, (list, tuple)) and all(isinstance(each, Node) for each in target):
         return compile_nodes(target), {}
     if hasattr(target, "program"):

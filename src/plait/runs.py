@@ -61,7 +61,7 @@ def make_driver(
     elif isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets
-        program = program._replace(value=lambda result: result.table.values[place])
+        program = program.but(value=lambda result: result.table.values[place])
     elif isinstance(target, (list, tuple)) and all(isinstance(each, Node) for each in target):
         program = compile_nodes(target)
     elif hasattr(target, "program"):

@@ -209,7 +209,7 @@ class _Nodes(Sequence[Node[Any]]):
             args = tuple(_untagged(each, self._read) for each in given[0])
             kwargs = {name: _untagged(each, self._read) for name, each in given[1].items()} or None
         if definition.when is _WHEN_NODE:
-            definition = definition._replace(when=STAND_IN)
+            definition = definition.but(when=STAND_IN)
         return make_node(definition, args, Beside(kwargs, key) if kwargs or key else NOTHING_BESIDE)
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from plait._core.graph import safe_key
 from plait._core.policy import PLAIN, Policy, policy
@@ -23,23 +23,39 @@ R_co = TypeVar("R_co", covariant=True)
 __all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
 
 
-class Definition(NamedTuple):
-    """What a node calls, and how: shared by all nodes of one function with the same options."""
+class Definition:
+    """What a node calls, and how: shared by all nodes of one function with the same options. Never changed."""
 
-    name: str
-    body: Any
-    executor: str
-    policy: Policy
-    when: Any = None  # a Node, a bool or a function without arguments
-    each: bool = False  # a map: the last positional argument is the list
+    __slots__ = ("body", "each", "executor", "name", "policy", "when")
+
+    def __init__(
+        self, name: str, body: Any, executor: str, policy: Policy, when: Any = None, each: bool = False
+    ) -> None:
+        self.name = name
+        self.body = body
+        self.executor = executor
+        self.policy = policy
+        self.when = when
+        """A Node, a bool or a function without arguments."""
+        self.each = each
+        """A map: the last positional argument is the list."""
+
+    def but(self, **changes: Any) -> Definition:
+        """The same with these things changed."""
+        return Definition(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
 
 
-class Beside(NamedTuple):
-    """What few nodes have: keyword arguments, a key, nodes needed beside the arguments."""
+class Beside:
+    """What few nodes have: keyword arguments, a key, nodes needed beside the arguments. Never changed."""
 
-    kwargs: Mapping[str, Any] | None = None
-    key: str | None = None
-    extra: tuple[Node[Any], ...] = ()
+    __slots__ = ("extra", "key", "kwargs")
+
+    def __init__(
+        self, kwargs: Mapping[str, Any] | None = None, key: str | None = None, extra: tuple[Node[Any], ...] = ()
+    ) -> None:
+        self.kwargs = kwargs
+        self.key = key
+        self.extra = extra
 
 
 NOTHING_BESIDE = Beside()
@@ -63,7 +79,7 @@ class Node(Generic[R_co]):
         Raises:
             GraphError: for a key that cannot name a task.
         """
-        return make_node(self._definition, self._args, self._beside._replace(key=safe_key(key)))
+        return make_node(self._definition, self._args, Beside(self._beside.kwargs, safe_key(key), self._beside.extra))
 
     def options(self, **options: Any) -> Node[R_co]:
         """The same call with other task options."""
@@ -72,7 +88,9 @@ class Node(Generic[R_co]):
     def after(self, *nodes: Node[Any]) -> Node[R_co]:
         """The same call, started after `nodes` too."""
         beside = self._beside
-        return make_node(self._definition, self._args, beside._replace(extra=(*beside.extra, *_nodes("after", nodes))))
+        return make_node(
+            self._definition, self._args, Beside(beside.kwargs, beside.key, (*beside.extra, *_nodes("after", nodes)))
+        )
 
     @property
     def _name(self) -> str:
@@ -225,7 +243,7 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
         if definition.executor == "shell":
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
-    return definition._replace(policy=policy(definition.policy, **options), when=when, executor=executor)
+    return definition.but(policy=policy(definition.policy, **options), when=when, executor=executor)
 
 
 class TaskFunction(Generic[P, R]):
@@ -275,7 +293,7 @@ class TaskFunction(Generic[P, R]):
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
-        whole = Definition(self._definition.name, self._definition._replace(when=None), "map", PLAIN, each=True)
+        whole = Definition(self._definition.name, self._definition.but(when=None), "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
         node: Node[list[Any]] = make_node(_with_options(whole, options), lists)
@@ -306,7 +324,7 @@ class TaskFunction(Generic[P, R]):
         if instance is None:
             return self
         bound = self._function.__get__(instance, owner)
-        return TaskFunction(bound, self._definition._replace(body=bound))
+        return TaskFunction(bound, self._definition.but(body=bound))
 
 
 @overload
