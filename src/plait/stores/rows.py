@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import zlib
+from binascii import crc32
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,5 +89,5 @@ def learned_in(row: Sequence[Any] | None) -> Learned | None:
 def checksum(*parts: bytes) -> int:
     found = 0
     for part in parts:
-        found = zlib.crc32(part, found)
+        found = crc32(part, found)
     return found

@@ -14,7 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
-import zlib
+from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -404,7 +404,7 @@ class SqliteStore:
             blobs: list[str] = []
             data = self._encoded(batch.records, blobs)
             claim.sequence += 1
-            row = (claim.number, claim.generation, claim.sequence, zlib.crc32(data), data)
+            row = (claim.number, claim.generation, claim.sequence, crc32(data), data)
             db.execute("INSERT INTO journal VALUES (?,?,?,?,?)", row)
             self._refer(db, claim.number, blobs)
         if batch.final is not None:
@@ -670,7 +670,7 @@ class SqliteStore:
             )
             for sequence, crc, data in rows:
                 expected += 1
-                if sequence != expected or not isinstance(data, bytes) or zlib.crc32(data) != crc:
+                if sequence != expected or not isinstance(data, bytes) or crc32(data) != crc:
                     raise StoreDamaged(f"the journal of run {run.id} in {self._path} is damaged at batch {expected}")
                 yield sequence, data
 
