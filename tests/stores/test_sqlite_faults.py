@@ -733,11 +733,12 @@ def test_what_a_process_that_died_left_of_a_new_store_is_removed(path: Path) -> 
 
 
 WITHOUT_RIGHTS = """
-import os, sys
+import os, sys, tempfile
 import plait
 from faults import chain, say
 from plait.errors import StoreError
-from plait.stores import sqlite
+with tempfile.TemporaryDirectory() as warm:  # all that a run imports is imported while it may be read
+    plait.run(chain(warm + "/calls", 1), store=warm)
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
