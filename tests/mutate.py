@@ -33,6 +33,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
     "stores/test_sqlite_faults.py::", "stores/test_sqlite.py::",
 )  # fmt: skip
 
+PROC = "executors/test_processes.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -72,7 +73,7 @@ MUTATIONS = [
     Mutation("C8", "needs outside the set are never met", "runner.py", "need in finished or (need not in ids and done is None)", "need in finished", RUN + "TestIndependent"),
     Mutation("C9", "a timeout stops nothing", D, "        executor = self._executors.get(attempt.call[0])\n        if executor is not None:\n", "        executor = self._executors.get(attempt.call[0])\n        if False:\n", "test_concurrency.py::TestBodies::test_retries_and_timeouts_on_virtual_time"),
     Mutation("C9", "all that is stopped waits for the first grace", "_core/stops.py", "        if group is None or group.why is not why or group.force_at != force_at:\n", "        if group is None:\n", "_core/test_stops.py::test_another_reason_or_another_moment_is_another_group"),
-    Mutation("C9", "force signals the leader only", "executors/shell.py", "            _signal_group(attempt.handle.popen.pid, signal.SIGKILL)\n        return True", "            attempt.handle.popen.kill()\n        return True", SHELL + "test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term"),
+    Mutation("C9", "force signals the leader only", "executors/shell.py", "            signal_group(attempt.handle.popen.pid, signal.SIGKILL)\n        return True", "            attempt.handle.popen.kill()\n        return True", SHELL + "test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term"),
     Mutation("C9", "an abandoned attempt frees its slot", S, "        self._abandoned.add(task)\n", "        self._abandoned.add(task)\n        self._release(task)\n", CORE + "TestAttempts::test_what_does_not_end_within_grace_is_forced_then_abandoned_and_keeps_its_slot"),
     Mutation("C10", "rows are not used again", "streams.py", "        driver.scheduler.forgot(task)\n", "", "test_concurrency.py::TestAsCompleted::test_an_endless_source_is_read_no_further_than_the_window_and_memory_stays_bounded"),
     Mutation("C10", "the window does not count what was not taken", "streams.py", "self._in_flight + len(self._ready) >= self._window", "self._in_flight >= self._window", "test_concurrency.py::TestAsCompleted::test_an_endless_source_is_read_no_further_than_the_window_and_memory_stays_bounded"),
@@ -100,7 +101,7 @@ MUTATIONS = [
     Mutation("S14", "double quotes are not followed", "flow/templates.py", "        elif each == '\"':\n            self._stack.append('\"')\n", "", "flow/test_yaml.py::TestShellSafety::test_a_value_where_quoting_does_not_protect_is_refused"),
     Mutation("S10", "the last of two equal keys wins", "flow/tree.py", "        if name in found.items:\n", "        if False:\n", "flow/test_yaml.py::TestBadFiles::test_what_is_no_workflow_file_gets_one_clear_line"),
     Mutation("S09", "depth is not measured", "flow/tree.py", "                if depth > DEEPEST:\n", "                if False:\n", "flow/test_yaml.py::TestBadFiles::test_what_is_no_workflow_file_gets_one_clear_line"),
-    Mutation("W9", "leftovers of a group live on", "executors/shell.py", "        del self._running[attempt]\n        _signal_group(process.popen.pid, signal.SIGKILL)\n", "        del self._running[attempt]\n", SHELL + "test_what_a_command_leaves_in_its_group_ends_with_it"),
+    Mutation("W9", "leftovers of a group live on", "executors/shell.py", "        del self._running[attempt]\n        signal_group(process.popen.pid, signal.SIGKILL)\n", "        del self._running[attempt]\n", SHELL + "test_what_a_command_leaves_in_its_group_ends_with_it"),
     Mutation("F09", "a second signal waits like the first", "cli/session.py", "            self._driver.kill()\n            os._exit(128 + self._signal)\n", "            pass\n", "cli/test_cli.py::TestSignals::test_a_second_signal_kills_at_once"),
     Mutation("X1 W1", "tasks that a run has from the start are not stored", "stores/sqlite.py", "self._insert_generation(db, number, 1, new.wall, new.definition, new.structure)", "self._insert_generation(db, number, 1, new.wall, new.definition, {})", DUR + "TestPromises::test_when_start_returns_the_run_and_all_its_tasks_are_stored"),
     Mutation("X1 W2", "an attempt starts before it is on record", K, "                if task in ahead:\n", "                if True:\n", DUR + "TestPromises::test_an_attempt_is_on_record_before_its_code_starts_and_its_needs_ends_before_that"),
@@ -183,6 +184,15 @@ MUTATIONS = [
     Mutation("F13", "who reads a run that is over takes it over", "resuming.py", "    if run.status != \"running\" and not accept_changes:\n        return _over(store, run, target, load)\n    claim", "    claim", OWNERS + "test_a_run_that_is_over_is_read_while_others_read_it"),
     Mutation("F82", "one crash too few", S, "if times > self.rules.crash_budget:", "if times >= self.rules.crash_budget:", BREAKS + "test_a_task_that_kills_its_process_every_time_fails_when_its_budget_is_spent"),
     Mutation("W5", "what must not start twice does after a kill", S, "elif policy.on_interrupt is OnInterrupt.FAIL and begun:", "elif False:", BREAKS + "test_code_that_must_not_start_twice_fails_where_its_process_died"),
+    Mutation("F48", "a worker that dies fails its task", "executors/processes.py", "                self._sink.report(attempt, Interrupted(at, _how(code)))", "                self._sink.report(attempt, Ended(at, error=OSError()))", PROC + "TestStops::test_a_worker_that_dies_interrupts_its_own_task_alone"),
+    Mutation("F82", "crashes of workers have no budget", "_core/scheduler.py", "                self._interrupt(task, now, crash=True, why=f\": {why}\")", "                self._interrupt(task, now, crash=False, why=f\": {why}\")", PROC + "TestStops::test_a_task_that_kills_each_of_its_workers_is_given_up"),
+    Mutation("X2 C9", "a timeout ends no process", "executors/processes.py", "        if worker is not None:\n            _kill(worker)", "        if False:\n            _kill(worker)", PROC + "TestStops::test_a_timeout_kills_what_spins_and_the_others_go_on"),
+    Mutation("X2", "there is no TERM before KILL", "executors/processes.py", "            signal_group(worker.popen.pid, signal.SIGTERM)", "            signal_group(worker.popen.pid, signal.SIGKILL)", PROC + "TestStops::test_term_lets_the_code_tidy_up"),
+    Mutation("W9", "what left the group of a worker lives on", "executors/processes.py", "                _see_kin(worker)\n            signal_group", "                pass\n            signal_group", PROC + "TestStops::test_children_of_the_task_end_with_it_also_those_in_a_session_of_their_own"),
+    Mutation("W9 F06", "workers outlive their engine", "executors/worker.py", "            os.killpg(0, signal.SIGKILL)", "            pass", PROC + "TestStops::test_when_the_engine_is_killed_so_are_its_workers"),
+    Mutation("E9", "a worker for each task", "executors/processes.py", "        self._most = _cpus()", "        self._most = 1000", PROC + "TestCalls::test_functions_run_in_other_processes_as_many_as_there_are_cpus"),
+    Mutation("F49", "exceptions are not read before they are sent", "executors/worker.py", "        pickle.loads(data)  # many", "        pass  # many", PROC + "TestBadCalls::test_it_fails_by_name_and_the_others_go_on"),
+    Mutation("F50", "a result that cannot be sent ends its worker", "executors/worker.py", "            except BaseException as error:\n                kind = UNSENDABLE", "            except OSError as error:\n                kind = UNSENDABLE", PROC + "TestBadCalls::test_it_fails_by_name_and_the_others_go_on"),
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "_core": set(),
     "calls": {"_core"},
     "stores": {"_core", "_version", "points"},
-    "executors": {"_core", "calls", "points"},
+    "executors": {"_core", "calls", "points", "references"},
     "_engine": {"_core", "executors", "observe", "points", "stores"},
     "observe": {"_core"},
     "concurrency": {"_core", "_engine", "executors"},
@@ -113,7 +113,7 @@ ONLY = {
     "beginning": {"stores": {"base"}},
     "carrying": {"stores": {"base", "values"}},
     "resuming": {"stores": {"base"}},
-    "executors": {"executors": {"base", "reports", "tokens"}},
+    "executors": {"executors": {"base", "groups", "reports", "tokens", "worker"}},
     "concurrency": {"executors": {"base", "tokens"}},
     "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
 }

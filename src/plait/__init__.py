@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from plait.errors import JudgedFailed as JudgedFailed
     from plait.errors import LimitError as LimitError
     from plait.errors import MissingExtra as MissingExtra
+    from plait.errors import NotPicklable as NotPicklable
     from plait.errors import NotRun as NotRun
     from plait.errors import NotStorable as NotStorable
     from plait.errors import OwnershipLost as OwnershipLost
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from plait.errors import TaskInterrupted as TaskInterrupted
     from plait.errors import TaskTimedOut as TaskTimedOut
     from plait.errors import UsageError as UsageError
+    from plait.errors import WorkerFailed as WorkerFailed
     from plait.executors.tokens import CancelToken as CancelToken
     from plait.flow import load as load
     from plait.history import LogPart as LogPart
@@ -102,6 +104,7 @@ _HOMES = {
         "JudgedFailed",
         "LimitError",
         "MissingExtra",
+        "NotPicklable",
         "NotRun",
         "NotStorable",
         "OwnershipLost",
@@ -121,6 +124,7 @@ _HOMES = {
         "TaskInterrupted",
         "TaskTimedOut",
         "UsageError",
+        "WorkerFailed",
     ),
     "plait.executors.tokens": ("CancelToken",),
     "plait.flow": ("load",),

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 __all__ = ["ConcurrencyResult", "amap", "map_", "run_with_concurrency"]
 
-EXECUTOR_NAMES = ("async", "thread")
+EXECUTOR_NAMES = ("async", "thread", "process")
 """What a callable may run on; commands choose `shell` by what they are."""
 
 
@@ -73,7 +73,7 @@ def executor_for(function: Any, executor: str | None = None) -> str:
         return "async" if is_coroutine else "thread"
     if executor not in EXECUTOR_NAMES:
         raise UsageError(f"unknown executor {executor!r}; there are {', '.join(EXECUTOR_NAMES)}")
-    if executor == "thread" and is_coroutine:
+    if executor != "async" and is_coroutine:
         raise UsageError(f"{name_of(function)} is a coroutine function: it runs on executor 'async'")
     return executor
 

@@ -11,6 +11,8 @@
     │   ├── TaskTimedOut (TimeoutError)   its timeout or deadline passed
     │   ├── TaskCancelled                 it had started, and was stopped
     │   ├── TaskInterrupted               its process died or left while it ran
+    │   ├── NotPicklable                  what it is given, or returns, cannot be sent to or from its process
+    │   ├── WorkerFailed                  no process could be had for it, or none that finds its function
     │   ├── NotStorable                   its value, or what it grew, cannot be stored as it is
     │   ├── RecordedError                 what a task raised in an earlier process, as it was recorded
     │   ├── JudgedFailed                  it returned, and `is_failed` said no
@@ -47,6 +49,7 @@ __all__ = [
     "JudgedFailed",
     "LimitError",
     "MissingExtra",
+    "NotPicklable",
     "NotRun",
     "NotStorable",
     "OwnershipLost",
@@ -66,6 +69,7 @@ __all__ = [
     "TaskInterrupted",
     "TaskTimedOut",
     "UsageError",
+    "WorkerFailed",
 ]
 
 
@@ -160,6 +164,20 @@ class TaskInterrupted(TaskError):
     """The process that ran the task died, or left the run, before the task ended."""
 
     code = "INTERRUPTED"
+    retryable = False
+
+
+class NotPicklable(TaskError):
+    """An argument or a result cannot be sent to or from a worker process; the message names its type."""
+
+    code = "NOT_PICKLABLE"
+    retryable = False
+
+
+class WorkerFailed(TaskError):
+    """No worker process could be started, or none that finds the task's function; the message says why."""
+
+    code = "WORKER_FAILED"
     retryable = False
 
 

@@ -291,6 +291,44 @@ class TestAttempts:
         assert world.scheduler.halt_reason == "stuck"
         assert world.scheduler.status() is RunStatus.FAILED
 
+    def test_an_attempt_whose_process_dies_runs_again_before_the_others_and_its_slot_is_free(self) -> None:
+        """F48 F82: a budget of its own, not that of the retries."""
+        world = World(graph({"a": {"timeout": 9}}, a=[], b=[]), slots=1)
+        for number in range(10):
+            assert world.started == ["a"] * (number + 1)
+            world.dies("a")
+        assert world.started == ["a"] * 11
+        assert world.status("b") is Status.READY
+        world.dies("a", "exit 3")
+        assert world.status("a") is Status.FAILED
+        assert "was running 11 times when its process died: exit 3: given up" in str(world.table.errors[0])
+        assert world.running == {"b"}
+
+    def test_an_attempt_that_was_being_stopped_when_its_process_died_was_stopped(self) -> None:
+        world = World(graph({"a": {"timeout": 5}}, a=[], b=[]), slots=1)
+        world.begins("a")
+        world.passes(5)
+        world.dies("a")
+        assert world.status("a") is Status.TIMED_OUT
+        world.dies("a")  # told twice
+        assert world.running == {"b"}
+
+    def test_a_death_that_is_told_after_the_attempt_was_given_up_frees_its_slot(self) -> None:
+        world = World(graph({"a": {"timeout": 5, "grace": 2}}, a=[], b=[]), slots=1)
+        world.begins("a")
+        world.passes(7)
+        world.abandons("a")
+        assert world.running == set()
+        world.dies("a")
+        assert world.statuses == {"a": "timed_out", "b": "running"}
+
+    def test_what_must_not_be_started_twice_fails_when_its_process_dies(self) -> None:
+        """W5."""
+        world = World(graph({"a": {"on_interrupt": "fail", "retries": 3}}, a=[]))
+        world.dies("a")
+        assert world.status("a") is Status.FAILED
+        assert "is not run again (on_interrupt: fail): killed by SIGKILL" in str(world.table.errors[0])
+
     def test_a_waiting_task_frees_its_slot_and_its_timeout_stands_still(self) -> None:
         """E6 E7: a waiting task never counts as done."""
         world = World(graph({"a": {"timeout": 5}}, a=[], b=[]), slots=1)

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+import bodies
 from plait.calls.shell import ShellCommand
 from plait.executors.async_ import AsyncExecutor
 from plait.executors.base import current_attempt
+from plait.executors.processes import ProcessExecutor, _cpus
 from plait.executors.shell import ShellExecutor
 from plait.executors.threads import ThreadExecutor
 from plait.testing.conformance import CHECKS, Kind
@@ -85,6 +87,11 @@ KINDS = [
         (ShellCommand(""), ("trap '' TERM; while :; do sleep 1; done",)),
         odd_ends=((ShellCommand(()), (("/no/such/program",),)), (ShellCommand(()), (("nul\0",),)), (ShellCommand(""), ("kill -9 $$",)), (ShellCommand(()), (("/etc",),))),
         forces=True,
+    ),
+    Kind(
+        "process", ProcessExecutor, (str, ("value",)), (bodies.throw, (ValueError,)), (bodies.sleep, ()), (bodies.spin, ()),
+        odd_ends=(*((bodies.throw, (kind,)) for kind in ODD), (bodies.unsendable, ()), (bodies.liar, ()), (bodies.picky, ())),
+        forces=True, at_once=_cpus(),
     ),
 ]  # fmt: skip
 

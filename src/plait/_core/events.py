@@ -133,6 +133,15 @@ class Abandoned(NamedTuple):
     now: float
 
 
+class Interrupted(NamedTuple):
+    """The process of an attempt died, unasked."""
+
+    task: int
+    attempt: int
+    why: str
+    now: float
+
+
 class Halted(NamedTuple):
     """The run is to end: `mode` says what becomes of running work."""
 
@@ -185,6 +194,7 @@ Event: TypeAlias = (
     | Asked
     | Answered
     | Abandoned
+    | Interrupted
     | Halted
     | Paused
     | Unpaused
@@ -208,6 +218,7 @@ RECORDS: dict[str, type[Event]] = {
     "asked": Asked,
     "answered": Answered,
     "abandoned": Abandoned,
+    "interrupted": Interrupted,
     "halted": Halted,
     "paused": Paused,
     "unpaused": Unpaused,
@@ -277,6 +288,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.answered(task, now)
         case Abandoned(task, attempt, now):
             scheduler.abandoned(task, attempt, now)
+        case Interrupted(task, attempt, why, now):
+            scheduler.interrupted(task, attempt, why, now)
         case Halted(mode, now):
             scheduler.halted(mode, now)
         case Paused(now):

@@ -300,6 +300,17 @@ class Scheduler:
         self._ended(task, attempt, value, error, now, chance, stopped, again)
         self._drain(now)
 
+    def interrupted(self, task: int, attempt: int, why: str, now: float) -> None:
+        """The process of an attempt died, unasked, and nothing of it runs any more; `why` says how. Its crashes have a budget."""
+        if attempt == self.table.attempts(task) and self.table.status[task] == RUNNING:
+            if task in self._stops.of:
+                self._ended(task, attempt, None, None, now, 0.0, True)
+            else:
+                self._interrupt(task, now, crash=True, why=f": {why}")
+        elif task in self._abandoned:
+            self._end_of_abandoned(task)
+        self._drain(now)
+
     def abandoned(self, task: int, attempt: int, now: float) -> None:
         """A stopped attempt cannot be ended: its task is final and its last try, its slot stays taken until it ends."""
         if self.table.status[task] == RUNNING and attempt == self.table.attempts(task):
@@ -478,7 +489,9 @@ class Scheduler:
         family = self._families.get(task)
         return family is None if turn is Turn.GROW else family is not None and family.joining
 
-    def _interrupt(self, task: int, now: float, *, crash: bool, alive: bool = False, begun: bool = True) -> None:
+    def _interrupt(
+        self, task: int, now: float, *, crash: bool, alive: bool = False, begun: bool = True, why: str = ""
+    ) -> None:
         """The attempt of a running task came to nothing: it runs again, unless its policy or its crashes say otherwise."""
         table = self.table
         policy = table.policies[task]
@@ -495,15 +508,15 @@ class Scheduler:
         times = self._crashes.get(task, 0)
         if times > self.rules.crash_budget:
             error = TaskInterrupted(
-                f"task {table.key(task)!r} was running {times} times when its process died: given up"
+                f"task {table.key(task)!r} was running {times} times when its process died{why}: given up"
             )
         elif policy.on_interrupt is OnInterrupt.FAIL and begun:
             error = TaskInterrupted(
-                f"task {table.key(task)!r} was interrupted, and is not run again (on_interrupt: fail)"
+                f"task {table.key(task)!r} was interrupted, and is not run again (on_interrupt: fail){why}"
             )
         else:
             error = TaskInterrupted(
-                f"the process that ran task {table.key(task)!r} {'died' if crash else 'left the run'}"
+                f"the process that ran task {table.key(task)!r} {'died' if crash else 'left the run'}{why}"
             )
             table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.started_at[task], now))
             table.move(task, READY, now)

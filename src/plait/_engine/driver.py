@@ -35,6 +35,7 @@ from plait.executors.base import (
     Begun,
     Ended,
     Executor,
+    Interrupted,
     Output,
     Progress,
     Report,
@@ -48,6 +49,7 @@ log = logging.getLogger("plait")
 EXECUTORS = {
     "async": ("plait.executors.async_", "AsyncExecutor"),
     "thread": ("plait.executors.threads", "ThreadExecutor"),
+    "process": ("plait.executors.processes", "ProcessExecutor"),
     "shell": ("plait.executors.shell", "ShellExecutor"),
 }
 """By name, imported when a run first needs one."""
@@ -372,6 +374,10 @@ class Driver:
             case Output() | Progress():
                 for listener in self._listeners:
                     self._guarded(listener, attempt.task, report)
+            case Interrupted(at, why):
+                if self._attempts.get(attempt.task) is attempt:
+                    del self._attempts[attempt.task]
+                    self.scheduler.interrupted(attempt.task, attempt.number, why, at)
             case Asked():
                 self.scheduler.asked(attempt.task, attempt.number, self.now)
             case Beat() | Spent():
@@ -439,12 +445,12 @@ class Driver:
             self._raised(task, number, error, ended.at, ended.stopped, value)
 
     def _raised(
-        self, task: int, number: int, error: BaseException, at: float, stopped: bool = False, value: Any = None
+        self, task: int, number: int, error: BaseException, at: float, stopped: int = False, value: Any = None
     ) -> None:
         attempts = self.table.policies[task].retry.attempts
         tried = f"attempt {number} of {attempts}, " if attempts > 1 else ""
         _explain(error, f"task {self.table.key(task)!r}, {tried}run {self.id}")
-        self.scheduler.raised(task, number, error, at, _chance(), stopped, value)
+        self.scheduler.raised(task, number, error, at, _chance(), bool(stopped), value)
 
     def _take_turns(self) -> None:
         """Works out what the scheduler wants to know of control tasks, conditions and joins."""

@@ -166,6 +166,7 @@ class KeptDriver(Driver):
             "asked",
             "answered",
             "abandoned",
+            "interrupted",
             "halted",
             "paused",
             "unpaused",

@@ -35,9 +35,10 @@ from plait.stores.base import Blob as Blob
     RECOVERED,  # now, wall
     AHEAD,  # ranges of tasks that may have started
     SPAWNED,  # task, attempt, pid, start in clock ticks
-) = range(18)
+    INTERRUPTED,  # task, attempt, why, now
+) = range(19)
 
-WIDTHS = (3, 4, 7, 10, 4, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 3, 2, 5)
+WIDTHS = (3, 4, 7, 10, 4, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 3, 2, 5, 5)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8

@@ -337,6 +337,9 @@ class Replay:
             case lines.ABANDONED:
                 _, task, attempt, now = line
                 scheduler.abandoned(task, attempt, now)
+            case lines.INTERRUPTED:
+                _, task, attempt, why, now = line
+                scheduler.interrupted(task, attempt, str(why), now)
             case lines.HALTED:
                 _, mode, now = line
                 scheduler.halted(OnFailure(mode), now)

@@ -1,7 +1,7 @@
 """What an executor is: given an attempt, it makes the call happen and reports, in a closed union of reports.
 
 An executor knows neither the scheduler nor the store. It is told `start`, `stop` and `force` in the loop's thread, and
-tells its sink in the same thread: exactly one `Ended` per attempt, whatever the code does.
+tells its sink in the same thread: exactly one `Ended` (or `Interrupted`) per attempt, whatever the code does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, Protocol, TypeAlias
 
-from plait.executors.reports import Asked, Beat, Begun, Ended, Output, Progress, Report, Spent
+from plait.executors.reports import Asked, Beat, Begun, Ended, Interrupted, Output, Progress, Report, Spent
 from plait.executors.tokens import CancelToken
 
 _token_lock = threading.Lock()
@@ -215,6 +215,7 @@ __all__ = [
     "CancelToken",
     "Ended",
     "Executor",
+    "Interrupted",
     "Output",
     "Progress",
     "Report",

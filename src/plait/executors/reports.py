@@ -62,13 +62,20 @@ class Ended(NamedTuple):
     """The attempt is over and nothing of it runs any more, at `at` on the run's clock.
 
     Either `error` is None and `value` is what the code returned, or it is what the code raised. `stopped`: the stop
-    signal had reached the code before it ended; a plain end by cancellation has no error.
+    signal had reached the code before it ended, or (NOT_BEGUN) it never began; a plain end by cancellation has no error.
     """
 
     at: float
     value: Any = None
     error: BaseException | None = None
-    stopped: bool = False
+    stopped: int = False
 
 
-Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended
+class Interrupted(NamedTuple):
+    """The process that ran the attempt died at `at`, and nobody had asked for that; `why` says how. No `Ended` follows."""
+
+    at: float
+    why: str
+
+
+Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended | Interrupted

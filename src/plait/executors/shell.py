@@ -17,6 +17,7 @@ from plait import points
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
 from plait.executors.base import Attempt, Begun, Ended, Output, Sink
+from plait.executors.groups import living_groups, signal_group, signal_name
 
 
 class _Process:
@@ -67,19 +68,19 @@ class ShellExecutor:
     def stop(self, attempt: Attempt) -> None:
         if attempt in self._running:
             pid = attempt.handle.popen.pid
-            _signal_group(pid, signal.SIGTERM)
-            _signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM
+            signal_group(pid, signal.SIGTERM)
+            signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM
 
     def force(self, attempt: Attempt) -> bool:
         if attempt in self._running:
-            _signal_group(attempt.handle.popen.pid, signal.SIGKILL)
+            signal_group(attempt.handle.popen.pid, signal.SIGKILL)
         return True
 
     def close(self) -> None:
         for attempt in list(self._running):
             process = self._running.pop(attempt)
             self._unwatch(process)
-            _signal_group(process.popen.pid, signal.SIGKILL)
+            signal_group(process.popen.pid, signal.SIGKILL)
             try:
                 process.popen.wait(1.0)
             except subprocess.TimeoutExpired:
@@ -160,7 +161,7 @@ class ShellExecutor:
     def _members(self, group: int) -> list[int]:
         """The living processes of a group, but for its leader. Many commands that end together share one look."""
         if self._groups is None:
-            self._groups = _living_groups()
+            self._groups = living_groups()
             self._sink.loop.call_soon(self._forget_groups)
         return [pid for pid in self._groups.get(group, ()) if pid != group]
 
@@ -185,7 +186,7 @@ class ShellExecutor:
 
     def _group_ended(self, attempt: Attempt, process: _Process) -> None:
         del self._running[attempt]
-        _signal_group(process.popen.pid, signal.SIGKILL)
+        signal_group(process.popen.pid, signal.SIGKILL)
         code = process.popen.wait()
         out, out_left = _read(process.out, process.command.kept_bytes)
         err, err_left = _read(process.err, process.command.kept_bytes)
@@ -238,32 +239,6 @@ def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:
     return data, max(0, size - len(data))
 
 
-def _living_groups() -> dict[int, list[int]]:
-    """Every living process by its group; empty where there is no /proc."""
-    found: dict[int, list[int]] = {}
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return found
-    for name in names:
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    state, _, group = file.read().rpartition(b")")[2].split()[:3]
-            except (OSError, ValueError):
-                continue  # it just ended
-            if state not in (b"Z", b"X"):
-                found.setdefault(int(group), []).append(int(name))
-    return found
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # nobody is left; on macOS a group of zombies answers EPERM
-
-
 def _failure(code: int, out: bytes, err: bytes) -> CommandFailed:
     """The error for a command that ended with `code`, negative for a signal."""
     shown = tail(err) or tail(out)
@@ -278,14 +253,6 @@ def _failure(code: int, out: bytes, err: bytes) -> CommandFailed:
     if code > 128 and (name := signal_name(code - 128)).startswith("SIG"):
         return CommandFailed(f"exit {code}, as after {name}{last}", exit_code=code, tail=shown)
     return CommandFailed(f"exit {code}{last}", exit_code=code, tail=shown)
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; `signal 77` where there is no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _why_not_started(error: BaseException, command: ShellCommand) -> BaseException:

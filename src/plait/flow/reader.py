@@ -344,11 +344,11 @@ class _Reader:
         if "with" in tree.items:
             for name, value in self.entries(tree.items["with"], "with"):
                 arguments[name] = self.data(value, around, needs)
-        if "executor" in tree.items and plain(tree.items["executor"]) not in ("thread", "async"):
+        if "executor" in tree.items and plain(tree.items["executor"]) not in ("thread", "process", "async"):
             self.bad(
                 tree.items["executor"].at,
                 "value",
-                f"executor must be thread or async in this version, not {plain(tree.items['executor'])!r}",
+                f"executor must be thread, process or async in this version, not {plain(tree.items['executor'])!r}",
             )
         module, name = target.split(":")
         return PythonCall(module, name, arguments, each.at)

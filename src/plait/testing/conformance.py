@@ -29,6 +29,8 @@ class Kind:
     odd_ends: tuple[tuple[Any, tuple[Any, ...]], ...] = ()
     value: Any = "value"
     forces: bool = False
+    at_once: int = 8
+    """So many are seen to run at once."""
 
 
 @dataclass
@@ -147,7 +149,7 @@ async def reports_one_end_with_the_error(kind: Kind) -> None:
 async def runs_many_at_once(kind: Kind) -> None:
     sink = Recorder()
     executor = sink.executor = kind.make(sink)
-    attempts = [attempt_of(sink, kind.sleeps, number) for number in range(8)]
+    attempts = [attempt_of(sink, kind.sleeps, number) for number in range(kind.at_once)]
     for attempt in attempts:
         executor.start(attempt)
     await sink.until(lambda: all(sink.begins(attempt) for attempt in attempts))

@@ -70,6 +70,12 @@ class World:
         self.scheduler.returned(task, attempt or self.table.attempts(task), value, self.now, stopped)
         self._settle()
 
+    def dies(self, key: str, why: str = "killed by SIGKILL") -> None:
+        """The process of the latest attempt died."""
+        task = self.task(key)
+        self.scheduler.interrupted(task, self.table.attempts(task), why, self.now)
+        self._settle()
+
     def fails(
         self, key: str, error: BaseException | None = None, *, chance: float = 0.5, attempt: int | None = None
     ) -> None:

@@ -1,0 +1,128 @@
+"""What worker processes run in tests: functions that another process finds by name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import plait
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def pid(_: object = None) -> int:
+    return os.getpid()
+
+
+def throw(kind: type[BaseException], *args: object) -> None:
+    raise kind(*args)
+
+
+def sleep(seconds: float = 3600.0) -> None:
+    time.sleep(seconds)
+
+
+def spin(path: str | None = None) -> None:
+    """As fast as it can, deaf to everything but KILL; `path` is there once it spins."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if path is not None:
+        Path(path).write_text(str(os.getpid()))
+    while True:
+        pass
+
+
+def tidy(path: str) -> None:
+    """Says in a file that it began, and that it could end in order."""
+    Path(path).write_text("began")
+    try:
+        time.sleep(3600)
+    finally:
+        Path(path).write_text("tidy")
+
+
+def family(path: str, seconds: float = 3600.0) -> None:
+    """Starts a child, and one in a session of its own, whose numbers are in a file; and sleeps."""
+    children = [
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=apart)
+        for apart in (False, True)
+    ]
+    Path(path).write_text(" ".join(str(child.pid) for child in children))
+    time.sleep(seconds)
+
+
+def die(how: str) -> None:
+    match how:
+        case "exit":
+            os._exit(3)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            ctypes.string_at(0)
+
+
+def die_once(path: str, how: str) -> str:
+    """Dies the first time."""
+    if not os.path.exists(path):
+        Path(path).write_text(str(os.getpid()))
+        die(how)
+    return "alive"
+
+
+def write(text: str, error: str = "") -> int:
+    """Prints by Python, and by what does not know Python's buffers."""
+    print(text)
+    os.write(1, b"raw\n")
+    print(error, file=sys.stderr)
+    return len(text)
+
+
+class Unsendable:
+    def __reduce__(self) -> Any:
+        raise TypeError("it does not travel")
+
+
+def unsendable(_: object = None) -> Any:
+    return {"a": [Unsendable()]}
+
+
+class Liar:
+    """Its pickle is fine until it is read."""
+
+    def __reduce__(self) -> Any:
+        return (_explode, ())
+
+
+def _explode() -> None:
+    raise SystemExit("what a result does when it is read")
+
+
+def liar() -> Any:
+    return Liar()
+
+
+class Picky(Exception):
+    """It can be pickled, and not be read again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def picky() -> None:
+    raise Picky("odd", "thing")
+
+
+@plait.task(executor="process")
+def tripled(number: int) -> int:
+    return 3 * number
+
+
+def size(data: bytes) -> int:
+    return len(data)

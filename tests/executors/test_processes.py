@@ -1,0 +1,336 @@
+"""Worker processes: what runs in them, how it is stopped, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import bodies
+import plait
+from plait.executors import processes
+
+pytestmark = pytest.mark.realtime
+
+
+def workers() -> list[psutil.Process]:
+    """Living worker processes of this one."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if "plait.executors.worker" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    """What `holds` gives as soon as it is true."""
+    for _ in range(2000):
+        found = holds()
+        if found:
+            return found
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Any:
+    """X2 W9: no process, no zombie, no descriptor, no thread."""
+    plait.map_(len, ["a"], executor="thread")  # what is made once for a process is there
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    yield
+    assert workers() == []
+    assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
+    until(lambda: (len(os.listdir("/proc/self/fd")), threading.active_count()) <= before)
+
+
+class TestCalls:
+    def test_functions_run_in_other_processes_as_many_as_there_are_cpus(self) -> None:
+        """E9: values in order, and no more workers than CPUs."""
+        pids = plait.map_(bodies.pid, range(40), executor="process")
+        assert os.getpid() not in pids
+        assert 1 <= len(set(pids)) <= processes._cpus()
+        assert plait.map_(bodies.double, range(100), executor="process") == [2 * n for n in range(100)]
+
+    def test_a_decorated_function_and_a_bound_graph(self) -> None:
+        graph = plait.Graph("g")
+        first = graph.add("first", bodies.tripled, args=(2,))
+        graph.add("second", bodies.tripled, args=(first,))
+        assert plait.run(graph)["second"].value == 18
+
+    def test_keyword_arguments_and_an_option_of_a_call(self) -> None:
+        assert plait.run(plait.task(int).options(executor="process").bind("ff", base=16)) == 255
+
+    def test_a_workflow_file_names_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "flow.yaml"
+        path.write_text("name: f\ntasks:\n  a: {call: 'bodies:double', with: {number: 4}, executor: process}\n")
+        assert plait.run(plait.load(path))["a"].value == 8
+
+    def test_a_coroutine_function_is_refused(self) -> None:
+        async def coroutine(_: int) -> None: ...
+
+        with pytest.raises(plait.UsageError, match="is a coroutine function: it runs on executor 'async'"):
+            plait.map_(coroutine, [1], executor="process")
+
+    def test_large_arguments_and_results_travel(self) -> None:
+        """Bad input: 100 MB."""
+        assert plait.map_(bodies.size, [b"x" * 100_000_000], executor="process") == [100_000_000]
+        assert plait.map_(bytes, [50_000_000], executor="process") == [bytes(50_000_000)]
+
+    def test_what_a_task_writes_is_its_own(self) -> None:
+        written: list[tuple[str, str, bytes]] = []
+
+        async def both() -> None:
+            from plait.runs import make_driver
+
+            graph = plait.Graph("g")
+            for key in ("a", "b", "c"):
+                graph.add(key, plait.task(bodies.write).options(executor="process"), args=(key * 3, key))
+            driver = make_driver(graph, None, 3, {})
+            driver.listen(
+                lambda driver, task, report: written.append((driver.table.key(task), report.stream, report.data))
+            )
+            driver.start()
+            await driver.done
+
+        asyncio.run(both())
+        assert sorted(written) == [
+            (key, stream, data)
+            for key in "abc"
+            for stream, data in (("stderr", f"{key}\n".encode()), ("stdout", f"{key * 3}\nraw\n".encode()))
+        ]
+
+    def test_logs_of_a_stored_run_hold_it(self, tmp_path: Path) -> None:
+        plait.run(
+            plait.task(bodies.write).options(executor="process").bind("hello"), store=tmp_path / "plait.db", run_id="r"
+        )
+        assert [part.data for part in plait.read_logs("r", store=tmp_path / "plait.db") if part.stream == "stdout"] == [
+            b"hello\nraw\n"
+        ]
+
+
+class TestBadCalls:
+    """F49 F50: unpicklable things are the failure of their task, by type, and the others go on."""
+
+    @pytest.mark.parametrize(
+        ("body", "args", "kind", "text"),
+        [
+            (len, (threading.Lock(),), plait.NotPicklable, "argument 1, of type _thread.lock, cannot be sent to a worker process"),
+            (lambda: 1, (), plait.MissingExtra, r"install plait\[process\]"),
+            (bodies.unsendable, (), plait.NotPicklable, "its result cannot be sent back: a value of type builtins.dict: it does not travel"),
+            (bodies.liar, (), plait.NotPicklable, "its result cannot be read: SystemExit: what a result does"),
+            (bodies.picky, (), plait.RecordedError, "Picky: odd thing"),
+            (bodies.throw, (SystemExit, 3), SystemExit, "3"),
+            (bodies.throw, (KeyboardInterrupt, "now"), KeyboardInterrupt, "now"),
+            (bodies.throw, (ValueError, "odd"), ValueError, "odd"),
+        ],
+        ids=["argument", "closure", "result", "liar", "exception", "exit", "interrupt", "plain"],
+    )  # fmt: skip
+    def test_it_fails_by_name_and_the_others_go_on(
+        self, body: Any, args: Any, kind: Any, text: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "cloudpickle", None)
+        graph = plait.Graph("g")
+        for key in ("before", "after"):
+            graph.add(key, plait.task(bodies.double).options(executor="process"), args=(4,))
+        graph.add(
+            "bad",
+            plait.task(body).options(executor="process"),
+            args=args,
+        )
+        result = plait.run(graph, raise_on_failure=False)
+        assert (result["before"].value, result["after"].value) == (8, 8)
+        error = result["bad"].error
+        assert type(error) is kind
+        with pytest.raises(kind, match=text):
+            raise error
+
+    def test_closures_and_lambdas_travel_where_their_library_is(self) -> None:
+        pytest.importorskip("cloudpickle", reason="the extra `process` is not installed")
+        factor = 7
+        assert plait.map_(lambda number: factor * number, [1, 2], executor="process") == [7, 14]
+
+    def test_a_traceback_from_the_worker_is_kept(self) -> None:
+        with pytest.raises(ValueError, match=r"task 'throw\[0\]'") as raised:
+            plait.map_(bodies.throw, [ValueError], executor="process")
+        assert "in throw\n    raise kind" in str(raised.value.__cause__)
+
+    def test_a_function_that_the_worker_cannot_import(self, tmp_path: Path) -> None:
+        """Bad input: it was there when the run started."""
+        module = tmp_path / "vanishing.py"
+        module.write_text("def f(): return 1\n")
+        sys.path.insert(0, str(tmp_path))
+        try:
+            import vanishing  # type: ignore[import-not-found]
+
+            module.unlink()
+            with pytest.raises(plait.WorkerFailed, match="the function vanishing:f cannot be imported"):
+                plait.run(plait.task(vanishing.f).options(executor="process").bind())
+        finally:
+            sys.path.remove(str(tmp_path))
+            sys.modules.pop("vanishing", None)
+
+    def test_workers_that_cannot_start_are_not_tried_for_ever(self, tmp_path: Path) -> None:
+        """A program whose main module cannot be imported again: every task fails with the cause, soon."""
+        program = tmp_path / "program.py"
+        program.write_text(
+            "import sys, plait\n"
+            "if __name__ != '__main__': raise RuntimeError('not twice')\n"
+            "result = plait.run(plait.task(abs).options(executor='process').map(range(1000)), raise_on_failure=False)\n"
+            "try: plait.map_(abs, range(1000), executor='process')\n"
+            "except plait.WorkerFailed as error: print(error)\n"
+        )
+        done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60)
+        assert "no worker process can be started: RuntimeError: not twice" in done.stdout, done.stderr
+
+    def test_a_run_without_a_guard_is_refused_in_the_worker(self, tmp_path: Path) -> None:
+        program = tmp_path / "program.py"
+        program.write_text("import plait\nprint(plait.map_(abs, [-1], executor='process'))\n")
+        done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "start it under `if __name__ == '__main__':`" in done.stderr
+
+    def test_functions_of_the_program_that_was_started(self, tmp_path: Path) -> None:
+        program = tmp_path / "program.py"
+        program.write_text(
+            "import plait\nclass Box:\n    def __init__(self, n): self.n = n\n"
+            "def opened(box): return Box(box.n + 1)\n"
+            "if __name__ == '__main__': print([b.n for b in plait.map_(opened, [Box(1), Box(2)], executor='process')])\n"
+        )
+        done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "[2, 3]\n", done.stderr
+
+
+class TestStops:
+    """E9 C9: a timeout, a cancel and fail-fast end the process, and no other task notices."""
+
+    def test_a_timeout_kills_what_spins_and_the_others_go_on(self, tmp_path: Path) -> None:
+        graph = plait.Graph("g")
+        spins = plait.task(bodies.spin).options(executor="process", timeout=0.3, grace=0.2)
+        graph.add("spins", spins, args=(str(tmp_path / "pid"),))
+        for number in range(6):
+            graph.add(f"other{number}", plait.task(bodies.double).options(executor="process"), args=(number,))
+        result = plait.run(graph, raise_on_failure=False)
+        assert str(result["spins"].status) == "timed_out"
+        assert result["spins"].enforced
+        assert [result[f"other{number}"].value for number in range(6)] == [0, 2, 4, 6, 8, 10]
+        assert not alive(int((tmp_path / "pid").read_text()))
+
+    def test_a_timeout_counts_from_the_start_of_the_code(self) -> None:
+        """What waits for a worker is not timed."""
+        task = plait.task(bodies.sleep).options(executor="process", timeout=5)
+        result = plait.run([task.bind(0.05) for _ in range(8)], raise_on_failure=False, max_concurrency=8)
+        assert result == [None] * 8
+
+    def test_term_lets_the_code_tidy_up(self, tmp_path: Path) -> None:
+        path = tmp_path / "said"
+        task = plait.task(bodies.tidy).options(executor="process", timeout=0.5, grace=20)
+        began = time.monotonic()
+        with pytest.raises(plait.TaskTimedOut):
+            plait.run(task.bind(str(path)))
+        assert path.read_text() == "tidy"
+        assert time.monotonic() - began < 15
+
+    def test_fail_fast_ends_those_that_run_and_starts_nothing_else(self, tmp_path: Path) -> None:
+        paths = [str(tmp_path / f"{number}") for number in range(20)]
+
+        async def both() -> None:
+            run = asyncio.ensure_future(plait.amap(bodies.tidy, paths, executor="process", max_concurrency=8))
+            while not any(map(os.path.exists, paths)):
+                await asyncio.sleep(0.01)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+
+        asyncio.run(both())
+        began = [path for path in paths if os.path.exists(path)]
+        assert 1 <= len(began) <= processes._cpus()
+        assert {Path(path).read_text() for path in began} == {"tidy"}
+
+    def test_children_of_the_task_end_with_it_also_those_in_a_session_of_their_own(self, tmp_path: Path) -> None:
+        """W9: while the run goes on."""
+        path = tmp_path / "pids"
+
+        def gone() -> bool:
+            until(lambda: path.exists() and len(path.read_text().split()) == 2)
+            return bool(until(lambda: not any(alive(int(pid)) for pid in path.read_text().split())))
+
+        graph = plait.Graph("g")
+        family = plait.task(bodies.family).options(executor="process", timeout=1.0, grace=0.1)
+        graph.add("family", family, args=(str(path),))
+        graph.add("gone", gone)
+        result = plait.run(graph, raise_on_failure=False)
+        assert str(result["family"].status) == "timed_out"
+        assert result["gone"].value is True
+
+    @pytest.mark.parametrize("how", ["exit", "kill", "segfault"])
+    def test_a_worker_that_dies_interrupts_its_own_task_alone(self, how: str, tmp_path: Path) -> None:
+        """F48 F30 F82: it runs again, in a new worker."""
+        graph = plait.Graph("g")
+        graph.add("dies", plait.task(bodies.die_once).options(executor="process"), args=(str(tmp_path / "once"), how))
+        for number in range(8):
+            graph.add(f"other{number}", plait.task(bodies.double).options(executor="process"), args=(number,))
+        result = plait.run(graph)
+        assert result["dies"].value == "alive"
+        assert [each.number for each in result["dies"].history] == [1, 2]
+        assert "died: " in str(result["dies"].history[0].error)
+        assert all(result[f"other{number}"].attempts == 1 for number in range(8))
+
+    def test_a_stored_run_tells_of_the_interruption(self, tmp_path: Path) -> None:
+        """X1: it is a fact of the journal, and a replay comes to the same."""
+        task = plait.task(bodies.die_once).options(executor="process")
+        path = tmp_path / "plait.db"
+        assert plait.run(task.bind(str(tmp_path / "once"), "kill"), store=path) == "alive"
+        (outcome,) = plait.show_run("last", path).values()
+        assert (str(outcome.status), outcome.attempts) == ("succeeded", 2)
+        assert "died: killed by SIGKILL" in str(outcome.history[0].error)
+
+    def test_a_task_that_kills_each_of_its_workers_is_given_up(self) -> None:
+        """F82: the budget of crashes."""
+        with pytest.raises(
+            plait.TaskInterrupted, match="was running 3 times when its process died: killed by SIGKILL: given up"
+        ):
+            plait.run(plait.task(bodies.die).options(executor="process").bind("kill"), crash_budget=2)
+        with pytest.raises(plait.TaskInterrupted, match=r"is not run again \(on_interrupt: fail\): exit 3"):
+            plait.run(plait.task(bodies.die).options(executor="process", on_interrupt="fail").bind("exit"))
+
+    def test_when_the_engine_is_killed_so_are_its_workers(self, tmp_path: Path) -> None:
+        """F06 W9: SIGKILL of plait itself."""
+        program = tmp_path / "program.py"
+        program.write_text(
+            "import sys, plait, bodies\n"
+            "if __name__ == '__main__': plait.map_(bodies.spin, sys.argv[1:], executor='process')\n"
+        )
+        paths = [tmp_path / name for name in ("one", "two")][: processes._cpus()]
+        env = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(bodies.__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        }
+        engine = subprocess.Popen([sys.executable, str(program), *map(str, paths)], env=env)
+        try:
+            until(lambda: all(path.exists() and path.read_text() for path in paths))
+            pids = [int(path.read_text()) for path in paths]
+            assert all(map(alive, pids))
+        finally:
+            engine.send_signal(signal.SIGKILL)
+            engine.wait(10)
+        until(lambda: not any(map(alive, pids)))
