@@ -215,7 +215,7 @@ class TestLooking:
         plait("run", "flow.yaml", "--run-id", "young", cwd=half)
         database = half / ".plait" / "plait.db"
         with closing(sqlite3.connect(database)) as db, db:
-            db.execute("UPDATE runs SET ended_at = ended_at - 3600 * 24 * 31 WHERE id = 'half'")
+            db.execute("UPDATE runs SET ended_at = ended_at - 3600 * (24 * 30 + 2) WHERE id = 'half'")
         assert "would forget run half" in plait("gc", "-n", cwd=half, TZ="Pacific/Kiritimati").stderr
         assert "1 runs forgotten" in plait("gc", cwd=half, TZ="Pacific/Midway").stdout
         assert [line.split()[0] for line in plait("ls", cwd=half).stdout.splitlines()] == ["RUN", "young"]

@@ -367,11 +367,12 @@ def test_every_transaction_that_writes_takes_the_lock_at_its_begin() -> None:
 
 
 CONTENDING = """
-import sys
+import logging, sys
 import plait
 from faults import chain, say
 from plait.stores.sqlite import open_sqlite
 from plait.testing.stores import ended, new_run, put
+logging.basicConfig()  # who waits for long says so
 path, me = sys.argv[1:]
 failed, done = [], 0
 for number in range(12):
