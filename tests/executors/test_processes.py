@@ -326,11 +326,16 @@ class TestStops:
             "PYTHONPATH": os.pathsep.join([str(Path(bodies.__file__).parent), os.environ.get("PYTHONPATH", "")]),
         }
         engine = subprocess.Popen([sys.executable, str(program), *map(str, paths)], env=env)
+        pids: list[int] = []
         try:
             until(lambda: all(path.exists() and path.read_text() for path in paths))
-            pids = [int(path.read_text()) for path in paths]
+            pids += [int(path.read_text()) for path in paths]
             assert all(map(alive, pids))
-        finally:
             engine.send_signal(signal.SIGKILL)
             engine.wait(10)
-        until(lambda: not any(map(alive, pids)))
+            until(lambda: not any(map(alive, pids)))
+        finally:
+            engine.kill()
+            engine.wait(10)
+            for pid in filter(alive, pids):
+                os.kill(pid, signal.SIGKILL)
