@@ -82,8 +82,10 @@ class TestCalls:
 
     def test_a_workflow_file_names_it(self, tmp_path: Path) -> None:
         path = tmp_path / "flow.yaml"
-        path.write_text("name: f\ntasks:\n  a: {call: 'bodies:double', with: {number: 4}, executor: process}\n")
-        assert plait.run(plait.load(path))["a"].value == 8
+        path.write_text("name: f\ntasks:\n  a: {call: 'bodies:pid', executor: process}\n  b: {call: 'bodies:pid'}\n")
+        result = plait.run(plait.load(path))
+        assert result["a"].value != os.getpid()
+        assert result["b"].value == os.getpid()
 
     def test_a_coroutine_function_is_refused(self) -> None:
         async def coroutine(_: int) -> None: ...

@@ -470,7 +470,7 @@ def _call(task: FlowTask, scope: _Scope) -> Call:
     body = task.body
     if isinstance(body, PythonCall):
         function = scope.functions[body.module, body.name]
-        return executor_for(function), function, (), _filled(dict(body.arguments), scope)
+        return executor_for(function, body.executor), function, (), _filled(dict(body.arguments), scope)
     assert isinstance(body, (Script, Argv))
     env = {**scope.env, **{name: template.text(scope) for name, template in body.env.items()}}
     cwd = body.cwd.text(scope) if body.cwd is not None else None

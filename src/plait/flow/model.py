@@ -41,6 +41,7 @@ class PythonCall:
     name: str
     arguments: Mapping[str, Any]  # plain data with Templates in it
     at: Place
+    executor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

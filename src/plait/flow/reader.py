@@ -351,7 +351,8 @@ class _Reader:
                 f"executor must be thread, process or async in this version, not {plain(tree.items['executor'])!r}",
             )
         module, name = target.split(":")
-        return PythonCall(module, name, arguments, each.at)
+        executor = str(plain(tree.items["executor"])) if "executor" in tree.items else None
+        return PythonCall(module, name, arguments, each.at, executor)
 
     # -- policies
 
