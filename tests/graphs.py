@@ -25,7 +25,7 @@ def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Bat
 def random_policy(dice: random.Random, retry: Any = Retry) -> Policy:
     """A policy with something of everything; `retry` makes its retries."""
     again = retry(attempts=dice.randint(1, 3), delay=dice.choice([0, 1, 5])) if dice.random() < 0.4 else NO_RETRY
-    return policy(PLAIN, **random_options(dice))._replace(retry=again)
+    return policy(PLAIN, **random_options(dice)).but(retry=again)
 
 
 def random_options(dice: random.Random) -> dict[str, Any]:

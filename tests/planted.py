@@ -149,10 +149,8 @@ def plant(bug: Bug) -> Callable[..., Any]:
     if bug.module is policy:
         return changed["Retry"]  # type: ignore[no-any-return]
     if bug.module is scheduler:
-        changed["Turn"] = scheduler.Turn  # compared by identity outside
         return changed["Scheduler"]  # type: ignore[no-any-return]
     core = _run(scheduler, inspect.getsource(scheduler))
-    core["Turn"] = scheduler.Turn
     for name in ("ReadyQueue", "Limit", "Table", "Timers"):
         if name in changed and changed[name].__module__ == bug.module.__name__:
             core[name] = changed[name]

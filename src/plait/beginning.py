@@ -13,7 +13,6 @@ from plait._core.policy import Rules
 from plait._engine.keeping import KeptDriver
 from plait._engine.records import batch_of, structure_data
 from plait._engine.wall import Wall
-from plait.durations import ranked
 from plait.errors import UsageError
 from plait.programs import Program
 from plait.snapshots import of_nodes
@@ -74,7 +73,10 @@ def begin(
     if run_id is not None:
         check_id(run_id)
     program = definition.program
-    ranked(store, program.batch, program.name)
+    if program.batch.size > 1:
+        from plait.durations import ranked  # a single task has no order
+
+        ranked(store, program.batch, program.name)
     wall = time.time()
     structure = structure_data(program.batch, rules)
     claim = store.create(NewRun(run_id, program.name, definition.data, structure, program.batch.size, wall))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from plait._core.graph import Batch, Numbered
-from plait._core.policy import PLAIN, OnFailure, Rules, limit, policy
-from plait._core.result import RunResult
+from plait._core.policy import PLAIN, OnFailure, Rules, policy
 from plait._core.scheduler import describe
-from plait._core.states import RunStatus, Status
+from plait._core.states import Status
 from plait._core.table import NONE, Table
-from plait._engine.doors import blocking, finish, refuse_inside, running_loop
+from plait._engine.doors import DEFAULT, blocking, finish, raise_for, refuse_inside, running_loop, slots
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
-from plait.errors import JudgedFailed, RunCancelled, RunFailed, TaskCancelled, UsageError
-from plait.executors.base import CancelToken, current_attempt
+from plait.errors import JudgedFailed, UsageError
+from plait.executors.base import CancelToken, current_attempt, executor_for, name_of
 
 if TYPE_CHECKING:
     from plait._core.outcome import Outcome
@@ -28,62 +24,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 __all__ = ["ConcurrencyResult", "amap", "map_", "run_with_concurrency"]
-
-EXECUTOR_NAMES = ("async", "thread", "process")
-"""What a callable may run on; commands choose `shell` by what they are."""
-
-
-class _Default:
-    """Says that an option was not given, where None means something."""
-
-    def __repr__(self) -> str:
-        return "min(32, cpu + 4)"
-
-
-DEFAULT: Any = _Default()
-
-
-def default_slots() -> int:
-    """Slots of a front door that names none: `min(32, cpu + 4)`."""
-    return min(32, (os.cpu_count() or 1) + 4)
-
-
-def slots(max_concurrency: Any) -> int | None:
-    """A caller's `max_concurrency`, checked, with its default."""
-    return default_slots() if max_concurrency is DEFAULT else limit("max_concurrency", max_concurrency)
-
-
-def executor_for(function: Any, executor: str | None = None) -> str:
-    """Where a callable runs: on the loop if it is a coroutine function (partials and `__call__` unwrapped), else in a thread.
-
-    Raises:
-        UsageError: for what cannot be called, an unknown executor, or a coroutine function that is to run in a thread.
-    """
-    if not callable(function):
-        raise UsageError(f"{function!r} is not callable: give a function, a coroutine function or a callable object")
-    bare = function
-    while isinstance(bare, partial):
-        bare = bare.func
-    is_coroutine = inspect.iscoroutinefunction(bare) or (
-        not inspect.isfunction(bare)
-        and not isinstance(bare, type)
-        and inspect.iscoroutinefunction(getattr(bare, "__call__", None))  # noqa: B004
-    )
-    if executor is None:
-        return "async" if is_coroutine else "thread"
-    if executor not in EXECUTOR_NAMES:
-        raise UsageError(f"unknown executor {executor!r}; there are {', '.join(EXECUTOR_NAMES)}")
-    if executor != "async" and is_coroutine:
-        raise UsageError(f"{name_of(function)} is a coroutine function: it runs on executor 'async'")
-    return executor
-
-
-def name_of(function: Any) -> str:
-    """A callable's name, for keys: of the function below partials, else of the object's class."""
-    while isinstance(function, partial):
-        function = function.func
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return "lambda" if name == "<lambda>" else str(name)
 
 
 class _Flat(Work):
@@ -317,26 +257,6 @@ async def amap(
     result = await finish(driver)
     raise_for(result)
     return values_of(result.table, range(len(result)))
-
-
-def raise_for(result: RunResult) -> None:
-    """Nothing for a run that succeeded.
-
-    Raises:
-        BaseException: the first cause's own exception.
-        RunFailed, RunCancelled: where no task is to blame.
-    """
-    if result.status is RunStatus.SUCCEEDED:
-        return
-    cause = result.first_cause
-    if cause is not None and cause.error is not None:
-        if isinstance(cause.error, asyncio.CancelledError):
-            # Raised as it is, it would look as if the caller had been cancelled.
-            raise TaskCancelled(f"task {cause.key!r} was cancelled from within") from cause.error
-        raise cause.error
-    if result.status is RunStatus.CANCELLED:
-        raise RunCancelled(f"run {result.run_id} was cancelled")
-    raise RunFailed(f"run {result.run_id} failed: {result.reason}", result)
 
 
 def values_of(table: Table, rows: range) -> list[Any]:

@@ -15,6 +15,7 @@ from plait._core.policy import Rules, nearest
 from plait._core.result import RunResult
 from plait._core.states import SUCCEEDED
 from plait._core.table import NONE
+from plait._engine.doors import default_slots
 from plait._engine.keeping import KeptDriver
 from plait._engine.orphans import end_orphans
 from plait._engine.records import structure as structure_of
@@ -23,7 +24,6 @@ from plait._engine.replaying import Regrown, Replay, read_json, read_structure
 from plait._engine.wall import Wall
 from plait.beginning import Definition, check_id, definition_of
 from plait.carrying import Carried
-from plait.concurrency import default_slots
 from plait.durations import ranked
 from plait.edits import Changes, compare
 from plait.errors import PlaitError, RunChanged, RunNotFound, StoreDamaged, UsageError

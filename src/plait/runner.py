@@ -16,8 +16,9 @@ from plait._core.table import Table
 from plait._engine.doors import finish
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Work
-from plait.concurrency import executor_for, listed
+from plait.concurrency import listed
 from plait.errors import UsageError
+from plait.executors.base import executor_for
 
 __all__ = ["ParallelRunner", "PhaseResult", "PhaseTask", "get_independent_tasks"]
 

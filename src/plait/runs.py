@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from plait._core.policy import OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
-from plait._engine.doors import background_loop, blocking, finish, refuse_inside, running_loop
+from plait._engine.doors import (
+    DEFAULT,
+    background_loop,
+    blocking,
+    finish,
+    raise_for,
+    refuse_inside,
+    running_loop,
+    slots,
+)
 from plait._engine.driver import Driver
-from plait.concurrency import DEFAULT, raise_for, slots
 from plait.errors import RunFailed, UsageError
 from plait.executors.base import Attempt, CancelToken, Progress, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes

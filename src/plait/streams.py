@@ -13,10 +13,11 @@ from plait._core.outcome import Outcome, outcome
 from plait._core.policy import PLAIN, OnFailure, Policy, Rules, policy
 from plait._core.result import RunResult
 from plait._core.table import NONE, Table
+from plait._engine.doors import DEFAULT, slots
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
-from plait.concurrency import DEFAULT, executor_for, name_of, slots
 from plait.errors import RunFailed, UsageError
+from plait.executors.base import executor_for, name_of
 
 T = TypeVar("T")
 

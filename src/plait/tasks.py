@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from plait._core.graph import safe_key
 from plait._core.policy import PLAIN, Policy, policy
-from plait.concurrency import executor_for, name_of
 from plait.errors import GraphError, UsageError
+from plait.executors.base import executor_for, name_of
 
 if TYPE_CHECKING:
     from plait.calls.shell import OutputKind

@@ -235,7 +235,9 @@ class TestAttempts:
         world.passes(4.9)
         assert world.commands == []
         world.passes(0.1)
-        assert world.commands == [Cancel([0], Stop.TIMEOUT, 2.0)]
+        (cancel,) = world.commands
+        assert isinstance(cancel, Cancel)
+        assert (cancel.tasks, cancel.why, cancel.grace) == ([0], Stop.TIMEOUT, 2.0)
         world.returns("a", "too late", stopped=True)
         assert world.status("a") is Status.TIMED_OUT
         assert isinstance(world.table.errors[0], TaskTimedOut)
@@ -499,7 +501,9 @@ def test_force_follows_grace_and_a_kernel_that_holds_a_process_is_waited_for_no_
     world = World(graph({"a": {"grace": 3}}, a=[]))
     world.halts()
     world.passes(3)
-    assert world.commands[-1] == Force(0, 1)
+    last = world.commands[-1]
+    assert isinstance(last, Force)
+    assert (last.task, last.attempt) == (0, 1)
     world.passes(5)
     assert world.status("a") is Status.CANCELLED
     assert 0 in world.table.unenforced

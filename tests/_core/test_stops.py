@@ -18,7 +18,7 @@ def test_those_stopped_at_one_moment_share_one_timer() -> None:
         these.add(task, Stop.CANCEL, 5.0)
     assert len(timers) == 1
     kind, number = timers.pop_due(5.0) or (None, RUN)
-    assert kind is Due.FORCE
+    assert kind == Due.FORCE
     assert number < RUN  # no task, and not the run
     assert these.tasks(number) == list(range(1000))
 
@@ -27,9 +27,9 @@ def test_the_timer_goes_with_the_last_of_them_and_not_before() -> None:
     these, timers = stops()
     these.add(1, Stop.TIMEOUT, 5.0)
     these.add(2, Stop.TIMEOUT, 5.0)
-    assert these.end(1) is Stop.TIMEOUT
+    assert these.end(1) == Stop.TIMEOUT
     assert timers.next() == 5.0
-    assert these.end(2) is Stop.TIMEOUT
+    assert these.end(2) == Stop.TIMEOUT
     assert timers.next() is None
     assert these.end(2) is None  # it is not among them any more
 

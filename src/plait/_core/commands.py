@@ -1,10 +1,12 @@
-"""What the scheduler asks of the engine. Starts are pulled (`Scheduler.take`), so they need no record."""
+"""What the scheduler asks of the engine. Starts are pulled (`Scheduler.take`), so they need no record.
 
-from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+Plain classes: every program with plait waits for these definitions, and a NamedTuple or an enum costs twenty times as much.
+"""
+
+from typing import TypeAlias
 
 
-class Stop(StrEnum):
+class Stop:
     """Why an attempt is to be stopped."""
 
     TIMEOUT = "timeout"  # its own clock ran out
@@ -13,22 +15,28 @@ class Stop(StrEnum):
     CANCEL = "cancel"  # the run, its group or the caller wants no more of it
 
 
-class Cancel(NamedTuple):
+class Cancel:
     """End the latest attempts of these tasks: the stop signal now, force after `grace` seconds.
 
-    One record for all that one fact ends: a run that is stopped may have 10,000 at work.
+    One record for all that one fact ends: a run that is stopped may have 10,000 at work. `why` is a reason of `Stop`.
     """
 
-    tasks: list[int]
-    why: Stop
-    grace: float
+    __slots__ = __match_args__ = ("tasks", "why", "grace")
+
+    def __init__(self, tasks: list[int], why: str, grace: float) -> None:
+        self.tasks = tasks
+        self.why = why
+        self.grace = grace
 
 
-class Force(NamedTuple):
+class Force:
     """Grace is over and the attempt goes on: end it by force, or answer `abandoned` if that cannot be done."""
 
-    task: int
-    attempt: int
+    __slots__ = __match_args__ = ("task", "attempt")
+
+    def __init__(self, task: int, attempt: int) -> None:
+        self.task = task
+        self.attempt = attempt
 
 
 class Settle:

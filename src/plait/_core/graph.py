@@ -4,7 +4,6 @@ A plain list is a batch without needs. A task is known by its place in the batch
 integer. Keys are text for people and files; no decision is ever taken from one.
 """
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -106,12 +105,18 @@ def safe_key(key: object) -> str:
     return key
 
 
+def _has_controls(key: str) -> bool:
+    import unicodedata  # few keys need it: what is printable holds none
+
+    return any(unicodedata.category(each)[0] == "C" for each in key)
+
+
 def _unsafe(key: str) -> str:
     if not key:
         return "is empty"
     if len(key) > LONGEST_KEY:
         return f"has {len(key)} characters; at most {LONGEST_KEY} are allowed"
-    if any(unicodedata.category(each)[0] == "C" for each in key):
+    if not key.isprintable() and _has_controls(key):
         return "holds a control character"
     if "/" in key or "\\" in key or key in (".", ".."):
         return "looks like a path; `/` and `\\` are kept for the tasks that a task grows"

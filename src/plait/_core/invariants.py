@@ -56,7 +56,7 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
     for name, limit in limits.items():
         _law(limit.used == used[name], lambda: f"limit {limit.name}: {limit.used} are counted, {used[name]} hold it")
         _law(limit.used <= limit.capacity, lambda: f"limit {limit.name}: {limit.used} of {limit.capacity} are held")
-        waiting = any(status == READY for status in (table.status[place.task] for place in limit.parked))
+        waiting = any(status == READY for status in (table.status[task] for _, _, task in limit.parked))
         woken = any(whose is limit for _, whose in scheduler._queue.back)
         _law(not waiting or limit.full or woken, lambda: f"limit {limit.name} has room, and nobody was woken for it")
 
@@ -67,11 +67,11 @@ def _check_queue(scheduler: Scheduler) -> None:
     standing = Counter(queue.first)
     for bucket in queue._buckets.values():
         standing.update(bucket)
-    standing.update(place.task for place, _ in queue.back)
+    standing.update(task for (_, _, task), _ in queue.back)
     standing.update(task for *_, task in queue._heap)
     _law(bool(queue) == bool(standing), lambda: f"the queue says {bool(queue)}, {sum(standing.values())} stand there")
     for limit in {id(limit): limit for family in scheduler._families.values() for limit in family.limits}.values():
-        standing.update(place.task for place in limit.parked)
+        standing.update(task for _, _, task in limit.parked)
     for task in range(table.size):
         if table.status[task] == READY:
             _law(standing[task] == 1, lambda: f"stands in {standing[task]} queues: {table.story(task)}")

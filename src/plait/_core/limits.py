@@ -1,15 +1,10 @@
 """Limits other than the run's own: objects that are asked, taken and given back, and that keep who waits for them."""
 
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import TypeAlias
 
-
-class Parked(NamedTuple):
-    """A ready task that met a full limit. Its place in the order (`level`, `stamp`) stays what it was."""
-
-    level: int
-    stamp: int
-    task: int
+Parked: TypeAlias = tuple[int, int, int]
+"""A ready task that met a full limit: its level and its stamp, which are its place in the order and stay what they were, and it."""
 
 
 class Limit:

@@ -3,13 +3,15 @@
 One vocabulary serves Python, YAML and FlowScript. A policy is made once per decorator, file entry or call and shared
 by every task that has it.
 
-Annotations are evaluated here: as text each field of a record costs a start of plait 25 us.
+Every program with plait waits for these definitions, and one NamedTuple costs it as much as the rest of the page.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from plait.errors import LimitError, PlaitError, UsageError
 
@@ -104,20 +106,58 @@ def limit(name: str, value: object) -> int | None:
     return None if value is None else count(name, value)
 
 
-class Retry(NamedTuple):
+V = TypeVar("V", bound="Value")
+
+
+class Value:
+    """Equal to another by what is in it, by the names of `__slots__` in their order. Not to be changed once it is made."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """What is in it, by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def but(self: V, **changes: Any) -> V:
+        """The same with these things changed."""
+        return type(self)(**{**self.fields(), **changes})
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.fields() == self.fields()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.fields().values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.fields().items())})"
+
+
+class Retry(Value):
     """How often, how soon and for which errors another attempt follows a failed one.
 
     `attempts` counts the first try. `delay`, `max_delay` are seconds. `on` and `not_on` are exception classes; by
     default any `Exception` is tried again, never `SystemExit`, `KeyboardInterrupt` or errors that cannot end differently.
     """
 
-    attempts: int = 1
-    delay: float = 1.0
-    backoff: float = 2.0
-    max_delay: float = 60.0
-    jitter: bool = True
-    on: tuple[type[BaseException], ...] = (Exception,)
-    not_on: tuple[type[BaseException], ...] = ()
+    __slots__ = ("attempts", "delay", "backoff", "max_delay", "jitter", "on", "not_on")  # noqa: RUF023 - as they are given
+
+    def __init__(
+        self,
+        attempts: int = 1,
+        delay: float = 1.0,
+        backoff: float = 2.0,
+        max_delay: float = 60.0,
+        jitter: bool = True,
+        on: tuple[type[BaseException], ...] = (Exception,),
+        not_on: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        self.attempts = attempts
+        self.delay = delay
+        self.backoff = backoff
+        self.max_delay = max_delay
+        self.jitter = jitter
+        self.on = on
+        self.not_on = not_on
 
     def wanted(self, attempt: int, error: BaseException) -> bool:
         """Does another attempt follow attempt number `attempt` (1-based), which ended with `error`?"""
@@ -143,21 +183,51 @@ class Retry(NamedTuple):
 NO_RETRY = Retry()
 
 
-class Policy(NamedTuple):
+class Policy(Value):
     """How one task is to be run. Times are seconds. Every field has its entry in the docs' table."""
 
-    priority: int = 2
-    retry: Retry = NO_RETRY
-    timeout: float | None = None  # one attempt, from the start of its code
-    deadline: float | None = None  # from ready to the end of the last attempt
-    grace: float = 5.0  # between the stop signal and force, or giving it up
-    join: Join = Join.ALL_SUCCESS
-    uninterruptible: bool = False
-    critical: bool = False
-    allow_failure: bool = False
-    on_failure: OnFailure | None = None  # of the tasks that this one grows; None: the enclosing scope's
-    max_concurrency: int | None = None  # of the tasks that this one grows, at any depth
-    on_interrupt: OnInterrupt = OnInterrupt.RERUN
+    __slots__ = (  # noqa: RUF023 - as they are given
+        "priority",
+        "retry",
+        "timeout",
+        "deadline",
+        "grace",
+        "join",
+        "uninterruptible",
+        "critical",
+        "allow_failure",
+        "on_failure",
+        "max_concurrency",
+        "on_interrupt",
+    )
+
+    def __init__(
+        self,
+        priority: int = 2,
+        retry: Retry = NO_RETRY,
+        timeout: float | None = None,  # one attempt, from the start of its code
+        deadline: float | None = None,  # from ready to the end of the last attempt
+        grace: float = 5.0,  # between the stop signal and force, or giving it up
+        join: Join = Join.ALL_SUCCESS,
+        uninterruptible: bool = False,
+        critical: bool = False,
+        allow_failure: bool = False,
+        on_failure: OnFailure | None = None,  # of the tasks that this one grows; None: the enclosing scope's
+        max_concurrency: int | None = None,  # of the tasks that this one grows, at any depth
+        on_interrupt: OnInterrupt = OnInterrupt.RERUN,
+    ) -> None:
+        self.priority = priority
+        self.retry = retry
+        self.timeout = timeout
+        self.deadline = deadline
+        self.grace = grace
+        self.join = join
+        self.uninterruptible = uninterruptible
+        self.critical = critical
+        self.allow_failure = allow_failure
+        self.on_failure = on_failure
+        self.max_concurrency = max_concurrency
+        self.on_interrupt = on_interrupt
 
 
 def odd_of(policy: Policy) -> int:
@@ -186,7 +256,7 @@ def policy(base: Policy = PLAIN, /, **options: Any) -> Policy:
         if check is None:
             raise UsageError(f"unknown option {name!r}{nearest(name, _OPTIONS)}")
         changes["retry" if name == "retries" else name] = check(name, value)
-    return base._replace(**changes) if changes else base
+    return base.but(**changes) if changes else base
 
 
 def option_names() -> frozenset[str]:
@@ -274,7 +344,7 @@ _RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
 
 def _retry(name: str, value: object) -> Retry:
     if isinstance(value, Retry):
-        value = value._asdict()
+        value = value.fields()
     if not isinstance(value, Mapping):
         raise LimitError(f"{name} must be a mapping such as {{'attempts': 3, 'delay': 1}}, not {value!r}")
     settings: dict[str, Any] = {}
@@ -304,17 +374,27 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "max_concurrency": limit,
 }
 
-assert set(_OPTIONS) - {"retries"} == set(Policy._fields)
+assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
 
 
-class Rules(NamedTuple):
+class Rules(Value):
     """What holds for a whole run: slots (None: no limit), what a failure does, the deadline in seconds from its start."""
 
-    max_concurrency: int | None = None
-    on_failure: OnFailure = OnFailure.CONTINUE
-    deadline: float | None = None
-    grace: float = 5.0
-    crash_budget: int = CRASH_BUDGET
+    __slots__ = ("max_concurrency", "on_failure", "deadline", "grace", "crash_budget")  # noqa: RUF023 - as they are given
+
+    def __init__(
+        self,
+        max_concurrency: int | None = None,
+        on_failure: OnFailure = OnFailure.CONTINUE,
+        deadline: float | None = None,
+        grace: float = 5.0,
+        crash_budget: int = CRASH_BUDGET,
+    ) -> None:
+        self.max_concurrency = max_concurrency
+        self.on_failure = on_failure
+        self.deadline = deadline
+        self.grace = grace
+        self.crash_budget = crash_budget
 
     @classmethod
     def of(
@@ -325,7 +405,7 @@ class Rules(NamedTuple):
         deadline: object = None,
         grace: object = 5.0,
         crash_budget: object = CRASH_BUDGET,
-    ) -> "Rules":
+    ) -> Rules:
         """Rules from a caller's options, checked.
 
         Raises:

@@ -106,23 +106,23 @@ class ReadyQueue:
             self.level = heappop(self._levels)
             self.first = self._buckets.pop(self.level)
         if self._ranks is not None:
-            if self.back and (not self._heap or self.back[0][0].level <= self._heap[0][0]):
+            if self.back and (not self._heap or self.back[0][0][0] <= self._heap[0][0]):
                 self.came_from = heappop(self.back)
-                return self.came_from[0].task
+                return self.came_from[0][2]
             return heappop(self._heap)[3] if self._heap else NONE
-        if self.back and (not self.first or self.back[0][0].level <= self.level):
+        if self.back and (not self.first or self.back[0][0][0] <= self.level):
             self.came_from = heappop(self.back)
-            return self.came_from[0].task
+            return self.came_from[0][2]
         if not self.first:
             return NONE
         return self.first.popleft()
 
     def place_of(self, task: int, level: int) -> Parked:
         """The place in the order of the task that `pop` just gave, to be kept while it is parked."""
-        if self.came_from is not None and self.came_from[0].task == task:
+        if self.came_from is not None and self.came_from[0][2] == task:
             return self.came_from[0]
         self._stamp += 1
-        return Parked(level, self._stamp, task)
+        return level, self._stamp, task
 
     def come_back(self, place: Parked, limit: Limit) -> None:
         """Adds a task that was parked at `limit`, at the place that it had."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum, auto
 from typing import Any
 
 from plait._core.commands import Cancel, Command, Force, Settle, Stop, Vacated
@@ -64,12 +63,12 @@ NOT_BEGUN = 2
 _GOOD, _BAD, _SKIP = 1, 2, 4
 
 
-class Turn(Enum):
+class Turn:
     """What the engine is to work out for a task, without a slot."""
 
-    DECIDE = auto()  # its `when`: answer with `decided`
-    GROW = auto()  # a control's children: answer with `grew`, or `raised`
-    JOIN = auto()  # its value, now that all children are final: answer with `returned`, or `raised`
+    DECIDE = 0  # its `when`: answer with `decided`
+    GROW = 1  # a control's children: answer with `grew`, or `raised`
+    JOIN = 2  # its value, now that all children are final: answer with `returned`, or `raised`
 
 
 class Family:
@@ -117,7 +116,7 @@ class Scheduler:
             self.table.moves = []
         self.rules = rules
         self.commands: list[Command] = []
-        self.turns: deque[tuple[Turn, int]] = deque()
+        self.turns: deque[tuple[int, int]] = deque()
         self.unfinished = 0
         self.used = 0
         self.first_cause = NONE  # the first in time that failed by itself and counts
@@ -472,22 +471,22 @@ class Scheduler:
             if table.odd[task] & CONTROL:
                 continue
             stopped = self._stops.of.get(task)
-            if stopped is None or stopped.why is Stop.LEAVE:
+            if stopped is None or stopped.why == Stop.LEAVE:
                 self._interrupt(task, now, crash=stopped is None)
             else:
                 self._ended(task, table.attempts(task), None, None, now, 0.0, True)
         self._drain(now)
         self.turns = deque(filter(self._unanswered, self.turns))
 
-    def _unanswered(self, wanted: tuple[Turn, int]) -> bool:
+    def _unanswered(self, wanted: tuple[int, int]) -> bool:
         """Is what the engine was to work out not told yet? A replay tells answers without taking the turns."""
         turn, task = wanted
-        if turn is Turn.DECIDE:
+        if turn == Turn.DECIDE:
             return task in self._deciding and self.table.status[task] == PENDING
         if self.table.status[task] != RUNNING:
             return False
         family = self._families.get(task)
-        return family is None if turn is Turn.GROW else family is not None and family.joining
+        return family is None if turn == Turn.GROW else family is not None and family.joining
 
     def _interrupt(
         self, task: int, now: float, *, crash: bool, alive: bool = False, begun: bool = True, why: str = ""
@@ -713,7 +712,7 @@ class Scheduler:
     def _wake(self, limit: Limit) -> None:
         """Sends the first task parked at `limit` that is still ready back to its place in the queue."""
         while not limit.full and (place := limit.next_parked()) is not None:
-            if self.table.status[place.task] == READY:
+            if self.table.status[place[2]] == READY:
                 self._queue.come_back(place, limit)
                 return
 
@@ -771,13 +770,13 @@ class Scheduler:
         if table.status[task] != RUNNING:
             return  # a duplicate
         odd = table.odd[task]
-        if stopped and task in self._stops.of and self._stops.of[task].why is Stop.LEAVE:
+        if stopped and task in self._stops.of and self._stops.of[task].why == Stop.LEAVE:
             self._interrupt(task, now, crash=False, begun=stopped != NOT_BEGUN)
             return
         if not odd & CONTROL:
             self._release(task)
         why = self._stops.end(task) if task in self._stops.of else None
-        if why is Stop.CANCEL and (stopped or error is not None):
+        if why == Stop.CANCEL and (stopped or error is not None):
             state, late = CANCELLED, False
         else:
             state, late = self._verdict(task, error, now, stopped, why)
@@ -799,7 +798,7 @@ class Scheduler:
         self._close(task, state, now)
 
     def _verdict(
-        self, task: int, error: BaseException | None, now: float, stopped: int, why: Stop | None
+        self, task: int, error: BaseException | None, now: float, stopped: int, why: str | None
     ) -> tuple[int, bool]:
         """The state in which an attempt ended, and whether its task's deadline had passed.
 
@@ -809,9 +808,9 @@ class Scheduler:
         policy = self.table.policies[task]
         over = bool(stopped) or error is not None
         deadline = self._deadlines.get(task)
-        if deadline is not None and (now > deadline or (why is Stop.DEADLINE and over)):
+        if deadline is not None and (now > deadline or (why == Stop.DEADLINE and over)):
             return TIMED_OUT, True
-        if policy.timeout is not None and (now > self._due(task) or (why is Stop.TIMEOUT and over)):
+        if policy.timeout is not None and (now > self._due(task) or (why == Stop.TIMEOUT and over)):
             return TIMED_OUT, False
         return (SUCCEEDED if error is None else FAILED), False
 
@@ -853,17 +852,17 @@ class Scheduler:
 
     # -- stopping
 
-    def _stop(self, task: int, why: Stop, now: float) -> None:
+    def _stop(self, task: int, why: str, now: float) -> None:
         """Ends the running `task`: an attempt by command, one that grew by ending its children."""
         table = self.table
         if table.status[task] != RUNNING or task in self._stops.of:
             return
         odd = table.odd[task]
         if odd & CONTROL:
-            late = why is Stop.DEADLINE
+            late = why == Stop.DEADLINE
             if why is not Stop.CANCEL:
                 table.errors[task] = self._timeout_error(task, late)
-            self._end_family(task, CANCELLED if why is Stop.CANCEL else TIMED_OUT, now)
+            self._end_family(task, CANCELLED if why == Stop.CANCEL else TIMED_OUT, now)
             return
         if odd & ARMED:
             self._disarm(task)
@@ -872,10 +871,10 @@ class Scheduler:
         self._cancel(task, why, grace)
         self._stops.add(task, why, now + grace)
 
-    def _cancel(self, task: int, why: Stop, grace: float) -> None:
+    def _cancel(self, task: int, why: str, grace: float) -> None:
         """Has the code of `task` told to stop, together with those that were told just before for the same reason."""
         last = self.commands[-1] if self.commands else None
-        if type(last) is Cancel and last.why is why and last.grace == grace:
+        if type(last) is Cancel and last.why == why and last.grace == grace:
             last.tasks.append(task)
         else:
             self.commands.append(Cancel([task], why, grace))
@@ -900,20 +899,20 @@ class Scheduler:
         if why is None:
             return
         table = self.table
-        if why is Stop.LEAVE:
+        if why == Stop.LEAVE:
             # This process goes on to its end, and the code with it: only then does the task run again.
             self._interrupt(task, now, crash=False, alive=True)
         self._abandoned.add(task)
-        if why is Stop.LEAVE:
+        if why == Stop.LEAVE:
             return
         table.unenforced.add(task)
         if table.odd[task] & LIMITED:
             for limit in self._limits[table.first_row(task)]:
                 limit.abandoned += 1
-        if why is Stop.CANCEL:
+        if why == Stop.CANCEL:
             self._close(task, CANCELLED, now)
         else:
-            table.errors[task] = self._timeout_error(task, why is Stop.DEADLINE)
+            table.errors[task] = self._timeout_error(task, why == Stop.DEADLINE)
             self._close(task, TIMED_OUT, now)
 
     def _end_of_abandoned(self, task: int) -> None:
@@ -944,7 +943,7 @@ class Scheduler:
         return any(limit.full and limit.abandoned >= limit.used and self._someone_parked(limit) for limit in held)
 
     def _someone_parked(self, limit: Limit) -> bool:
-        return any(self.table.status[place.task] == READY for place in limit.parked)
+        return any(self.table.status[task] == READY for _, _, task in limit.parked)
 
     def _ending(self, task: int) -> bool:
         """Is the group around `task`, or the one that it grew, ending? A group that ends marks those within it."""

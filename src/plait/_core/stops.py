@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from plait._core.commands import Stop
 from plait._core.timers import Due, Timers
 
 
@@ -11,7 +10,7 @@ class Group:
 
     __slots__ = ("force_at", "number", "tasks", "why")
 
-    def __init__(self, number: int, why: Stop, force_at: float) -> None:
+    def __init__(self, number: int, why: str, force_at: float) -> None:
         self.number = number
         self.why = why
         self.force_at = force_at
@@ -31,10 +30,10 @@ class Stops:
         self._latest: Group | None = None
         self._number = -1  # `RUN`: tasks are 0 and above, groups below it
 
-    def add(self, task: int, why: Stop, force_at: float) -> None:
+    def add(self, task: int, why: str, force_at: float) -> None:
         """`task` is told to stop; `Due.FORCE` comes at `force_at` for it and those like it."""
         group = self._latest
-        if group is None or group.why is not why or group.force_at != force_at:
+        if group is None or group.why != why or group.force_at != force_at:
             self._number -= 1
             group = self._latest = self._groups[self._number] = Group(self._number, why, force_at)
             self._timers.arm(Due.FORCE, group.number, force_at)
@@ -45,7 +44,7 @@ class Stops:
         """Those of the group `number` that have not ended."""
         return list(self._groups[number].tasks)
 
-    def end(self, task: int) -> Stop | None:
+    def end(self, task: int) -> str | None:
         """`task` ended, or was given up: why it had been stopped; None if it had not."""
         group = self.of.pop(task, None)
         if group is None:

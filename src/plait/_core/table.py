@@ -6,7 +6,7 @@ A task is a row, a small integer. What plain tasks lack (errors, later attempts,
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait._core.graph import Batch, Kept
 from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy, odd_of
@@ -42,14 +42,22 @@ _FEW = 16
 _SWEEP = bytes(NOT_STARTED if state in (PENDING, READY) else state for state in range(256))
 
 
-class Move(NamedTuple):
+class Move:
     """One task moved from one state to another at `at` (the run's clock); `attempt` is the latest one, 0 before any."""
 
-    task: int
-    old: int
-    new: int
-    at: float
-    attempt: int
+    __slots__ = ("at", "attempt", "new", "old", "task")
+
+    def __init__(self, task: int, old: int, new: int, at: float, attempt: int) -> None:
+        self.task = task
+        self.old = old
+        self.new = new
+        self.at = at
+        self.attempt = attempt
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Move) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Try:

@@ -12,9 +12,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from plait._core.policy import limit
 from plait._core.result import RunResult
+from plait._core.states import RunStatus
 from plait._engine.driver import LIVE, Driver
-from plait.errors import UsageError
+from plait.errors import RunCancelled, RunFailed, TaskCancelled, UsageError
 from plait.executors.base import CURRENT
 
 T = TypeVar("T")
@@ -24,6 +26,26 @@ loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 
 LEFTOVER_S = 1.0
 """What a user's own background tasks get to end in, once a blocking door has its result."""
+
+
+class _Default:
+    """Says that an option was not given, where None means something."""
+
+    def __repr__(self) -> str:
+        return "min(32, cpu + 4)"
+
+
+DEFAULT: Any = _Default()
+
+
+def default_slots() -> int:
+    """Slots of a front door that names none: `min(32, cpu + 4)`."""
+    return min(32, (os.cpu_count() or 1) + 4)
+
+
+def slots(max_concurrency: Any) -> int | None:
+    """A caller's `max_concurrency`, checked, with its default."""
+    return default_slots() if max_concurrency is DEFAULT else limit("max_concurrency", max_concurrency)
 
 
 async def finish(driver: Driver) -> RunResult:
@@ -39,6 +61,26 @@ async def finish(driver: Driver) -> RunResult:
             driver.kill()  # cancelled once more: out at once, and no command lives on
             raise
         raise
+
+
+def raise_for(result: RunResult) -> None:
+    """Nothing for a run that succeeded.
+
+    Raises:
+        BaseException: the first cause's own exception.
+        RunFailed, RunCancelled: where no task is to blame.
+    """
+    if result.status is RunStatus.SUCCEEDED:
+        return
+    cause = result.first_cause
+    if cause is not None and cause.error is not None:
+        if isinstance(cause.error, asyncio.CancelledError):
+            # Raised as it is, it would look as if the caller had been cancelled.
+            raise TaskCancelled(f"task {cause.key!r} was cancelled from within") from cause.error
+        raise cause.error
+    if result.status is RunStatus.CANCELLED:
+        raise RunCancelled(f"run {result.run_id} was cancelled")
+    raise RunFailed(f"run {result.run_id} failed: {result.reason}", result)
 
 
 def refuse_inside(door: str, instead: str) -> None:

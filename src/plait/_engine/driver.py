@@ -462,14 +462,14 @@ class Driver:
                 # User code may run there: in a copy of the context of the run's start, as no task in particular.
                 self.base.copy().run(self._turn, turn, task, now)
             except BaseException as error:
-                if turn is Turn.DECIDE:
+                if turn == Turn.DECIDE:
                     _explain(error, f"`when` of task {table.key(task)!r}, run {self.id}")
                     scheduler.undecidable(task, error, now)
                 else:
                     self._raised(task, table.attempts(task), error, now)
         self._follow()
 
-    def _turn(self, turn: Turn, task: int, now: float) -> None:
+    def _turn(self, turn: int, task: int, now: float) -> None:
         scheduler, table = self.scheduler, self.table
         batch, place = table.batch_of(task)
         work: Work = batch.calls  # type: ignore[assignment]
@@ -483,8 +483,6 @@ class Driver:
             case Turn.JOIN:
                 value = self._joins.pop(task)(table, table.children(task))
                 scheduler.returned(task, table.attempts(task), value, now)
-            case _:
-                assert_never(turn)
 
     def _tick(self) -> None:
         # Two clocks with different origins round differently: the loop's may be there a hair before ours says so.

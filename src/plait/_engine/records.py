@@ -126,14 +126,14 @@ def error_of(data: Mapping[str, Any]) -> BaseException:
 def policy_data(policy: Policy) -> dict[str, Any]:
     """What differs from a plain policy."""
     data: dict[str, Any] = {}
-    for name, value, plain in zip(Policy._fields, policy, PLAIN, strict=True):
-        if value != plain:
+    for name, value in policy.fields().items():
+        if value != getattr(PLAIN, name):
             data[name] = _retry_data(value) if isinstance(value, Retry) else value
     return data
 
 
 def _retry_data(retry: Retry) -> dict[str, Any]:
-    data = retry._asdict()
+    data = retry.fields()
     data["on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.on]
     data["not_on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.not_on]
     return data
@@ -168,7 +168,7 @@ def _exception(name: str) -> type[BaseException]:
 
 def rules_data(rules: Rules) -> dict[str, Any]:
     """The rules of a run as data."""
-    return rules._asdict()
+    return rules.fields()
 
 
 def rules_of(data: Mapping[str, Any]) -> Rules:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from plait._engine.doors import default_slots
 from plait._version import __version__
-from plait.concurrency import default_slots
 
 
 def findings() -> Iterator[tuple[str, str]]:

@@ -17,12 +17,11 @@ from plait._core.policy import CONTROL
 from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RunStatus
-from plait._engine.doors import blocking
+from plait._engine.doors import DEFAULT, blocking
 from plait._engine.driver import Driver
 from plait._engine.keeping import KeptDriver
 from plait.cli import output
 from plait.cli.output import OutputGone, out, say
-from plait.concurrency import DEFAULT
 from plait.errors import StoreError
 from plait.executors.base import Output, Progress
 from plait.observe.lines import Lines

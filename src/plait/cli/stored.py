@@ -15,10 +15,10 @@ from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RUNNING, STATUSES, SUCCEEDED
 from plait._core.table import NEVER, NONE, Table
+from plait._engine.doors import default_slots
 from plait._engine.replaying import Replay
 from plait.cli.output import out, say
 from plait.cli.session import document
-from plait.concurrency import default_slots
 from plait.errors import RecordedError, UsageError
 from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed
 from plait.observe.text import as_json, clean, counted, duration

@@ -7,11 +7,14 @@ tells its sink in the same thread: exactly one `Ended` (or `Interrupted`) per at
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import Context, ContextVar
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+from plait.errors import UsageError
 from plait.executors.reports import Asked, Beat, Begun, Ended, Interrupted, Output, Progress, Report, Spent
 from plait.executors.tokens import CancelToken
 
@@ -199,6 +202,43 @@ class Executor(Protocol):
         ...
 
 
+EXECUTOR_NAMES = ("async", "thread", "process")
+"""What a callable may run on; commands choose `shell` by what they are."""
+
+
+def executor_for(function: Any, executor: str | None = None) -> str:
+    """Where a callable runs: on the loop if it is a coroutine function (partials and `__call__` unwrapped), else in a thread.
+
+    Raises:
+        UsageError: for what cannot be called, an unknown executor, or a coroutine function that is to run in a thread.
+    """
+    if not callable(function):
+        raise UsageError(f"{function!r} is not callable: give a function, a coroutine function or a callable object")
+    bare = function
+    while isinstance(bare, partial):
+        bare = bare.func
+    is_coroutine = inspect.iscoroutinefunction(bare) or (
+        not inspect.isfunction(bare)
+        and not isinstance(bare, type)
+        and inspect.iscoroutinefunction(getattr(bare, "__call__", None))  # noqa: B004
+    )
+    if executor is None:
+        return "async" if is_coroutine else "thread"
+    if executor not in EXECUTOR_NAMES:
+        raise UsageError(f"unknown executor {executor!r}; there are {', '.join(EXECUTOR_NAMES)}")
+    if executor != "async" and is_coroutine:
+        raise UsageError(f"{name_of(function)} is a coroutine function: it runs on executor 'async'")
+    return executor
+
+
+def name_of(function: Any) -> str:
+    """A callable's name, for keys: of the function below partials, else of the object's class."""
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
 async def awaited(awaitable: Any) -> Any:
     """The value of any awaitable, as a coroutine."""
     return await awaitable
@@ -224,4 +264,6 @@ __all__ = [
     "Ticket",
     "awaited",
     "current_attempt",
+    "executor_for",
+    "name_of",
 ]

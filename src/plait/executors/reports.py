@@ -1,17 +1,19 @@
 """What an executor reports of an attempt: a closed union.
 
-Every program with plait waits for these definitions: those that are made seldom are plain classes, which cost a twentieth of a
-NamedTuple, and annotations are evaluated, for as text each field of one costs 25 us.
+Plain classes: every program with plait waits for these definitions, and a NamedTuple costs twenty times as much.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 
-class Begun(NamedTuple):
+class Begun:
     """The code of the attempt began at `at` on the run's clock: its timeout counts from there."""
 
-    at: float
+    __slots__ = __match_args__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
 
 
 class Output:
@@ -58,24 +60,30 @@ class Asked:
         self.question = question
 
 
-class Ended(NamedTuple):
+class Ended:
     """The attempt is over and nothing of it runs any more, at `at` on the run's clock.
 
     Either `error` is None and `value` is what the code returned, or it is what the code raised. `stopped`: the stop
     signal had reached the code before it ended, or (NOT_BEGUN) it never began; a plain end by cancellation has no error.
     """
 
-    at: float
-    value: Any = None
-    error: BaseException | None = None
-    stopped: int = False
+    __slots__ = ("at", "error", "stopped", "value")
+
+    def __init__(self, at: float, value: Any = None, error: BaseException | None = None, stopped: int = False) -> None:
+        self.at = at
+        self.value = value
+        self.error = error
+        self.stopped = stopped
 
 
-class Interrupted(NamedTuple):
+class Interrupted:
     """The process that ran the attempt died at `at`, and nobody had asked for that; `why` says how. No `Ended` follows."""
 
-    at: float
-    why: str
+    __slots__ = __match_args__ = ("at", "why")
+
+    def __init__(self, at: float, why: str) -> None:
+        self.at = at
+        self.why = why
 
 
 Report: TypeAlias = Begun | Output | Beat | Spent | Progress | Asked | Ended | Interrupted

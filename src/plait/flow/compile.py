@@ -15,8 +15,8 @@ from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table
 from plait._engine.work import Call, Growth, Work
 from plait.calls.shell import ShellCommand, strict_json
-from plait.concurrency import executor_for
 from plait.errors import UsageError
+from plait.executors.base import executor_for
 from plait.flow.lookups import follow
 from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall, Script
 from plait.flow.problems import Problems

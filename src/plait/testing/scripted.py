@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from plait._core.result import RunResult
-from plait._engine.doors import finish
+from plait._engine.doors import DEFAULT, finish
 from plait._engine.driver import Driver
-from plait.concurrency import DEFAULT
 from plait.executors.base import Attempt, Begun, Ended
 from plait.runs import make_driver
 from plait.testing.clock import VirtualClock

@@ -355,14 +355,14 @@ class _Play:
         else:
             self.scheduler.abandoned(command.task, command.attempt, self.now)
 
-    def stop(self, live: _Live, why: Stop) -> None:
+    def stop(self, live: _Live, why: str) -> None:
         """An attempt is told to stop: sooner or later it does, or goes on for as long as it is deaf."""
         self.check_stop(live, why)
         live.stopping = True
         wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
         self.later(wait, lambda: self.end(live, stopped=True))
 
-    def answer(self, turn: Turn, task: int) -> None:
+    def answer(self, turn: int, task: int) -> None:
         match turn:
             case Turn.DECIDE:
                 self.scheduler.decided(task, self.chance(self.likely.holds), self.now)
@@ -443,11 +443,11 @@ class _Play:
         self.check_needs(task)
         self.check_order(task)
 
-    def check_stop(self, live: _Live, why: Stop) -> None:
+    def check_stop(self, live: _Live, why: str) -> None:
         """No clock runs out before its time."""
         policy = self.table.policies[live.task]
         ran = self.books.ran_s[live.task] + self.now - live.began_at
-        if why is Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
+        if why == Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
             self.wrong(f"{self.table.key(live.task)} timed out after {ran} s of {policy.timeout}")
 
     def parents(self, task: int) -> list[int]:

@@ -9,7 +9,7 @@ from plait._core.commands import Cancel, Command, Force
 from plait._core.graph import Batch, refuse_cycles
 from plait._core.invariants import check
 from plait._core.policy import CONTROL, PLAIN, OnFailure, Policy, Rules, policy
-from plait._core.scheduler import Scheduler, Turn
+from plait._core.scheduler import Scheduler
 from plait._core.states import RUNNING, STATUSES, Status
 
 
@@ -37,7 +37,7 @@ class World:
         self.started: list[str] = []
         """Keys in the order of starts, once for each attempt."""
         self.commands: list[Command] = []
-        self.turns: list[tuple[Turn, str]] = []
+        self.turns: list[tuple[int, str]] = []
         self.scheduler.added(batch, self.now)
         self._settle()
 
