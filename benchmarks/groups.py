@@ -172,12 +172,13 @@ def durable(shape: str, size: int, goal: str, *more: Row) -> Group:
     )
 
 
-def keepers(shape: str) -> tuple[Row, Row]:
+def keepers(shape: str, rounds: int | None = None, timeout: float = 180) -> tuple[Row, Row]:
     """Peers that keep what is done."""
-    saver = "langgraph-checkpoint-sqlite"
+    saver, kept = "langgraph-checkpoint-sqlite", f"kept {shape}"
+    most = rounds or 3
     return (
-        Row("LangGraph + SQLite", "peers.langgraph_", f"kept {shape}", peer=saver, venv="langgraph"),
-        Row("Prefect", "peers.prefect_", f"kept {shape}", peer="prefect", venv="prefect", rounds=3, timeout=180),
+        Row("LangGraph + SQLite", "peers.langgraph_", kept, peer=saver, venv="langgraph", rounds=rounds, timeout=timeout),
+        Row("Prefect", "peers.prefect_", kept, peer="prefect", venv="prefect", rounds=most, timeout=timeout),
     )
 
 
@@ -339,11 +340,11 @@ GROUPS: list[Group] = [
         goal="tasks that a task returns cost about what they cost when known before",
     ),
     durable("flat", 1_000, DURABLE_GOAL, *keepers("flat")),
-    durable("flat", 10_000, DURABLE_GOAL),
-    durable("flat", 100_000, DURABLE_GOAL),
+    durable("flat", 10_000, DURABLE_GOAL, *keepers("flat", 1, 900)),
+    durable("flat", 100_000, DURABLE_GOAL, *keepers("flat", 1, 300)),
     durable("layered", 1_000, DURABLE_GOAL, *keepers("layered")),
-    durable("layered", 10_000, DURABLE_GOAL),
-    durable("layered", 100_000, DURABLE_GOAL),
+    durable("layered", 10_000, DURABLE_GOAL, *keepers("layered", 1, 900)),
+    durable("layered", 100_000, DURABLE_GOAL, *keepers("layered", 1, 300)),
     durable(
         "chain",
         1_000,

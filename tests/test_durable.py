@@ -20,7 +20,7 @@ import plait
 from plait._engine.keeping import KeptDriver
 from plait._engine.replaying import Replay
 from plait.errors import NotStorable, OwnershipLost, RunChanged, RunNotFound, RunOwned, TaskInterrupted, UsageError
-from plait.stores.base import Store
+from plait.stores.contract import Store
 from plait.stores.memory import MemoryStore
 from plait.stores.opening import open_store
 

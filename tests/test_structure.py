@@ -106,14 +106,18 @@ ROOMS: dict[str, set[str]] = {
 
 # Executors are chosen by name and imported late: the engine knows their base only, and each of them only the base.
 ONLY = {
-    "_engine": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"base", "locks", "values"}},
+    "_engine": {
+        "executors": {"base", "contract", "tokens"},
+        "observe": {"stream"},
+        "stores": {"base", "contract", "locks", "values"},
+    },
     "snapshots": {"stores": {"values"}},
-    "durations": {"stores": {"base"}},
-    "prediction": {"stores": {"base"}, "observe": {"stream"}},
-    "beginning": {"stores": {"base"}},
-    "carrying": {"stores": {"base", "values"}},
-    "resuming": {"stores": {"base"}},
-    "executors": {"executors": {"base", "groups", "reports", "tokens", "worker"}},
+    "durations": {"stores": {"base", "contract"}},
+    "prediction": {"stores": {"base", "contract"}, "observe": {"stream"}},
+    "beginning": {"stores": {"base", "contract"}},
+    "carrying": {"stores": {"base", "contract", "values"}},
+    "resuming": {"stores": {"base", "contract"}},
+    "executors": {"executors": {"base", "contract", "groups", "reports", "tokens", "worker"}},
     "concurrency": {"executors": {"base", "tokens"}},
     "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
 }

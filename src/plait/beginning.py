@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,8 +16,12 @@ from plait._engine.wall import Wall
 from plait.errors import UsageError
 from plait.programs import Program
 from plait.snapshots import of_nodes
-from plait.stores.base import NewRun, Store
+from plait.stores.base import NewRun
 from plait.tasks import Graph, Node
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 __all__ = ["Definition", "begin", "check_id", "definition_of"]
 

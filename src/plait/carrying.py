@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._core.graph import Batch, Kept
 from plait._core.states import SKIPPED, SUCCEEDED
@@ -14,8 +14,12 @@ from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.beginning import Definition
 from plait.errors import RunNotFound, StoreDamaged
-from plait.stores.base import Generation, RunInfo, Store
+from plait.stores.base import Generation, RunInfo
 from plait.stores.values import PLAIN
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 __all__ = ["Carried"]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from plait._core.graph import Batch
 from plait._engine.work import Work
-from plait.stores.base import Learned, Store
+from plait.stores.base import Learned
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
 
 
 def ranked(store: Store, batch: Batch, name: str) -> None:

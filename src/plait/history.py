@@ -6,16 +6,20 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._core.policy import seconds
 from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._engine.replaying import Replay
 from plait.errors import RunNotFound, UsageError
-from plait.stores.base import RunInfo, Store, needed_by_forks
+from plait.stores.base import RunInfo, needed_by_forks
 from plait.stores.locks import alive
 from plait.stores.opening import open_store
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 __all__ = ["LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._core.graph import Batch, Numbered
 from plait._core.policy import CONTROL, PLAIN, Rules
@@ -14,8 +14,11 @@ from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.durations import ranked
 from plait.observe.stream import critical_path
-from plait.stores.base import Learned, Store
+from plait.stores.base import Learned
 from plait.testing import Scripted, ScriptedExecutor, VirtualClock
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
 
 
 class Prediction(NamedTuple):

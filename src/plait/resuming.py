@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.json import encode
 
@@ -29,8 +29,12 @@ from plait.edits import Changes, compare
 from plait.errors import PlaitError, RunChanged, RunNotFound, StoreDamaged, UsageError
 from plait.programs import Program, again, compile_graph, compile_nodes
 from plait.snapshots import unknowns
-from plait.stores.base import Claim, Generation, NewRun, RunInfo, Store
+from plait.stores.base import Claim, Generation, NewRun, RunInfo
 from plait.tasks import Graph, Node
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 __all__ = ["fork", "program_for", "reopen", "retry"]
 

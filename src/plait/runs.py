@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from plait._core.policy import OnFailure, Rules
 from plait._core.result import RunResult
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 __all__ = ["Context", "arun", "current", "fork", "resume", "retry", "run", "start"]
-
-
-class Runnable(Protocol):
-    """What else can be run: a workflow file that was loaded."""
-
-    def program(self, inputs: dict[str, Any]) -> Program: ...
-    def rules(self) -> dict[str, Any]: ...
 
 
 def make_driver(

@@ -35,7 +35,7 @@ from faults import ENVIRONMENT, chain, failing_disk, give, program, said, unavai
 from plait._engine.records import SPAWNED
 from plait._engine.replaying import Replay
 from plait.errors import OwnershipLost, RunChanged, RunOwned, StoreDamaged, StoreError, StoreTooNew, UsageError
-from plait.stores import mounts, schema, sqlite
+from plait.stores import files, schema, sqlite
 from plait.stores.base import FORMAT, Blob, Owner
 from plait.stores.locks import started_ticks, this_process
 from plait.stores.memory import MemoryStore
@@ -574,7 +574,7 @@ def test_a_store_on_a_network_file_system_is_refused_before_anything_is_made(
     """F23 W15."""
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTS.format(tmp_path, kind))
-    monkeypatch.setattr(sqlite, "filesystem_of", lambda path: mounts.filesystem_of(path, str(table)))
+    monkeypatch.setattr(sqlite, "filesystem_of", lambda path: files.filesystem_of(path, str(table)))
     (tmp_path / "net").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "net")
     for place in ("net", "net/a/b", "link", "link/.plait", "with space\nline/x"):
@@ -588,8 +588,8 @@ def test_a_store_on_a_network_file_system_is_refused_before_anything_is_made(
 
 def test_where_nobody_says_what_is_mounted_a_store_is_taken_for_local(tmp_path: Path) -> None:
     """F23."""
-    assert mounts.filesystem_of(str(tmp_path), str(tmp_path / "nothing")) == ""
-    assert mounts.filesystem_of("/proc/self") == "proc"
+    assert files.filesystem_of(str(tmp_path), str(tmp_path / "nothing")) == ""
+    assert files.filesystem_of("/proc/self") == "proc"
 
 
 FILLING = """

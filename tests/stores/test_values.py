@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import plait
 from plait._engine.records import value_data, value_of
 from plait.errors import NotStorable
-from plait.stores.base import Blob, Store
+from plait.stores.base import Blob
+from plait.stores.contract import Store
 from plait.stores.memory import MemoryStore
 from plait.stores.sqlite import open_sqlite
 from plait.stores.values import BLOB_BYTES, DEEPEST, MOST_PARTS, encoded

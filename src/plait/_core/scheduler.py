@@ -860,7 +860,7 @@ class Scheduler:
         odd = table.odd[task]
         if odd & CONTROL:
             late = why == Stop.DEADLINE
-            if why is not Stop.CANCEL:
+            if why != Stop.CANCEL:
                 table.errors[task] = self._timeout_error(task, late)
             self._end_family(task, CANCELLED if why == Stop.CANCEL else TIMED_OUT, now)
             return

@@ -16,7 +16,7 @@ from collections.abc import Callable, Container
 from contextvars import Context, copy_context
 from importlib import import_module
 from types import CoroutineType
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from plait._core.commands import Cancel, Command, Force, Settle, Vacated
 from plait._core.graph import Batch
@@ -34,7 +34,6 @@ from plait.executors.base import (
     Beat,
     Begun,
     Ended,
-    Executor,
     Interrupted,
     Output,
     Progress,
@@ -43,6 +42,10 @@ from plait.executors.base import (
     Ticket,
     awaited,
 )
+
+if TYPE_CHECKING:
+    from plait.executors.contract import Executor
+
 
 log = logging.getLogger("plait")
 

@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from plait._core.commands import Command
 from plait._core.graph import Batch
@@ -29,12 +29,23 @@ from plait._engine.wall import Wall
 from plait._engine.work import Work
 from plait.errors import NotStorable, PlaitError, StoreError
 from plait.executors.base import Attempt
-from plait.stores.base import Append, Claim, Learned, Store
+from plait.stores.base import Append, Claim, Learned
 from plait.stores.locks import started_ticks
 from plait.stores.values import JOINED, PLAIN, SMALL
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from plait._engine.telling import Telling
+    from plait.stores.contract import Store
+
+    class Carry(Protocol):
+        """What an earlier generation of the run finished."""
+
+        def into(self, batch: Batch, first: int, parent: int) -> None:
+            """Marks what of `batch` enters the run final; its rows begin at `first`, `parent` grew it (NONE: the run itself)."""
+            ...
+
 
 AHEAD, AHEAD_LEAST = 1000, 500
 """How many ready tasks may be on record as "may have started", and how few there must be for more."""
@@ -53,14 +64,6 @@ class _Batch:
         self.held = held
         self.ahead = ahead
         self.final = final
-
-
-class Carry(Protocol):
-    """What an earlier generation of the run finished."""
-
-    def into(self, batch: Batch, first: int, parent: int) -> None:
-        """Marks what of `batch` enters the run final; its rows begin at `first`, `parent` grew it (NONE: the run itself)."""
-        ...
 
 
 class KeptDriver(Driver):

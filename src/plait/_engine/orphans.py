@@ -9,11 +9,14 @@ import select
 import signal
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait import points
-from plait.stores.base import Store
 from plait.stores.locks import started_ticks
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 log = logging.getLogger("plait")
 

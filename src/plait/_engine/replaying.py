@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,8 +19,12 @@ from plait._engine.records import batch_of, error_of, keys_data, rules_of, value
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
-from plait.stores.base import FORMAT, Generation, RunInfo, Store
+from plait.stores.base import FORMAT, Generation, RunInfo
 from plait.stores.values import JOINED, PLAIN
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 _read_json = msgspec.json.Decoder().decode
 

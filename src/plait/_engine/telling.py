@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler
 from plait._core.table import Move, Table
 from plait._engine.replaying import Replay
 from plait.observe.stream import RunEvent, Stream
-from plait.stores.base import Generation, RunInfo, Store
+from plait.stores.base import Generation, RunInfo
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
 
 
 class Telling:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._core.policy import Rules
 from plait._core.result import RunResult
@@ -23,8 +23,11 @@ from plait.errors import RecordedError, UsageError
 from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed
 from plait.observe.text import as_json, clean, counted, duration
 from plait.resuming import program_for
-from plait.stores.base import Store
 from plait.stores.opening import open_store
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
+
 
 DEFAULT_STORE = os.path.join(".plait", "plait.db")
 

@@ -14,10 +14,14 @@ from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from operator import is_not
 from types import CoroutineType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from plait.executors.base import CURRENT, UNDER_WAY, Attempt, Ended, Sink, Ticket, awaited
+from plait.executors.base import CURRENT, UNDER_WAY, Attempt, Ended, Ticket, awaited
+
+if TYPE_CHECKING:
+    from plait.executors.contract import Sink
+
 
 SLICE_S = 0.005
 """After this long without a suspension a pool task lets the rest of the loop have a turn."""

@@ -1,22 +1,20 @@
-"""What an executor is: given an attempt, it makes the call happen and reports, in a closed union of reports.
-
-An executor knows neither the scheduler nor the store. It is told `start`, `stop` and `force` in the loop's thread, and
-tells its sink in the same thread: exactly one `Ended` (or `Interrupted`) per attempt, whatever the code does.
-"""
+"""Attempts, and what all executors have in common. What an executor is stands in `contract`."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextvars import Context, ContextVar
+from collections.abc import Container, Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait.errors import UsageError
 from plait.executors.reports import Asked, Beat, Begun, Ended, Interrupted, Output, Progress, Report, Spent
 from plait.executors.tokens import CancelToken
+
+if TYPE_CHECKING:
+    from plait.executors.contract import Sink
 
 _token_lock = threading.Lock()
 
@@ -101,107 +99,6 @@ def current_attempt() -> Attempt | None:
     return None if ticket is None else ticket[0].attempt(ticket)
 
 
-class Sink(Protocol):
-    """Whom an executor tells. All calls come in the loop's thread."""
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The run's clock, in seconds."""
-        ...
-
-    @property
-    def now(self) -> float:
-        """The clock as it was read last: when the attempt that `pull` gave was taken."""
-        ...
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of the run."""
-        ...
-
-    @property
-    def call(self) -> Call:
-        """What the ticket that `pull` gave last is to run."""
-        ...
-
-    @property
-    def context(self) -> Context:
-        """The context in which the run was started: bodies run in copies of it."""
-        ...
-
-    def look(self) -> float:
-        """Reads the clock: what is told and pulled from here on is at that time."""
-        ...
-
-    def report(self, attempt: Attempt, report: Report) -> None:
-        """Takes one report."""
-        ...
-
-    def began(self, attempt: Attempt, at: float) -> None:
-        """`Begun(at)` without the record; only the first of a timed attempt counts."""
-        ...
-
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
-        """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
-        ...
-
-    def suspended(self) -> bool:
-        """To be called when a body suspends: may `pull` give a ticket? False is certain."""
-        ...
-
-    def pull(self) -> Ticket | None:
-        """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""
-        ...
-
-    def attempt(self, ticket: Ticket) -> Attempt:
-        """The attempt of a ticket; made here where its body runs and nobody has asked before."""
-        ...
-
-    def more(self) -> None:
-        """Starts the next attempt, if any may start `now`: to be called after reports that may have freed a slot."""
-        ...
-
-    def cancelled_outside(self) -> bool:
-        """Is what was cancelled, but not by the run, cancelled because the run's caller or loop is?"""
-        ...
-
-    def breathe(self) -> None:
-        """To be called before the loop gets a turn in the middle of work."""
-        ...
-
-    def spawned(self, attempt: Attempt, pid: int) -> None:
-        """The attempt has a process of its own, the first of its group."""
-        ...
-
-    def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
-        """Files that are to take what a command writes, standard output and error; None if nobody keeps it."""
-        ...
-
-    def environment(self, attempt: Attempt) -> dict[str, str]:
-        """What a command of this attempt sees: `PLAIT_RUN`, `PLAIT_TASK`, `PLAIT_ATTEMPT`, `PLAIT_KEY`."""
-        ...
-
-
-class Executor(Protocol):
-    """One way of making calls happen."""
-
-    def start(self, attempt: Attempt) -> None:
-        """Begins the attempt. A call that cannot begin ends with its error: nothing is raised here."""
-        ...
-
-    def stop(self, attempt: Attempt) -> None:
-        """Signals the attempt to end, gently. `attempt.stopped_at` is set. May be called again."""
-        ...
-
-    def force(self, attempt: Attempt) -> bool:
-        """Ends the attempt by force; `Ended` follows. False if that cannot be done: it may go on."""
-        ...
-
-    def close(self) -> None:
-        """The run is over: ends what can be ended, and lets go of what cannot, without waiting."""
-        ...
-
-
 EXECUTOR_NAMES = ("async", "thread", "process")
 """What a callable may run on; commands choose `shell` by what they are."""
 
@@ -254,12 +151,10 @@ __all__ = [
     "Call",
     "CancelToken",
     "Ended",
-    "Executor",
     "Interrupted",
     "Output",
     "Progress",
     "Report",
-    "Sink",
     "Spent",
     "Ticket",
     "awaited",

@@ -17,12 +17,12 @@ import tempfile
 import threading
 import time
 from collections import deque
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from plait import points
 from plait._core.scheduler import NOT_BEGUN
 from plait.errors import MissingExtra, NotPicklable, RecordedError, UsageError, WorkerFailed
-from plait.executors.base import Attempt, Call, Ended, Interrupted, Output, Sink
+from plait.executors.base import Attempt, Call, Ended, Interrupted, Output
 from plait.executors.groups import read_back, signal_group, signal_name
 from plait.executors.worker import (
     BEGAN,
@@ -36,6 +36,10 @@ from plait.executors.worker import (
     Stopped,
 )
 from plait.references import reference
+
+if TYPE_CHECKING:
+    from plait.executors.contract import Sink
+
 
 KEPT_BYTES = 8 * 1024 * 1024
 """Of each stream of a task, at most this much is read back into memory; the rest is counted."""

@@ -11,13 +11,16 @@ import signal
 import subprocess
 import tempfile
 import threading
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from plait import points
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
-from plait.executors.base import Attempt, Begun, Ended, Output, Sink
+from plait.executors.base import Attempt, Begun, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name
+
+if TYPE_CHECKING:
+    from plait.executors.contract import Sink
 
 
 class _Process:

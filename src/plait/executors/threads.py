@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from plait.executors.base import CURRENT, Attempt, Begun, Ended, Report, Sink
+from plait.executors.base import CURRENT, Attempt, Begun, Ended, Report
+
+if TYPE_CHECKING:
+    from plait.executors.contract import Sink
 
 
 class ThreadExecutor:

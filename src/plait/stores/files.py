@@ -1,4 +1,4 @@
-"""Files of a store: what is in its head, folders and values that are there whole or not at all.
+"""Files of a store: where they lie, what is in its head, folders and values that are there whole or not at all.
 
 Paths are text: to import `pathlib` costs every program with a store milliseconds.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator
 
@@ -16,6 +17,30 @@ from plait._version import __version__
 from plait.errors import StoreDamaged, StoreError, StoreTooNew
 from plait.stores import schema
 from plait.stores.locks import started_ticks
+
+MOUNTS = "/proc/self/mountinfo"
+
+
+def filesystem_of(path: str, mounts: str = MOUNTS) -> str:
+    """The type of the file system that holds `path`, as the kernel names it (`ext4`, `nfs4`); "" where nobody can say."""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                before, _, after = line.partition(" - ")
+                fields = before.split()
+                if len(fields) < 5 or not after:
+                    continue
+                point = fields[4]
+                if "\\" in point:
+                    point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
+                inside = real == point or real.startswith(point.rstrip("/") + "/")
+                if inside and len(point) >= len(best):
+                    best, kind = point, after.split()[0]
+    except OSError:
+        return ""
+    return kind
 
 
 def identity_of(path: str) -> tuple[int, int] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait.errors import MissingExtra, UsageError
-from plait.stores.base import Store
+
+if TYPE_CHECKING:
+    from plait.stores.contract import Store
 
 
 def open_store(given: Any, durability: str | None = "full", *, create: bool = True) -> Store:

@@ -11,10 +11,10 @@ import contextlib
 import errno
 import logging
 import os
-import queue
 import sqlite3
 import threading
 from binascii import crc32
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -44,6 +44,7 @@ from plait.stores.base import (
 from plait.stores.files import (
     Values,
     files_below,
+    filesystem_of,
     folder_made,
     folders_below,
     identity_of,
@@ -54,7 +55,6 @@ from plait.stores.files import (
     synced,
 )
 from plait.stores.locks import Locks, alive, this_process
-from plait.stores.mounts import filesystem_of
 from plait.stores.rows import COLUMNS, checksum, info_of, learned_in, moment, run_of
 
 log = logging.getLogger("plait")
@@ -147,7 +147,7 @@ class SqliteStore:
         self._prepare(create)
         self._locks = Locks(os.path.join(self._folder, "locks"))
         self._epochs: dict[int, int] = {}  # of the claims whose locks are held, by run
-        self._jobs: queue.SimpleQueue[Append | _Call | None] = queue.SimpleQueue()
+        self._jobs: _Mailbox = _Mailbox()
         self._writer: threading.Thread | None = None
         self._starting = threading.Lock()
         self._failure: StoreError | None = None
@@ -314,11 +314,8 @@ class SqliteStore:
                 self._carry_out(db, job)
                 continue
             batches = [job]
-            while not following:
-                try:
-                    later = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
+            while self._jobs.holds and not following:
+                later = self._jobs.get()
                 (batches if isinstance(later, Append) else following).append(later)  # type: ignore[arg-type]
             self._commit(db, batches)
             self._commits += 1
@@ -742,6 +739,26 @@ class SqliteStore:
                 writer.join()
             if _open_stores.get((self._pid, self.file)) is self:
                 del _open_stores[self._pid, self.file]
+
+
+class _Mailbox:
+    """Jobs for one thread, in order: what of `queue` is needed here, without what it makes every program with a store wait for."""
+
+    def __init__(self) -> None:
+        self.holds: deque[Append | _Call | None] = deque()
+        self._awake = threading.Lock()
+        self._awake.acquire()
+
+    def put(self, job: Append | _Call | None) -> None:
+        self.holds.append(job)
+        with contextlib.suppress(RuntimeError):  # it was woken before
+            self._awake.release()
+
+    def get(self) -> Append | _Call | None:
+        """The next job; waits for it. For one thread only."""
+        while not self.holds:
+            self._awake.acquire()
+        return self.holds.popleft()
 
 
 class _Call:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from plait.executors.base import UNDER_WAY, Attempt, Begun, Call, Ended, Executor, Report, Ticket
+from plait.executors.base import UNDER_WAY, Attempt, Begun, Call, Ended, Report, Ticket
+from plait.executors.contract import Executor
 
 
 @dataclass(frozen=True, slots=True)

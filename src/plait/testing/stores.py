@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreError, UsageError
-from plait.stores.base import Append, Blob, Claim, Learned, NewRun, RunInfo, Store
+from plait.stores.base import Append, Blob, Claim, Learned, NewRun, RunInfo
+from plait.stores.contract import Store
 from plait.stores.locks import this_process
 
 PATIENCE_S = 30.0
