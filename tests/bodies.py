@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,41 @@ def tripled(number: int) -> int:
 
 def size(data: bytes) -> int:
     return len(data)
+
+
+def mark(number: int, folder: str) -> int:
+    """Leaves a file for each time that it ran."""
+    handle, _ = tempfile.mkstemp(prefix=f"{number}-", dir=folder)
+    os.close(handle)
+    return number
+
+
+def mark_or(number: int, folder: str, special: int, what: str) -> int:
+    """As `mark`; but the call with the number `special` does something else first."""
+    if number == special:
+        match what:
+            case "wait for all others":
+                while len(os.listdir(folder)) < special_others(folder):
+                    time.sleep(0.002)
+            case "die once":
+                if not os.path.exists(f"{folder}.died"):
+                    Path(f"{folder}.died").touch()
+                    die("kill")
+            case "fail":
+                raise ValueError("as it was told")
+    return mark(number, folder)
+
+
+def special_others(folder: str) -> int:
+    """How many others there are, as the test wrote it down."""
+    return int(Path(f"{folder}.others").read_text())
+
+
+def wait_for(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.002)
+
+
+def hog(seconds: int) -> None:
+    """No other thread of the process gets a turn meanwhile."""
+    ctypes.PyDLL(None).sleep(seconds)

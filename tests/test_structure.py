@@ -117,7 +117,7 @@ ONLY = {
     "beginning": {"stores": {"base", "contract"}},
     "carrying": {"stores": {"base", "contract", "values"}},
     "resuming": {"stores": {"base", "contract"}},
-    "executors": {"executors": {"base", "contract", "groups", "reports", "tokens", "worker"}},
+    "executors": {"executors": {"base", "contract", "groups", "pickles", "reports", "tokens", "worker"}},
     "concurrency": {"executors": {"base", "tokens"}},
     "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
 }

@@ -297,7 +297,8 @@ class Driver:
             if call[0] == "async":
                 return (self, task, number, work.suspects)
             ticket = (self, task, number, work.suspects)
-            attempt = self._attempts[task] = Attempt.of(ticket, call, table.odd[task] & TIMED)
+            timed = table.policies[task].timeout if table.odd[task] & TIMED else None
+            attempt = self._attempts[task] = Attempt.of(ticket, call, timed or 0.0)
             self._executor(call[0]).start(attempt)
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()

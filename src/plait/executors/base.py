@@ -34,8 +34,8 @@ class Attempt:
     task: int
     number: int
     call: Call
-    timed: int
-    """Not 0: its start matters, and is to be told."""
+    timed: float
+    """Seconds of its timeout: its start matters then, and is to be told. 0: none, or it was told."""
 
     handle: Any
     stopped_at: float | None
@@ -44,7 +44,7 @@ class Attempt:
     token: CancelToken | None
 
     @classmethod
-    def of(cls, ticket: Ticket, call: Call, timed: int) -> Attempt:
+    def of(cls, ticket: Ticket, call: Call, timed: float) -> Attempt:
         """An attempt that has not begun."""
         attempt = cls()
         attempt.ticket = ticket

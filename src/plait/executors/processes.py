@@ -1,6 +1,7 @@
 """Plain functions, in worker processes of plait's own: a stop is TERM and then KILL for the one worker that runs the task.
 
-Workers are spawned, never forked: a fork takes locks along that nobody in the child will free.
+Workers are spawned, never forked: a fork takes locks along that nobody in the child will free. Where tasks are short a worker holds
+several, so that it never waits for the engine between two of them; one that has nothing to do gets what another has not begun (E8).
 """
 
 from __future__ import annotations
@@ -10,36 +11,35 @@ import pickle
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from asyncio import TimerHandle
 from collections import deque
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from plait import points
 from plait._core.scheduler import NOT_BEGUN
-from plait.errors import MissingExtra, NotPicklable, RecordedError, UsageError, WorkerFailed
-from plait.executors.base import Attempt, Call, Ended, Interrupted, Output
+from plait.errors import UsageError, WorkerFailed
+from plait.executors.base import Attempt, Ended, Interrupted, Output
 from plait.executors.groups import read_back, signal_group, signal_name
+from plait.executors.pickles import encoded, end_of
 from plait.executors.worker import (
-    BEGAN,
+    BOARD_BYTES,
     ENDED,
     HEAD,
+    NUMBER,
     PREPARING,
     READY,
-    RETURNED,
-    UNREADABLE,
-    UNSENDABLE,
-    Stopped,
+    REVOKED,
+    Board,
 )
-from plait.references import reference
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
-
 
 KEPT_BYTES = 8 * 1024 * 1024
 """Of each stream of a task, at most this much is read back into memory; the rest is counted."""
@@ -49,17 +49,33 @@ READ_BYTES = 256 * 1024
 BAD_STARTS = 2
 """So many workers in a row that end before they can take a call: no more are started for this run."""
 
+AHEAD_S, MOST_AHEAD, MOST_AHEAD_BYTES = 0.005, 64, 64 * 1024
+"""A worker is given calls for so many seconds ahead, by what calls took so far; never more of them than that, nor of their bytes."""
+
+RECENT = 0.2
+"""The weight of the latest call in what calls take."""
+
 
 class _Worker:
     """A worker process: what it has to do, what it has said."""
 
     __slots__ = (
-        "attempt", "connection", "inbox", "kin", "number", "outbox", "output", "pidfd", "popen", "ready", "seen", "stopping", "writing",
+        "asked", "asking", "board", "bytes", "connection", "early", "held", "inbox", "kin", "outbox", "output", "pidfd", "popen", "ready",
+        "seen", "stopping", "unwanted", "writing",
     )  # fmt: skip
 
-    def __init__(self, popen: subprocess.Popen[bytes], connection: socket.socket, output: tuple[IO[bytes], IO[bytes]]):
+    def __init__(
+        self,
+        popen: subprocess.Popen[bytes],
+        connection: socket.socket,
+        asking: int,
+        board: Board,
+        output: tuple[IO[bytes], IO[bytes]],
+    ) -> None:
         self.popen = popen
         self.connection = connection
+        self.asking = asking
+        self.board = board
         self.output = output
         self.seen = [0, 0]  # bytes of standard output and error that earlier tasks wrote
         self.pidfd = -1
@@ -68,8 +84,12 @@ class _Worker:
         self.writing = False
         self.ready = False
         self.stopping = False
-        self.attempt: Attempt | None = None
-        self.number = 0
+        self.held: dict[int, tuple[Attempt, bytes]] = {}
+        """Calls that it was given and that are not over, by number, in their order: only the first can have begun and not ended."""
+        self.bytes = 0  # of the calls in `held`
+        self.early: dict[int, bytes] = {}  # results that came before those of calls before them
+        self.asked: list[int] = []  # calls that it was asked for, and has not answered
+        self.unwanted: dict[int, None] = {}  # calls that it is to be asked for
         self.kin: list[Any] = []
 
 
@@ -82,11 +102,14 @@ class ProcessExecutor:
         self._most = _cpus()
         self._waiting: dict[Attempt, bytes] = {}
         self._workers: set[_Worker] = set()
-        self._free: list[_Worker] = []
-        self._running: dict[Attempt, _Worker] = {}
+        self._given: dict[Attempt, tuple[_Worker, int]] = {}
         self._numbers = 0
+        self._usual_s: float | None = None  # what a call takes; None until one was over
         self._bad_starts = 0
         self._why_bad = ""
+        self._coming = False  # is `_dispatch` to be called in this turn of the loop?
+        self._check: TimerHandle | None = None
+        self._check_at = 0.0
         # The name by which a worker knows the program's main module, and the classes of what it sends back.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
 
@@ -98,7 +121,7 @@ class ProcessExecutor:
                 raise UsageError(
                     "a run with process tasks starts while a worker imports the program: start it under `if __name__ == '__main__':`"
                 )
-            data = _encoded(attempt.call, bool(attempt.timed))
+            data = encoded(attempt.call)
         except BaseException as error:
             self._sink.report(attempt, Ended(self._sink.clock(), error=error))
             return
@@ -106,30 +129,33 @@ class ProcessExecutor:
             self._loop.call_soon(self._withdrawn, attempt)
             return
         self._waiting[attempt] = data
-        self._dispatch()
+        self._soon()
 
     def stop(self, attempt: Attempt) -> None:
-        worker = self._running.get(attempt)
-        if worker is not None:
-            if not worker.stopping:
-                worker.stopping = True
-                _see_kin(worker)
-            signal_group(worker.popen.pid, signal.SIGTERM)
-            signal_group(worker.popen.pid, signal.SIGCONT)  # a stopped process would sleep through TERM
+        if attempt in self._given:
+            worker, number = self._given[attempt]
+            self._take_results(worker)
+            if attempt in self._given:
+                self._stop_given(worker, number)
         elif self._waiting.pop(attempt, None) is not None:
             self._loop.call_soon(self._withdrawn, attempt)  # whoever stops it is in the middle of something
 
     def force(self, attempt: Attempt) -> bool:
-        worker = self._running.get(attempt)
-        if worker is not None:
+        if attempt in self._given:
+            worker, number = self._given[attempt]
+            if number != next(iter(worker.held)):
+                return False  # the one before it keeps the worker from giving it back, and is not to be harmed
             _kill(worker)
         return True
 
     def close(self) -> None:
         self._waiting.clear()
+        if self._check is not None:
+            self._check.cancel()
         for worker in list(self._workers):
+            held = bool(worker.held)
             self._let_go(worker)
-            if worker.attempt is not None or worker.stopping:
+            if held or worker.stopping:
                 _kill(worker)
             else:
                 signal_group(worker.popen.pid, signal.SIGKILL)
@@ -143,15 +169,46 @@ class ProcessExecutor:
         self._sink.report(attempt, Ended(self._sink.clock(), stopped=NOT_BEGUN))
         self._sink.more()
 
+    def _stop_given(self, worker: _Worker, number: int) -> None:
+        """Ends a call that a worker has: by TERM if it is the first, else the worker is asked for it."""
+        if number != next(iter(worker.held)):
+            worker.unwanted[number] = None
+            self._soon()
+            return
+        if not worker.stopping:
+            worker.stopping = True
+            _see_kin(worker)
+        worker.unwanted.update(dict.fromkeys(each for each in worker.held if each != number))
+        self._ask(worker)
+        worker.board.stop = number
+        # To the worker alone: it passes the signal on if that call still runs, for what the next one started is not to have it.
+        with suppress(ProcessLookupError):
+            os.kill(worker.popen.pid, signal.SIGTERM)
+        signal_group(worker.popen.pid, signal.SIGCONT)  # a stopped process would sleep through TERM
+
     # -- workers
 
+    def _soon(self) -> None:
+        """Has what waits given out once all that happens in this turn of the loop has happened."""
+        if not self._coming:
+            self._coming = True
+            self._loop.call_soon(self._dispatch)
+
     def _dispatch(self) -> None:
-        """Gives what waits to free workers, and starts more workers where that is not enough."""
-        while self._waiting and self._free:
-            attempt = next(iter(self._waiting))
-            self._give(self._free.pop(), attempt, self._waiting.pop(attempt))
+        """Gives what waits to workers, starts more of them where that is not enough, and asks for what is to come back."""
+        self._coming = False
+        if self._waiting:
+            self._give_out()
+        for worker in self._workers:
+            if worker.unwanted and not worker.asked:
+                self._ask(worker)
         starting = sum(not worker.ready for worker in self._workers)
-        while len(self._waiting) > starting and len(self._workers) < self._most:
+        idle = sum(worker.ready and not worker.held and not worker.stopping for worker in self._workers)
+        if not self._waiting:
+            if idle:
+                self._steal()
+            return
+        while len(self._waiting) > starting + idle and len(self._workers) < self._most:
             if self._bad_starts >= BAD_STARTS:
                 self._give_up()
                 return
@@ -164,20 +221,67 @@ class ProcessExecutor:
                 return
             starting += 1
 
+    def _give_out(self) -> None:
+        """What waits goes to the workers that hold least; more than one call for each only where calls are short."""
+        free = [worker for worker in self._workers if worker.ready and not worker.stopping]
+        if not free:
+            return
+        ahead = 1
+        if self._usual_s is not None:
+            ahead = max(1, min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9))))
+        # Workers that are about to come get their share of what waits.
+        fair = -(-(len(self._waiting) + sum(len(worker.held) for worker in free)) // max(self._most, 1))
+        most = max(1, min(ahead, fair))
+        given: dict[_Worker, list[bytes]] = {}
+        while self._waiting:
+            worker = min(free, key=lambda each: len(each.held))
+            size = len(next(iter(self._waiting.values())))
+            if worker.held and (len(worker.held) >= most or worker.bytes + size > MOST_AHEAD_BYTES):
+                break
+            attempt = next(iter(self._waiting))
+            self._give(worker, attempt, self._waiting.pop(attempt), given.setdefault(worker, []))
+        for worker, parts in given.items():
+            self._send(worker, parts)
+
+    def _steal(self) -> None:
+        """An idle worker gets half of what the one with most has not begun; where that is given back it is given out again."""
+        most = max(self._workers, key=lambda each: len(each.held), default=None)
+        if most is None or most.asked or most.stopping or len(most.held) < 2:
+            return
+        behind = list(most.held)[1:]
+        most.unwanted.update(dict.fromkeys(behind[len(behind) // 2 :]))
+        self._ask(most)
+
+    def _ask(self, worker: _Worker) -> None:
+        """Asks a worker for the calls that are unwanted there. It says which of them will not begin."""
+        if worker.unwanted and not worker.asked:
+            wanted = [number for number in worker.unwanted if number in worker.held]
+            worker.unwanted.clear()
+            if wanted:
+                with suppress(OSError):  # it is dead, which is told elsewhere
+                    os.write(worker.asking, b"".join(map(NUMBER.pack, wanted)))
+                worker.asked = wanted
+
     def _spawn(self, attempt: Attempt) -> None:
         ours, theirs = socket.socketpair()
+        fds: list[int] = []
         files: list[IO[bytes]] = []
         try:
+            fds += os.pipe()
+            memory = _shared()
+            fds.append(memory)
             for _ in range(2):
                 files.append(_appended())
+            board = Board(memory)
             own = {name: value for name, value in self._sink.environment(attempt).items() if name in _OF_THE_RUN}
             points.reach("before spawn")
+            passed = (theirs.fileno(), fds[0], memory)
             popen = subprocess.Popen(
-                [sys.executable, *_flags(), "-m", "plait.executors.worker", str(theirs.fileno())],
+                [sys.executable, *_flags(), "-m", "plait.executors.worker", *map(str, passed)],
                 stdin=subprocess.DEVNULL,
                 stdout=files[0],
                 stderr=files[1],
-                pass_fds=(theirs.fileno(),),
+                pass_fds=passed,
                 env={**os.environ, **own},
                 process_group=0,
             )
@@ -186,15 +290,21 @@ class ProcessExecutor:
             ours.close()
             for file in files:
                 file.close()
+            if len(fds) > 1:
+                os.close(fds.pop(1))
             raise
         finally:
             theirs.close()
+            for fd in (fds[0], *fds[2:]) if fds else ():
+                os.close(fd)
         ours.setblocking(False)
-        worker = _Worker(popen, ours, (files[0], files[1]))
+        os.set_blocking(fds[1], False)
+        worker = _Worker(popen, ours, fds[1], board, (files[0], files[1]))
         self._workers.add(worker)
         self._loop.add_reader(ours, self._readable, worker)
         self._watch(worker)
-        self._send(worker, 0, pickle.dumps(_preparation()))
+        data = pickle.dumps(_preparation())
+        self._send(worker, [HEAD.pack(0, len(data)), data])
 
     def _watch(self, worker: _Worker) -> None:
         """Has `_exited` called in the loop's thread once the process is dead, before it is reaped."""
@@ -217,12 +327,12 @@ class ProcessExecutor:
     def _let_go(self, worker: _Worker) -> None:
         """Nothing of the worker is looked at any more."""
         self._workers.discard(worker)
-        if worker in self._free:
-            self._free.remove(worker)
         self._loop.remove_reader(worker.connection)
         if worker.writing:
             self._loop.remove_writer(worker.connection)
         worker.connection.close()
+        os.close(worker.asking)
+        worker.board.close()
         if worker.pidfd >= 0:
             self._loop.remove_reader(worker.pidfd)
             os.close(worker.pidfd)
@@ -243,16 +353,27 @@ class ProcessExecutor:
 
     # -- calls go, results come
 
-    def _give(self, worker: _Worker, attempt: Attempt, data: bytes) -> None:
+    def _give(self, worker: _Worker, attempt: Attempt, data: bytes, parts: list[bytes]) -> None:
         self._numbers += 1
-        worker.attempt, worker.number = attempt, self._numbers
-        self._running[attempt] = worker
+        number = self._numbers
+        worker.held[number] = (attempt, data)
+        worker.bytes += len(data)
+        self._given[attempt] = (worker, number)
         self._sink.spawned(attempt, worker.popen.pid)
-        self._send(worker, worker.number, data)
+        parts += (HEAD.pack(number, len(data)), data)
+        if attempt.timed:
+            self._check_by(self._loop.time() + attempt.timed)
 
-    def _send(self, worker: _Worker, number: int, data: bytes) -> None:
-        worker.outbox.append(memoryview(HEAD.pack(number, len(data))))
-        worker.outbox.append(memoryview(data))
+    def _taken_from(self, worker: _Worker, number: int) -> tuple[Attempt, bytes]:
+        """The worker has that call no more."""
+        attempt, data = worker.held.pop(number)
+        worker.bytes -= len(data)
+        worker.unwanted.pop(number, None)
+        del self._given[attempt]
+        return attempt, data
+
+    def _send(self, worker: _Worker, parts: list[bytes]) -> None:
+        worker.outbox.append(memoryview(b"".join(parts)))
         self._write(worker)
 
     def _write(self, worker: _Worker) -> None:
@@ -280,10 +401,12 @@ class ProcessExecutor:
         if self._read(worker) and worker in self._workers:
             self._loop.remove_reader(worker.connection)  # it is dead, which is told elsewhere
         self._sink.more()
+        self._dispatch()
 
     def _read(self, worker: _Worker) -> bool:
         """Takes what the worker has said; True at its end."""
         inbox = worker.inbox
+        self._take_results(worker)
         while worker in self._workers:  # what it says may be the end of the run
             try:
                 data = worker.connection.recv(READ_BYTES)
@@ -294,43 +417,97 @@ class ProcessExecutor:
             if not data:
                 return True
             inbox += data
-            while len(inbox) >= HEAD.size:
-                number, size = HEAD.unpack_from(inbox)
-                if len(inbox) < HEAD.size + size:
-                    break
-                message = bytes(inbox[HEAD.size : HEAD.size + size])
-                del inbox[: HEAD.size + size]
-                self._said(worker, number, message)
+            if len(inbox) < HEAD.size or len(inbox) < HEAD.size + HEAD.unpack_from(inbox)[1]:
+                continue  # the rest of something large
+            self._take_messages(worker, inbox)
+            self._take_results(worker)
+            if len(data) < READ_BYTES:
+                return False
         return True
 
-    def _said(self, worker: _Worker, number: int, message: bytes) -> None:
-        kind = message[0]
-        if kind == READY:
-            worker.ready = True
-            self._bad_starts = 0
-            self._free.append(worker)
-            self._dispatch()
-            return
-        attempt = worker.attempt
-        if attempt is None or number != worker.number:
-            return
-        if kind == BEGAN:
-            self._sink.began(attempt, self._at(struct.unpack("!d", message[1:9])[0]))
-            return
-        _, ended, out, err = ENDED.unpack_from(message)
+    def _take_results(self, worker: _Worker) -> None:
+        """Takes what is on the board, and tells of what is next in order."""
+        self._take_messages(worker, bytearray(worker.board.take()))
+        while worker in self._workers and worker.early and (number := next(iter(worker.held), 0)) in worker.early:
+            self._over(worker, number, worker.early.pop(number))
+
+    def _take_messages(self, worker: _Worker, data: bytearray) -> None:
+        at = 0
+        while len(data) >= at + HEAD.size:
+            number, size = HEAD.unpack_from(data, at)
+            if len(data) < at + HEAD.size + size:
+                break
+            message = bytes(data[at + HEAD.size : at + HEAD.size + size])
+            at += HEAD.size + size
+            if number:
+                worker.early[number] = message
+            elif message[0] == READY:
+                worker.ready = True
+                self._bad_starts = 0
+            elif message[0] == REVOKED:
+                self._came_back(worker, [each for (each,) in NUMBER.iter_unpack(message[1:])])
+        del data[:at]
+
+    def _came_back(self, worker: _Worker, numbers: list[int]) -> None:
+        """The worker will not begin these calls. What else it was asked for has begun, or is over."""
+        asked, worker.asked = worker.asked, []
+        back: dict[Attempt, bytes] = {}
+        for number in numbers:
+            attempt, data = self._taken_from(worker, number)
+            if attempt.stopped_at is None:
+                back[attempt] = data
+            else:
+                self._sink.report(attempt, Ended(self._sink.clock(), stopped=NOT_BEGUN))
+        self._waiting = {**back, **self._waiting}
+        self._take_results(worker)
+        for number in asked:
+            held = worker.held.get(number)
+            if held is not None and held[0].stopped_at is not None and worker in self._workers:
+                self._stop_given(worker, number)
+
+    def _over(self, worker: _Worker, number: int, message: bytes) -> None:
+        """A call is over."""
+        kind, began, ended, out, err = ENDED.unpack_from(message)
+        attempt, _ = self._taken_from(worker, number)
+        took = ended - began
+        self._usual_s = took if self._usual_s is None else self._usual_s + RECENT * (took - self._usual_s)
         at = self._at(ended)
-        end = _end_of(kind, message[ENDED.size :], at, attempt)
-        worker.attempt = None
-        del self._running[attempt]
-        self._tell_output(worker, attempt, (out, err))
-        if not worker.stopping:
-            self._free.append(worker)
+        if attempt.timed:
+            self._sink.began(attempt, self._at(began))
+        end = end_of(kind, message[ENDED.size :], at, attempt)
+        if out != worker.seen[0] or err != worker.seen[1]:
+            self._tell_output(worker, attempt, (out, err))
         self._sink.report(attempt, end)
-        self._dispatch()
 
     def _at(self, monotonic: float) -> float:
         """A moment of the system's clock on the run's."""
         return self._sink.clock() - max(0.0, time.monotonic() - monotonic)
+
+    # -- when calls with a timeout began
+
+    def _check_by(self, at: float) -> None:
+        """No call with a timeout can have passed it before `at`: its code begins after it was given."""
+        if self._check is None or at < self._check_at:
+            if self._check is not None:
+                self._check.cancel()
+            self._check_at = at
+            self._check = self._loop.call_at(at, self._look_who_began)
+
+    def _look_who_began(self) -> None:
+        """Tells of calls with a timeout that they began; the run's own timer sees to the rest."""
+        self._check = None
+        now = self._loop.time()
+        for worker in list(self._workers):
+            self._take_results(worker)
+            if worker not in self._workers:
+                continue
+            number, began = worker.board.begun
+            for each, (attempt, _) in list(worker.held.items()):
+                if attempt.timed and each <= number:
+                    self._sink.began(attempt, self._at(began))
+                elif attempt.timed:
+                    self._check_by(now + attempt.timed)
+        self._sink.more()
 
     def _tell_output(self, worker: _Worker, attempt: Attempt, sizes: tuple[int, int]) -> None:
         """Reports what the task wrote, and keeps it where the run keeps such things."""
@@ -346,33 +523,41 @@ class ProcessExecutor:
                 self._sink.report(attempt, Output(name, data, size - first - len(data)))
 
     def _exited(self, worker: _Worker) -> None:
-        """A worker is dead: what it said last still counts, and its task, if it had one, came to nothing."""
+        """A worker is dead: what it said last still counts, the call that ran, if one did, came to nothing, the others never began."""
         if worker not in self._workers:
             return
         self._read(worker)
+        if worker not in self._workers:
+            return
         sizes = (os.fstat(worker.output[0].fileno()).st_size, os.fstat(worker.output[1].fileno()).st_size)
-        attempt = worker.attempt
-        if attempt is not None:
-            self._tell_output(worker, attempt, sizes)
+        begun, _ = worker.board.begun
+        ran = worker.held[begun][0] if begun in worker.held else None
+        if ran is not None:
+            self._taken_from(worker, begun)
+            self._tell_output(worker, ran, sizes)
         elif not worker.ready:
             self._bad_starts += 1
             self._why_bad = _last_error(read_back(worker.output[1], 0, KEPT_BYTES))
         # Not reaped yet: its number, which is its group's, cannot have passed to somebody else.
         signal_group(worker.popen.pid, signal.SIGKILL)
         _kill_kin(worker)
+        unbegun = [self._taken_from(worker, number) for number in list(worker.held)]
         self._let_go(worker)
         code = worker.popen.wait()
         if not worker.ready and not self._why_bad:
             self._why_bad = _how(code)
-        if attempt is not None:
-            del self._running[attempt]
-            at = self._sink.clock()
+        self._waiting = {**{attempt: data for attempt, data in unbegun if attempt.stopped_at is None}, **self._waiting}
+        at = self._sink.clock()
+        for attempt, _ in unbegun:
             if attempt.stopped_at is not None:
-                self._sink.report(attempt, Ended(at, stopped=True))
+                self._sink.report(attempt, Ended(at, stopped=NOT_BEGUN))
+        if ran is not None:
+            if ran.stopped_at is not None:
+                self._sink.report(ran, Ended(at, stopped=True))
             else:
-                self._sink.report(attempt, Interrupted(at, _how(code)))
-        self._dispatch()
+                self._sink.report(ran, Interrupted(at, _how(code)))
         self._sink.more()
+        self._dispatch()
 
 
 _OF_THE_RUN = ("PLAIT_RUN", "PLAIT_KEPT_IN")
@@ -404,82 +589,6 @@ def _preparation() -> dict[str, Any]:
     elif path is not None and os.path.isfile(path):
         found["init_main_from_path"] = os.path.abspath(path)
     return found
-
-
-def _encoded(call: Call, timed: bool) -> bytes:
-    """A call as a worker takes it: its function by name where it has one that finds it, and pickled arguments.
-
-    Raises:
-        NotPicklable: for arguments that cannot travel, by their type.
-        MissingExtra: for a function without a name, where the library that could send it is not there.
-    """
-    _, body, args, kwargs = call
-    named = reference(body)
-    given = (tuple(args), dict(kwargs or {}))
-    try:
-        if named is not None:
-            return pickle.dumps((named, *given, timed), pickle.HIGHEST_PROTOCOL)
-        try:
-            return pickle.dumps((body, *given, timed), pickle.HIGHEST_PROTOCOL)
-        except Exception:
-            _check_arguments(given)
-        return _of_a_closure((body, *given, timed))
-    except (NotPicklable, MissingExtra):
-        raise
-    except Exception as error:
-        _check_arguments(given)
-        raise NotPicklable(f"the call cannot be sent to a worker process: {error}") from None
-
-
-def _check_arguments(given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
-    """Nothing, if each argument can travel; NotPicklable with the first that cannot."""
-    args, kwargs = given
-    for place, value in [*enumerate(args), *kwargs.items()]:
-        try:
-            pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            kind = type(value)
-            which = f"argument {place + 1}" if isinstance(place, int) else f"argument {place!r}"
-            raise NotPicklable(
-                f"{which}, of type {kind.__module__}.{kind.__qualname__}, cannot be sent to a worker process: {error}"
-            ) from None
-
-
-def _of_a_closure(call: tuple[Any, ...]) -> bytes:
-    try:
-        import cloudpickle  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError:
-        raise MissingExtra(
-            f"{call[0]!r} cannot be sent to a worker process by name: put it at the top of a module, or install plait[process], which "
-            "sends closures and lambdas"
-        ) from None
-    data: bytes = cloudpickle.dumps(call)
-    return data
-
-
-def _end_of(kind: int, data: bytes, at: float, attempt: Attempt) -> Ended:
-    """What a worker's last word on a call comes to."""
-    stopped = attempt.stopped_at is not None and attempt.stopped_at <= at
-    try:
-        found = pickle.loads(data)
-    except BaseException as error:  # whatever its class does when it is read
-        return Ended(
-            at, error=NotPicklable(f"its result cannot be read: {type(error).__name__}: {error}"), stopped=stopped
-        )
-    if kind == RETURNED:
-        return Ended(at, value=found, stopped=stopped)
-    if kind == UNSENDABLE:
-        return Ended(at, error=NotPicklable(f"its result cannot be sent back: {found}"), stopped=stopped)
-    if kind == UNREADABLE:
-        return Ended(at, error=WorkerFailed(f"the worker process cannot make the call: {found}"), stopped=stopped)
-    raised, trace = found
-    if isinstance(raised, Stopped):
-        return Ended(at, stopped=True)
-    if isinstance(raised, tuple):
-        raised = RecordedError(f"{raised[0]}: {raised[1]}", raised[0], trace)
-    else:
-        raised.__cause__ = RecordedError(f"in the worker process:\n{trace}", type(raised).__name__, trace)
-    return Ended(at, error=raised, stopped=stopped)
 
 
 def _how(code: int) -> str:
@@ -516,6 +625,17 @@ def _kill_kin(worker: _Worker) -> None:
             process.kill()  # told apart from a later process of the same number
         except Exception:
             pass
+
+
+def _shared() -> int:
+    """A descriptor of memory for a worker's board."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("plait-board")
+    else:  # macOS
+        fd, path = tempfile.mkstemp()
+        os.unlink(path)
+    os.ftruncate(fd, BOARD_BYTES)
+    return fd
 
 
 def _appended() -> IO[bytes]:

@@ -1,10 +1,16 @@
 """The other end of the pipe: a process that runs calls, one at a time, until its engine is gone.
 
-Nobody imports this but the worker itself (`python -m plait.executors.worker FD`), and it imports little: each worker waits for it.
+Nobody imports this but the worker itself (`python -m plait.executors.worker FDS`), and it imports little: each worker waits for it.
+
+Calls come over a socket, several at once, and are run in their order. What they come to is put into shared memory (`Board`), where
+it outlives the worker, and the engine is woken over the socket: at once when the worker has nothing else to do, else once for all
+that ended within a millisecond. Over a pipe the engine asks for calls back that have not begun; a thread answers, while the code of
+a call runs.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import select
@@ -14,19 +20,96 @@ import struct
 import sys
 import threading
 import time
+from collections import deque
 from typing import Any
 
 HEAD = struct.Struct("!QQ")
-"""Before each message: the call that it is about, and the number of bytes that follow."""
+"""Before each message: the call that it is about (0: none), and the number of bytes that follow."""
 
-READY, BEGAN, RETURNED, RAISED, UNSENDABLE, UNREADABLE = range(6)
-"""What a worker says, in the first byte of its messages."""
+READY, WOKEN, REVOKED, RETURNED, RAISED, UNSENDABLE, UNREADABLE = range(7)
+"""What a worker says, in the first byte of its messages. The first three are about no call."""
 
-ENDED = struct.Struct("!BdQQ")
-"""What is before a result: its kind, when its code ended, how much there is of standard output and error by then."""
+NUMBER = struct.Struct("!Q")
+
+ENDED = struct.Struct("!BddQQ")
+"""What is before a result: its kind, when its code began and ended, how much there is of standard output and error by then."""
 
 PREPARING = "PLAIT_PREPARING"
 """In the environment of a worker that imports the program: a run that starts there was meant for the program alone."""
+
+TOGETHER_S = 0.001
+"""Results wait at most so long for others, while the worker has more to do."""
+
+BOARD_BYTES = 256 * 1024
+
+
+class Board:
+    """Shared memory of a worker and its engine: what the worker runs, what it is to stop, and a ring of results.
+
+    Each word has one writer. Calls have rising numbers, from 1. Results stand in the ring from `_TAKEN` to `_PUT`, both of which
+    count bytes and only grow.
+    """
+
+    _TAKEN, _PUT, _STOP, _FIRST = 0, 1, 2, 4
+    _HEADER = 128
+
+    def __init__(self, fd: int) -> None:
+        self._memory = mmap.mmap(fd, BOARD_BYTES)
+        self._bytes = memoryview(self._memory)
+        self._words = self._bytes[:64].cast("Q")
+        self._times = self._bytes[64:80].cast("d")
+        self._ring = self._bytes[self._HEADER :]
+
+    def close(self) -> None:
+        """Lets go of the memory."""
+        for view in (self._ring, self._times, self._words, self._bytes):
+            view.release()
+        self._memory.close()
+
+    # The call that runs, or ran last. There is room for two, so that a reader never sees the number of one with the time of another.
+
+    def begin(self, number: int, at: float) -> None:
+        """The worker begins a call."""
+        self._times[number & 1] = at
+        self._words[self._FIRST + (number & 1)] = number
+
+    @property
+    def begun(self) -> tuple[int, float]:
+        """The last call that began, and when; 0 before the first."""
+        number = max(self._words[self._FIRST], self._words[self._FIRST + 1])
+        return number, self._times[number & 1]
+
+    @property
+    def stop(self) -> int:
+        """The call that the engine wants stopped: a TERM that finds another one is not for that."""
+        return self._words[self._STOP]
+
+    @stop.setter
+    def stop(self, number: int) -> None:
+        self._words[self._STOP] = number
+
+    def put(self, data: bytes) -> bool:
+        """Adds to the ring; False where it has no room for that."""
+        put, ring = self._words[self._PUT], self._ring
+        if len(data) > len(ring) - (put - self._words[self._TAKEN]):
+            return False
+        at = put % len(ring)
+        first = min(len(data), len(ring) - at)
+        ring[at : at + first] = data[:first]
+        ring[: len(data) - first] = data[first:]
+        self._words[self._PUT] = put + len(data)
+        return True
+
+    def take(self) -> bytes:
+        """All that is in the ring, which is empty then."""
+        taken, put, ring = self._words[self._TAKEN], self._words[self._PUT], self._ring
+        if taken == put:
+            return b""
+        at, size = taken % len(ring), put - taken
+        first = min(size, len(ring) - at)
+        data = bytes(ring[at : at + first]) + bytes(ring[: size - first])
+        self._words[self._TAKEN] = put
+        return data
 
 
 class Stopped(BaseException):
@@ -36,15 +119,27 @@ class Stopped(BaseException):
 class Worker:
     """One worker process."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, asked: int, board: Board) -> None:
         self._connection = connection
+        self._asked = asked
+        self._board = board
+        self._inbox = bytearray()
+        self._calls: deque[tuple[int, bytes]] = deque()
+        self._taking = threading.Lock()
+        self._number = 0  # of the call that runs, or ran last
+        self._revoked: set[int] = set()
+        self._sending = threading.Lock()
+        self._unsaid = False  # is there a result of which the engine was not told?
+        self._said_at = 0.0
         self._may_be_stopped = False
         self._told_to_stop = False
 
     def serve(self) -> None:
         """Runs what comes, until nothing comes any more."""
-        self._end_with_the_engine()
-        _, preparation = self._receive()
+        while not self._calls:
+            self._receive()
+        _, preparation = self._calls.popleft()
+        threading.Thread(target=self._listen, name="plait-engine", daemon=True).start()
         os.environ[PREPARING] = "1"
         _prepare(pickle.loads(preparation))
         del os.environ[PREPARING]
@@ -53,40 +148,95 @@ class Worker:
         while not self._told_to_stop:
             try:
                 self._may_be_stopped = True
-                number, data = self._receive()
+                data = self._next()
                 self._may_be_stopped = False
             except Stopped:
                 return
-            self._run(number, data)
+            self._run(data)
+
+    # -- what the engine wants
 
     def _terminate(self, number: int, frame: Any) -> None:
+        if self._board.stop and self._board.stop != self._number:
+            return  # that call is over, and what runs now is another one's
         self._told_to_stop = True
         if self._may_be_stopped:
             self._may_be_stopped = False  # once: what is on its way out is not disturbed again
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.killpg(0, signal.SIGTERM)  # what the call has started
+            signal.signal(signal.SIGTERM, self._terminate)
             raise Stopped
 
-    def _end_with_the_engine(self) -> None:
-        """When the engine dies, whatever runs here ends, with all of this process group."""
+    def _listen(self) -> None:
+        """Gives back calls that the engine asks for; when it dies, whatever runs here ends, with all of this process group."""
         poller = select.poll()
         poller.register(self._connection, getattr(select, "POLLRDHUP", 0) | select.POLLHUP)
+        poller.register(self._asked, select.POLLIN)
+        while True:
+            ready = poller.poll()
+            data = os.read(self._asked, 64 * 1024) if (self._asked, select.POLLIN) in ready else b""
+            if not data:
+                os.killpg(0, signal.SIGKILL)
+            free = self._give_back([number for (number,) in NUMBER.iter_unpack(data)])
+            self._send(0, bytes([REVOKED]) + b"".join(map(NUMBER.pack, free)))
 
-        def wait() -> None:
-            while not poller.poll():
-                pass
-            os.killpg(0, signal.SIGKILL)
+    def _give_back(self, wanted: list[int]) -> list[int]:
+        """Those of the calls that have not begun: they never will."""
+        with self._taking:
+            free = [number for number in wanted if number > self._number]
+            self._revoked.update(free)
+        return free
 
-        threading.Thread(target=wait, name="plait-engine", daemon=True).start()
+    # -- calls come
 
-    def _run(self, number: int, data: bytes) -> None:
+    def _next(self) -> bytes:
+        """The next call; waits for it. What ended before is told no later than that."""
+        while True:
+            if not self._calls:
+                self._receive(socket.MSG_DONTWAIT)
+            if not self._calls:
+                self._tell()
+                self._receive()
+            elif len(self._calls) == 1 or time.monotonic() - self._said_at > TOGETHER_S:
+                self._tell()  # so that more comes before this one has nothing to do
+            while self._calls:
+                number, data = self._calls.popleft()
+                with self._taking:
+                    if number in self._revoked:
+                        self._revoked.discard(number)
+                        continue
+                    self._number = number
+                    self._board.begin(number, time.monotonic())
+                return data
+
+    def _receive(self, flags: int = 0) -> None:
+        inbox = self._inbox
+        try:
+            data = self._connection.recv(256 * 1024, flags)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            sys.exit()  # the engine has no more
+        inbox += data
+        at = 0
+        while len(inbox) >= at + HEAD.size:
+            number, size = HEAD.unpack_from(inbox, at)
+            if len(inbox) < at + HEAD.size + size:
+                break
+            self._calls.append((number, bytes(inbox[at + HEAD.size : at + HEAD.size + size])))
+            at += HEAD.size + size
+        del inbox[:at]
+
+    def _run(self, data: bytes) -> None:
         value: Any = None
         kind = RETURNED
         try:
-            function, args, kwargs, timed = _call(data)
+            function, args, kwargs = _call(data)
         except BaseException as error:
-            self._end(number, UNREADABLE, f"{type(error).__name__}: {error}")
+            self._end(UNREADABLE, f"{type(error).__name__}: {error}")
             return
-        if timed:
-            self._send(number, bytes([BEGAN]) + struct.pack("!d", time.monotonic()))
         try:
             self._may_be_stopped = True
             if self._told_to_stop:
@@ -96,9 +246,11 @@ class Worker:
         except BaseException as error:
             self._may_be_stopped = False
             kind, value = RAISED, error
-        self._end(number, kind, value)
+        self._end(kind, value)
 
-    def _end(self, number: int, kind: int, value: Any) -> None:
+    # -- results go
+
+    def _end(self, kind: int, value: Any) -> None:
         at = time.monotonic()
         for stream in (sys.stdout, sys.stderr):
             try:
@@ -115,28 +267,26 @@ class Worker:
                 kind = UNSENDABLE
                 text = f"a value of type {type(value).__module__}.{type(value).__qualname__}: {_text(error)}"
                 data = pickle.dumps(text)
-        self._send(number, ENDED.pack(kind, at, *sizes) + data)
+        _, began = self._board.begun
+        said = ENDED.pack(kind, began, at, *sizes) + data
+        if self._board.put(HEAD.pack(self._number, len(said)) + said):
+            self._unsaid = True
+        else:
+            self._send(self._number, said)
 
-    def _receive(self) -> tuple[int, bytes]:
-        number, size = HEAD.unpack(self._exactly(HEAD.size))
-        return number, self._exactly(size)
-
-    def _exactly(self, size: int) -> bytes:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            count = self._connection.recv_into(view)
-            if not count:
-                sys.exit()  # the engine has no more
-            view = view[count:]
-        return bytes(data)
+    def _tell(self) -> None:
+        """Wakes the engine, if there is something new on the board."""
+        if self._unsaid:
+            self._unsaid = False
+            self._said_at = time.monotonic()
+            self._send(0, bytes([WOKEN]))
 
     def _send(self, number: int, data: bytes) -> None:
         try:
-            self._connection.sendall(HEAD.pack(number, len(data)))
-            self._connection.sendall(data)
+            with self._sending:
+                self._connection.sendall(HEAD.pack(number, len(data)) + data)
         except OSError:
-            sys.exit()  # the engine is gone
+            os._exit(1)  # the engine is gone
 
 
 def _prepare(preparation: dict[str, Any]) -> None:
@@ -146,13 +296,21 @@ def _prepare(preparation: dict[str, Any]) -> None:
     spawn.prepare(preparation)
 
 
-def _call(data: bytes) -> tuple[Any, Any, Any, bool]:
-    reference, args, kwargs, timed = pickle.loads(data)
-    if isinstance(reference, str):
+def _call(data: bytes) -> tuple[Any, Any, Any]:
+    reference, args, kwargs = pickle.loads(data)
+    return _function(reference) if isinstance(reference, str) else reference, args, kwargs
+
+
+_functions: dict[str, Any] = {}
+
+
+def _function(reference: str) -> Any:
+    function = _functions.get(reference)
+    if function is None:
         from plait.references import resolve
 
-        return resolve(reference), args, kwargs, timed
-    return reference, args, kwargs, timed
+        function = _functions[reference] = resolve(reference)
+    return function
 
 
 def _error_data(error: BaseException) -> bytes:
@@ -177,7 +335,10 @@ def _text(error: BaseException) -> str:
 
 def main() -> None:
     """What a worker process does."""
-    Worker(socket.socket(fileno=int(sys.argv[1]))).serve()
+    connection, asked, board = map(int, sys.argv[1:4])
+    shared = Board(board)
+    os.close(board)
+    Worker(socket.socket(fileno=connection), asked, shared).serve()
 
 
 if __name__ == "__main__":
