@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -141,23 +142,70 @@ def test_no_descriptor_and_no_zombie_is_left() -> None:
     assert [child for child in me.children() if child.status() == psutil.STATUS_ZOMBIE] == []
 
 
-def test_too_many_open_files_fail_their_task_and_the_engine_lives() -> None:
-    """F28."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = psutil.Process().num_fds()
-    plait.run(plait.shell("true"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 25, hard))
-    try:
-        graph = plait.Graph("many")
-        for number in range(30):
-            graph.add(f"c{number}", plait.shell("sleep 0.2"))
-        result = plait.run(graph, max_concurrency=30, raise_on_failure=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(result) == 30
-    failed = [each for each in result.values() if each.status == "failed"]
-    assert failed
-    assert "Too many open files" in str(failed[0].error)
+def limited(program: str) -> str:
+    """What a program says in which no more than 64 files may be open (F28)."""
+    head = "import resource, plait\nfrom collections import Counter\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+    done = subprocess.run([sys.executable, "-c", head + program], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_commands_wait_for_descriptors_that_others_hold() -> None:
+    """F28: the first 20 hold them until the last one has started, or so many as there may be have."""
+    said = limited(
+        "graph = plait.Graph('g')\n"
+        "for number in range(150): graph.add(f'n{number}', plait.shell(['sleep', '0.1']))\n"
+        "result = plait.run(graph, raise_on_failure=False, max_concurrency=150)\n"
+        "print(Counter(str(each.status) for each in result.values()), {each.attempts for each in result.values()})\n"
+    )
+    assert said == "Counter({'succeeded': 150}) {1}\n"
+
+
+def test_one_that_waits_for_descriptors_can_be_stopped() -> None:
+    """F28: by its deadline, by a cancel of the run; it never ran."""
+    said = limited(
+        "graph = plait.Graph('g')\n"
+        "for number in range(40): graph.add(f'n{number}', plait.shell(['sleep', '60']))\n"
+        "late = graph.add('late', plait.shell(['touch', '/nowhere/at/all'], deadline=0.3))\n"
+        "graph.add('fails', plait.task(lambda: 1 / 0, join='all_done'), needs=[late])\n"
+        "result = plait.run(graph, raise_on_failure=False, max_concurrency=150, on_failure='fail_fast', grace=1)\n"
+        "print(Counter(str(each.status) for each in result.values()))\n"
+    )
+    assert "'timed_out': 1" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        ("plait.run(plait.shell('true'))\n", "sh cannot be started: Too many open files: raise the limit of open files (ulimit -n)"),
+        ("", "Too many open files"),
+    ],
+    ids=["of a command", "of what starts commands"],
+)  # fmt: skip
+def test_what_no_wait_can_help_fails_with_its_cause(before: str, error: str) -> None:
+    """F28: nothing else runs that would give descriptors back."""
+    said = limited(
+        f"{before}held = []\n"
+        "async def hold():\n"
+        "    import os\n"
+        "    try:\n"
+        "        while True: held.append(os.dup(0))\n"
+        "    except OSError: pass\n"
+        "graph = plait.Graph('g')\n"
+        "graph.add('command', plait.shell('true'), needs=[graph.add('hold', hold)])\n"
+        "print(plait.run(graph, raise_on_failure=False)['command'].error)\n"
+    )
+    assert error in said
+
+
+def test_ten_thousand_commands_that_do_not_exist_are_each_told_of() -> None:
+    """Bad input."""
+    graph = plait.Graph("g")
+    for number in range(10_000):
+        graph.add(f"n{number}", plait.shell(["/no/such/program", str(number)]))
+    result = plait.run(graph, raise_on_failure=False)
+    assert {str(each.status) for each in result.values()} == {"failed"}
+    assert {str(each.error) for each in result.values()} == {"exit 127, command not found: /no/such/program"}
 
 
 def test_a_child_killed_from_outside_costs_only_its_own_task() -> None:

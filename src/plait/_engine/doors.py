@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from plait._core.policy import limit
@@ -118,10 +119,59 @@ def blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def _on_own_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     runner = asyncio.Runner(loop_factory=loop_factory)
     loop = runner.get_loop()
+    told = _Told()
     try:
-        return runner.run(_interruptible(make))
+        return runner.run(_interruptible(partial(_terminable, make, told)))
     finally:
         _close(loop)
+        told.follow()
+
+
+class _Told:
+    """The signal that ends this process, once its run is over."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def follow(self) -> None:
+        """Ends the process as the signal would have done, if there was one."""
+        if self.number:
+            os.kill(os.getpid(), self.number)
+
+
+async def _terminable(make: Callable[[], Coroutine[Any, Any, T]], told: _Told) -> T:
+    """`make()`, cancelled by SIGTERM and SIGHUP where the program leaves these to the system, which would end this process at once and
+    leave its commands behind. A second one ends all by force.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def terminated(number: int) -> None:
+        if told.number:
+            for driver in list(LIVE):
+                driver.kill()
+            ignored()
+            told.follow()
+        told.number = number
+        task.cancel()
+
+    def ignored() -> None:
+        while ours:
+            loop.remove_signal_handler(ours.pop())
+
+    ours: list[int] = []
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            try:
+                loop.add_signal_handler(number, terminated, number)
+            except (ValueError, RuntimeError, NotImplementedError):
+                break  # not the main thread, or a loop that knows no signals
+            ours.append(number)
+    try:
+        return await make()
+    finally:
+        ignored()
 
 
 async def _interruptible(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -290,16 +290,17 @@ class Driver:
             number = table.numbers.get(task, 1) if table.numbers else 1
             try:
                 call = self.call = work.call(task - first, table, first)
+                executor = None if call[0] == "async" else self._executor(call[0])
             except BaseException as error:
                 self._raised(task, number, error, self.now)
                 self._follow()
                 continue
-            if call[0] == "async":
+            if executor is None:
                 return (self, task, number, work.suspects)
             ticket = (self, task, number, work.suspects)
             timed = table.policies[task].timeout if table.odd[task] & TIMED else None
             attempt = self._attempts[task] = Attempt.of(ticket, call, timed or 0.0)
-            self._executor(call[0]).start(attempt)
+            executor.start(attempt)
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()
         return None

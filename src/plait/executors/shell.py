@@ -14,6 +14,7 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from plait import points
+from plait._core.scheduler import NOT_BEGUN
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
 from plait.executors.base import Attempt, Begun, Ended, Output
@@ -21,6 +22,10 @@ from plait.executors.groups import living_groups, signal_group, signal_name
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
+
+
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""What passes once something else is over."""
 
 
 class _Process:
@@ -51,25 +56,45 @@ class ShellExecutor:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._running: dict[Attempt, _Process] = {}
+        self._short: dict[Attempt, None] = {}
+        """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
         self._groups: dict[int, list[int]] | None = None  # living processes by group, for one turn of the loop
 
     def start(self, attempt: Attempt) -> None:
+        if attempt.stopped_at is not None:
+            self._sink.loop.call_soon(self._withdrawn, attempt)
+        elif self._short or not self._begin(attempt):
+            self._short[attempt] = None  # who came first goes first
+
+    def _begin(self, attempt: Attempt) -> bool:
+        """Starts the command of an attempt, or says why it cannot be; false if it is to wait for the end of another one."""
         command: ShellCommand
         _, command, args, kwargs = attempt.call
         try:
             command = command.filled(*args, **(kwargs or {}))
             process = self._spawn(attempt, command)
         except BaseException as error:
+            if self._running and isinstance(error, OSError) and error.errno in _SHORT:
+                return False
             self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
-            return
+            return True
         self._running[attempt] = process
         attempt.handle = process
         self._sink.spawned(attempt, process.popen.pid)
         self._sink.report(attempt, Begun(self._sink.clock()))
         self._watch(attempt, process)
+        return True
+
+    def _withdrawn(self, attempt: Attempt) -> None:
+        """An attempt was stopped before its command was started."""
+        self._sink.report(attempt, Ended(self._sink.clock(), stopped=NOT_BEGUN))
+        self._sink.more()
 
     def stop(self, attempt: Attempt) -> None:
-        if attempt in self._running:
+        if attempt in self._short:
+            del self._short[attempt]
+            self._sink.loop.call_soon(self._withdrawn, attempt)  # whoever stops it is in the middle of something
+        elif attempt in self._running:
             pid = attempt.handle.popen.pid
             signal_group(pid, signal.SIGTERM)
             signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM
@@ -80,6 +105,7 @@ class ShellExecutor:
         return True
 
     def close(self) -> None:
+        self._short.clear()
         for attempt in list(self._running):
             process = self._running.pop(attempt)
             self._unwatch(process)
@@ -197,6 +223,12 @@ class ShellExecutor:
             if not data:
                 _remove(path)
         self._report_end(attempt, process, code, out, out_left, err, err_left)
+        while self._short:
+            attempt = next(iter(self._short))
+            del self._short[attempt]
+            if not self._begin(attempt):
+                self._short = {attempt: None, **self._short}
+                break
         self._sink.more()
 
     def _report_end(
@@ -278,7 +310,8 @@ def _why_not_started(error: BaseException, command: ShellCommand) -> BaseExcepti
         return CommandFailed(
             "an argument or the environment is too long for the system (E2BIG): pass it in a file", retryable=False
         )
-    return CommandFailed(f"{program} cannot be started: {error}")
+    hint = ": raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+    return CommandFailed(f"{program} cannot be started: {error.strerror or error}{hint}")
 
 
 __all__ = ["ShellExecutor", "signal_name"]
