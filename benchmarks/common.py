@@ -70,6 +70,23 @@ async def pause(item: int) -> int:
     return item
 
 
+def short(item: int) -> int:
+    """Some 50 µs of CPU."""
+    return _burnt(item, 900)
+
+
+def long(item: int) -> int:
+    """Some 5 ms of CPU."""
+    return _burnt(item, 90_000)
+
+
+def _burnt(item: int, times: int) -> int:
+    found = 0
+    for each in range(times):
+        found += each * each
+    return item
+
+
 def flat(work: Callable[[], Any], size: int) -> Job:
     """A job whose result is the items, in order."""
     return Job(work, lambda found: list(found) == list(range(size)))

@@ -177,9 +177,23 @@ def keepers(shape: str, rounds: int | None = None, timeout: float = 180) -> tupl
     saver, kept = "langgraph-checkpoint-sqlite", f"kept {shape}"
     most = rounds or 3
     return (
-        Row("LangGraph + SQLite", "peers.langgraph_", kept, peer=saver, venv="langgraph", rounds=rounds, timeout=timeout),
+        Row(
+            "LangGraph + SQLite", "peers.langgraph_", kept, peer=saver, venv="langgraph", rounds=rounds, timeout=timeout
+        ),
         Row("Prefect", "peers.prefect_", kept, peer="prefect", venv="prefect", rounds=most, timeout=timeout),
     )
+
+
+POOL, MAP = "ProcessPoolExecutor, chunks of 1", "plait.map_, process"
+
+
+def in_processes(name: str, size: int, goal: str, work: str, *more: Row) -> Group:
+    rows = [
+        Row("one after another", "limits", f"one by one {work}"),
+        Row(POOL, "limits", f"pool {work}"),
+        Row(MAP, "with_plait", f"process {work}"),
+    ]
+    return Group(name, size, [*rows, *more], "one after another", POOL, goal=goal, memory=False, smoke=20)
 
 
 LAYERED_GOAL = "the engine part at most 0.6 of one Task per node; with building at most 1.0 of the graphlib loop"
@@ -378,6 +392,20 @@ GROUPS: list[Group] = [
     ),
     one_task("durable, one task", ""),
     one_task("durable, one task, as users have it", "plain"),
+    in_processes(
+        "CPU tasks of 5 ms",
+        600,
+        "starting the workers included, at most 1.10 of one after another, shared by the CPUs (aim: 1.05)",
+        "long",
+    ),
+    in_processes(
+        "CPU tasks of 50 µs",
+        40_000,
+        "starting the workers included, at most 1.6 of one after another, shared by the CPUs (aim: 1.35)",
+        "short",
+        Row("ProcessPoolExecutor, 16 chunks a CPU", "limits", "pool short tuned"),
+        Row("plait.map_, process, 100 slots", "with_plait", "process short 100"),
+    ),
     cancel(1_000),
     cancel(10_000),
     stop("stop a queue", "plait.amap", "stop amap", Row("gather + Semaphore, n wait", "limits", "stop semaphore")),

@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from graphlib import TopologicalSorter
+from multiprocessing import get_context
 from typing import Any
 
-from common import HOUR, LIMIT, SHAPES, Job, Shape, Span, clock, flat, graph, node, noop, pause, since, total, value
+from common import (
+    HOUR,
+    LIMIT,
+    SHAPES,
+    Job,
+    Shape,
+    Span,
+    clock,
+    flat,
+    graph,
+    long,
+    node,
+    noop,
+    pause,
+    short,
+    since,
+    total,
+    value,
+)
 
 Body = Callable[[int], Coroutine[Any, Any, int]]
+
+
+def cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 # -- flat
@@ -271,7 +297,26 @@ async def queue_semaphore(sleeper: Callable[..., Any], size: int) -> None:
     await asyncio.gather(*(one(item) for item in range(1 + size)))
 
 
+def pool_row(body: Callable[[int], int], chunk: Callable[[int], int], size: int) -> Job:
+    """`ProcessPoolExecutor.map`, whose workers are spawned as plait's are; starting them is part of the work."""
+
+    def work() -> list[int]:
+        with ProcessPoolExecutor(cpus(), mp_context=get_context("spawn")) as pool:
+            return list(pool.map(body, range(size), chunksize=chunk(size)))
+
+    return flat(work, size)
+
+
+def one_by_one(body: Callable[[int], int], size: int) -> Job:
+    return flat(lambda: [body(item) for item in range(size)], size)
+
+
 ROWS: dict[str, Callable[[int], Job]] = {
+    "one by one short": partial(one_by_one, short),
+    "one by one long": partial(one_by_one, long),
+    "pool short": partial(pool_row, short, lambda size: 1),
+    "pool long": partial(pool_row, long, lambda size: 1),
+    "pool short tuned": partial(pool_row, short, lambda size: -(-size // (cpus() * 16))),
     "bare_loop noop": partial(flat_row, bare_loop, noop, asyncio.run),
     "gather_semaphore noop": partial(flat_row, gather_semaphore, noop, asyncio.run),
     "gather_semaphore pause": partial(flat_row, gather_semaphore, pause, asyncio.run),

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, new_file, node, noop, pause
+from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, long, new_file, node, noop, pause, short
 from limits import Body, Sleepers, cancel_row, stop_row, uvloop_run
 from msgspec.structs import replace
 
@@ -24,6 +24,11 @@ from plait.stores.opening import open_store
 
 def amap_row(body: Body, runner: Callable[..., Any], size: int, **options: Any) -> Job:
     return flat(lambda: runner(plait.amap(body, range(size), max_concurrency=LIMIT, **options)), size)
+
+
+def process_row(body: Callable[[int], int], size: int, **options: Any) -> Job:
+    """In worker processes, which are started for it."""
+    return flat(lambda: plait.map_(body, range(size), executor="process", **options), size)
 
 
 # -- graphs
@@ -216,6 +221,9 @@ def commit_row(share: float, size: int) -> Job:
 
 
 ROWS: dict[str, Callable[[int], Job]] = {
+    "process short": partial(process_row, short),
+    "process short 100": partial(process_row, short, max_concurrency=LIMIT),
+    "process long": partial(process_row, long),
     "amap noop": partial(amap_row, noop, asyncio.run),
     "amap pause": partial(amap_row, pause, asyncio.run),
     "amap noop timeout": partial(amap_row, noop, asyncio.run, timeout=60),
