@@ -63,6 +63,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             blocks=dice.choice([0, 0.5]),
             cancels=dice.choice([0, 0, 0.5]),
             pauses=dice.choice([0, 0.3]),
+            lends=dice.choice([0, 0, 0.5]),
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),
         **options,

@@ -133,6 +133,19 @@ BUGS = [
         "        table.move(task, WAITING, now)",
     ),
     Bug(
+        "a lent task runs without a slot",
+        scheduler,
+        "        self.table.move(task, RUNNING, now)\n        self.used += 1\n",
+        "        self.table.move(task, RUNNING, now)\n",
+    ),
+    Bug(
+        "a lent task that comes back is forgotten",
+        scheduler,
+        "            self._queue.put_back(task, -self.table.policies[task].priority)\n\n    def _recall",
+        "            pass\n\n    def _recall",
+    ),
+    Bug("a lent task is swept", scheduler, "self.table.sweep(now, spared=self.lent)", "self.table.sweep(now)"),
+    Bug(
         "one_success waits for all",
         scheduler,
         "met, none = state == SUCCEEDED, met and not seen & _GOOD",

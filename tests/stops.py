@@ -63,6 +63,8 @@ def random_graph(dice: random.Random, folder: str) -> plait.Graph:
             )
         )
         graph.add(f"t{number}", plait.task(body).options(executor="process", **options), args=args)
+    for number in range(dice.choice((0, 500))):  # short ones, which wait at their workers
+        graph.add(f"short{number}", plait.task(bodies.double).options(executor="process"), args=(number,))
     return graph
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from plait._core.commands import Cancel, Force, Stop
+from plait._core.commands import Cancel, Force, Recall, Stop
 from plait._core.graph import Batch
+from plait._core.invariants import check
 from plait._core.policy import PLAIN, Policy, policy
 from plait._core.scheduler import Turn
 from plait._core.states import RunStatus, Status
@@ -513,3 +514,56 @@ def test_policies_are_shared_by_all_tasks_that_have_them() -> None:
     world = World(flat(3, timeout=9))
     assert isinstance(world.table.policies[0], Policy)
     assert world.table.policies[0] is world.table.policies[2]
+
+
+class TestLending:
+    """E8: tasks beyond the slots, for whoever is at work."""
+
+    def test_only_where_all_slots_are_taken_and_only_what_needs_nothing_else(self) -> None:
+        world = World(graph({"c": {"deadline": 9}}, a=[], b=[], c=[], d=[]), slots=1)
+        scheduler = world.scheduler
+        assert world.started == ["a"]
+        assert scheduler.lend(0.0) == world.task("b")
+        assert scheduler.lend(0.0) == -1  # `c` has a clock that runs
+        world.returns("a")
+        assert world.started == ["a", "c"]  # nobody passed the slot on
+        scheduler.came_back(world.task("b"), 0.0)
+        world.returns("c")
+        assert world.started == ["a", "c", "b"]
+
+    def test_the_slot_is_passed_on_and_never_two_are_held(self) -> None:
+        world = World(graph(a=[], b=[], c=[]), slots=1)
+        scheduler, task = world.scheduler, world.task("b")
+        assert scheduler.lend(0.0) == task
+        scheduler.returned(world.task("a"), 1, None, 1.0)
+        scheduler.passed(task, 1.0)
+        check(scheduler)
+        assert (world.started, scheduler.used) == (["a"], 1)
+        assert str(world.status("b")) == "running"
+
+    @pytest.mark.parametrize("mode", ["fail_fast", "finish"])
+    def test_when_the_run_ends_it_is_asked_back_and_its_end_waits_for_that(self, mode: str) -> None:
+        world = World(graph(a=[], b=[], c=[], d=[]), slots=1, on_failure=mode)
+        scheduler = world.scheduler
+        b, c = scheduler.lend(0.0), scheduler.lend(0.0)
+        world.fails("a")
+        (recall,) = world.commands
+        assert isinstance(recall, Recall)
+        assert recall.tasks == [b, c]
+        assert (str(world.status("b")), str(world.status("d"))) == ("ready", "not_started")
+        scheduler.passed(b, 0.0)  # it had begun
+        scheduler.came_back(c, 0.0)
+        check(scheduler)
+        assert (str(world.status("b")), str(world.status("c"))) == ("running", "not_started")
+        assert [type(each) for each in scheduler.commands] == ([Cancel] if mode == "fail_fast" else [])
+        world.returns("b", stopped=mode == "fail_fast")
+        assert str(world.status("b")) == ("cancelled" if mode == "fail_fast" else "succeeded")
+        assert scheduler.finished
+
+    def test_a_pause_asks_for_it_too(self) -> None:
+        world = World(graph(a=[], b=[]), slots=1)
+        task = world.scheduler.lend(0.0)
+        world.scheduler.paused(0.0)
+        (recall,) = world.scheduler.commands
+        assert isinstance(recall, Recall)
+        assert recall.tasks == [task]

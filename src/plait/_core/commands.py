@@ -39,6 +39,15 @@ class Force:
         self.attempt = attempt
 
 
+class Recall:
+    """These lent tasks are to come back, if their code has not begun."""
+
+    __slots__ = __match_args__ = ("tasks",)
+
+    def __init__(self, tasks: list[int]) -> None:
+        self.tasks = tasks
+
+
 class Settle:
     """The task of a stream is final: deliver its outcome, then forget it."""
 
@@ -54,4 +63,4 @@ class Vacated:
     __slots__ = ()
 
 
-Command: TypeAlias = Cancel | Force | Settle | Vacated
+Command: TypeAlias = Cancel | Force | Recall | Settle | Vacated

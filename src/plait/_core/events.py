@@ -31,6 +31,27 @@ class Taken(NamedTuple):
     now: float
 
 
+class Lent(NamedTuple):
+    """A task was given out that is to begin with the slot of another one."""
+
+    task: int
+    now: float
+
+
+class Passed(NamedTuple):
+    """A lent task has a slot: it runs."""
+
+    task: int
+    now: float
+
+
+class CameBack(NamedTuple):
+    """A lent task has not begun, and is in nobody's hands any more."""
+
+    task: int
+    now: float
+
+
 class Began(NamedTuple):
     """The code of an attempt began: its timeout runs from `now`."""
 
@@ -182,6 +203,9 @@ class Ticked(NamedTuple):
 Event: TypeAlias = (
     Added
     | Taken
+    | Lent
+    | Passed
+    | CameBack
     | Began
     | Returned
     | Raised
@@ -206,6 +230,8 @@ Event: TypeAlias = (
 
 RECORDS: dict[str, type[Event]] = {
     "added": Added,
+    "passed": Passed,
+    "came_back": CameBack,
     "began": Began,
     "returned": Returned,
     "raised": Raised,
@@ -226,7 +252,7 @@ RECORDS: dict[str, type[Event]] = {
     "recovered": Recovered,
     "ticked": Ticked,
 }
-"""The record of each fact, by the scheduler's method; `take` is recorded as `Taken` where it gave a task."""
+"""The record of each fact, by the scheduler's method; `take` and `lend` are recorded as `Taken` and `Lent` where they gave a task."""
 
 
 def journalled(scheduler: Scheduler) -> list[Event]:
@@ -242,17 +268,21 @@ def journalled(scheduler: Scheduler) -> list[Event]:
 
         return tell
 
-    take = scheduler.take
+    def asking(name: str, record: type[Taken] | type[Lent]) -> Callable[[float], int]:
+        method = getattr(scheduler, name)
 
-    def taking(now: float) -> int:
-        task = take(now)
-        if task >= 0:
-            journal.append(Taken(task, now))
-        return task
+        def ask(now: float) -> int:
+            task: int = method(now)
+            if task >= 0:
+                journal.append(record(task, now))
+            return task
+
+        return ask
 
     for name in RECORDS:
         setattr(scheduler, name, recording(name))
-    scheduler.take = taking  # type: ignore[method-assign]
+    scheduler.take = asking("take", Taken)  # type: ignore[assignment, method-assign]
+    scheduler.lend = asking("lend", Lent)  # type: ignore[assignment, method-assign]
     return journal
 
 
@@ -264,6 +294,13 @@ def apply(scheduler: Scheduler, event: Event) -> None:
         case Taken(task, now):
             taken = scheduler.take(now)
             assert taken == task, f"the journal took {task}, the replay {taken}"
+        case Lent(task, now):
+            lent = scheduler.lend(now)
+            assert lent == task, f"the journal lent {task}, the replay {lent}"
+        case Passed(task, now):
+            scheduler.passed(task, now)
+        case CameBack(task, now):
+            scheduler.came_back(task, now)
         case Began(task, attempt, now):
             scheduler.began(task, attempt, now)
         case Returned(task, attempt, value, now, stopped):

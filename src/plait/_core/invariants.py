@@ -74,7 +74,10 @@ def _check_queue(scheduler: Scheduler) -> None:
         standing.update(task for _, _, task in limit.parked)
     for task in range(table.size):
         if table.status[task] == READY:
-            _law(standing[task] == 1, lambda: f"stands in {standing[task]} queues: {table.story(task)}")
+            wanted = 0 if task in scheduler.lent else 1
+            _law(standing[task] == wanted, lambda: f"stands in {standing[task]} queues: {table.story(task)}")
+    for task in scheduler.lent:
+        _law(table.status[task] == READY, lambda: f"is lent: {table.story(task)}")
 
 
 def _check_needs(scheduler: Scheduler) -> None:

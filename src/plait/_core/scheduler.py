@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from plait._core.commands import Cancel, Command, Force, Settle, Stop, Vacated
+from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import Limit
 from plait._core.policy import (
@@ -137,6 +137,8 @@ class Scheduler:
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
+        self.lent: dict[int, None] = {}
+        """Ready tasks that an executor has: each begins with the slot that the one before it leaves, or comes back."""
         self._stops = Stops(self.timers)
         self._abandoned: set[int] = set()
         self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
@@ -212,7 +214,48 @@ class Scheduler:
                 self.used += 1
                 return task
 
+    def lend(self, now: float) -> int:
+        """The next ready task, where all slots are taken: it stays `ready`, and begins by `passed`. NONE if it has to wait for more."""
+        if self.used < self.room or not self.room or self._queue.back:
+            return NONE
+        table = self.table
+        while (task := self._queue.pop()) >= 0:
+            if table.status[task] != READY:
+                continue  # it ended while it stood in the queue
+            if table.odd[task] & (ASKING | UNUSUAL):
+                self._queue.put_back(task, -table.policies[task].priority)
+                return NONE
+            self.lent[task] = None
+            return task
+        return NONE
+
     # -- facts about attempts
+
+    def passed(self, task: int, now: float) -> None:
+        """A lent task has the slot of the attempt before it, which just ended: it runs."""
+        if task not in self.lent:
+            return
+        del self.lent[task]
+        self.table.move(task, RUNNING, now)
+        self.used += 1
+        if self._mode is OnFailure.FAIL_FAST or (self._mode is None and self._ending_by_force(task)):
+            self._stop(task, Stop.CANCEL, now)
+
+    def came_back(self, task: int, now: float) -> None:
+        """A lent task has not begun, and whoever had it has it no more: it stands in front of its level again."""
+        if task not in self.lent:
+            return
+        del self.lent[task]
+        if self._mode is not None or self._ending(task):
+            self._close(task, NOT_STARTED, now)
+            self._drain(now)
+        else:
+            self._queue.put_back(task, -self.table.policies[task].priority)
+
+    def _recall(self) -> None:
+        """What is lent is to come back: nothing starts any more."""
+        if self.lent:
+            self.commands.append(Recall(list(self.lent)))
 
     def began(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt began: its timeout runs from `now`."""
@@ -443,6 +486,7 @@ class Scheduler:
         """Nothing new starts until `unpaused`; running tasks finish."""
         self._paused = True
         self.room = 0
+        self._recall()
 
     def unpaused(self, now: float) -> None:
         """Starts go on."""
@@ -453,6 +497,7 @@ class Scheduler:
         """This process leaves the run: nothing starts any more, what may be stopped is, to run again in another process."""
         self.left = True
         self.room = 0
+        self._recall()
         for task in self.table.within(RUNNING):
             if not self.table.odd[task] & CONTROL and not self.table.policies[task].uninterruptible:
                 self._stop(task, Stop.LEAVE, now)
@@ -465,6 +510,8 @@ class Scheduler:
         table = self.table
         self.left = self._paused = False
         self.room = self.slots if self._mode is None else 0
+        for task in reversed(list(self.lent)):
+            self.came_back(task, now)
         for task in list(self._abandoned):
             self._end_of_abandoned(task)
         for task in reversed(list(table.within(RUNNING))):  # each goes before those that waited
@@ -945,6 +992,10 @@ class Scheduler:
     def _someone_parked(self, limit: Limit) -> bool:
         return any(self.table.status[task] == READY for _, _, task in limit.parked)
 
+    def _ending_by_force(self, task: int) -> bool:
+        """Is the group around `task` ending by `fail_fast`?"""
+        return bool(self.table.odd[task] & CHILD) and self._around(task).halted is OnFailure.FAIL_FAST
+
     def _ending(self, task: int) -> bool:
         """Is the group around `task`, or the one that it grew, ending? A group that ends marks those within it."""
         own = self._families.get(task)
@@ -962,7 +1013,8 @@ class Scheduler:
         self.timers.disarm(Due.RUN_DEADLINE, RUN)
         self.timers.disarm(Due.STUCK, RUN)
         self._close_restarts(range(self.table.size), now)
-        self.unfinished -= self.table.sweep(now)
+        self.unfinished -= self.table.sweep(now, spared=self.lent)
+        self._recall()
         for family in self._families.values():
             family.left = sum(map(self.table.alive, family.rows))
             family.open = False
@@ -1010,6 +1062,7 @@ class Scheduler:
             family.open = False
             for rows in family.rows:
                 self._swept(rows, now)
+            self._recall()
             inner = [
                 self._families[task]
                 for rows in family.rows
@@ -1030,7 +1083,7 @@ class Scheduler:
     def _swept(self, rows: range, now: float) -> None:
         """What has not started in `rows` never will."""
         self._close_restarts(rows, now)
-        changed = self.table.sweep(now, rows)
+        changed = self.table.sweep(now, rows, self.lent)
         self.unfinished -= changed
         if changed and self.table.odd[rows.start] & CHILD:
             self._around(rows.start).left -= changed

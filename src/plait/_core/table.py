@@ -5,7 +5,7 @@ A task is a row, a small integer. What plain tasks lack (errors, later attempts,
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from plait._core.graph import Batch, Kept
@@ -237,21 +237,25 @@ class Table:
         self.status[rows.start : rows.stop] = bytes((READY,)) * len(rows)
         self.ready_at[rows.start : rows.stop] = array("d", (now,)) * len(rows)
 
-    def sweep(self, now: float, rows: range | None = None) -> int:
-        """Makes every task (of `rows`) that is pending or ready `not_started`; none of them may have started before.
+    def sweep(self, now: float, rows: range | None = None, spared: Iterable[int] = ()) -> int:
+        """Makes every task (of `rows`) that is pending or ready `not_started`, but for `spared` ones, which are ready; none of them may
+        have started before.
 
         Returns how many tasks became final. The statuses change at memory speed when nobody reads the moves.
         """
         rows = range(self.size) if rows is None else rows
         part = self.status[rows.start : rows.stop]
-        changed = part.count(PENDING) + part.count(READY)
+        kept = {task for task in spared if task in rows}
+        changed = part.count(PENDING) + part.count(READY) - len(kept)
         if not changed:
             return 0
         if self.moves is None:
             self.status[rows.start : rows.stop] = part.translate(_SWEEP)
+            for task in kept:
+                self.status[task] = READY
         else:
             for task, state in enumerate(part, rows.start):
-                if state <= READY:
+                if state <= READY and task not in kept:
                     self.move(task, NOT_STARTED, now)
         return changed
 

@@ -16,15 +16,15 @@ from collections.abc import Callable, Container
 from contextvars import Context, copy_context
 from importlib import import_module
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from plait._core.commands import Cancel, Command, Force, Settle, Vacated
+from plait._core.commands import Cancel, Command, Force, Recall, Settle, Vacated
 from plait._core.graph import Batch
 from plait._core.policy import CONTROL, TIMED, OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
-from plait._core.table import Move, Table
+from plait._core.table import NONE, Move, Table
 from plait._engine.work import Growth, Work
 from plait.errors import UsageError
 from plait.executors.base import (
@@ -44,7 +44,7 @@ from plait.executors.base import (
 )
 
 if TYPE_CHECKING:
-    from plait.executors.contract import Executor
+    from plait.executors.contract import Executor, Lender
 
 
 log = logging.getLogger("plait")
@@ -305,6 +305,36 @@ class Driver:
                 self._follow()
         return None
 
+    def lend(self, executor: str) -> Attempt | None:
+        """An attempt of the next ready task, if that is for `executor`, to begin once `passed` gives it the slot of another one."""
+        scheduler, table = self.scheduler, self.table
+        task = NONE if self._killed else scheduler.lend(self.now)
+        if task < 0:
+            return None
+        if task >= self._end or task < self._first:
+            self._turn_to(task)
+        try:
+            call = self._work.call(task - self._first, table, self._first)
+        except BaseException:
+            call = UNDER_WAY  # its failure is told when its turn comes
+        if call[0] != executor:
+            scheduler.came_back(task, self.now)
+            return None
+        timed = table.policies[task].timeout if table.odd[task] & TIMED else None
+        attempt = self._attempts[task] = Attempt.of((self, task, 1, self._work.suspects), call, timed or 0.0)
+        return attempt
+
+    def passed(self, attempt: Attempt) -> None:
+        """The attempt before a lent one just ended: this one has its slot, and may have begun."""
+        self.scheduler.passed(attempt.task, self.look())
+        self._follow()
+
+    def came_back(self, attempt: Attempt) -> None:
+        """A lent attempt has not begun, and will not."""
+        del self._attempts[attempt.task]
+        self.scheduler.came_back(attempt.task, self.look())
+        self._follow()
+
     def more(self) -> None:
         """Starts whatever may start now: those for `async` one by one, for each asks for the next."""
         ticket = self.pull()
@@ -519,6 +549,11 @@ class Driver:
                     self._stop(task, self.table.numbers.get(task, 1))
             case Force(task, number):
                 self._force(task, number)
+            case Recall(tasks):
+                for task in tasks:
+                    attempt = self._attempts.get(task)
+                    if attempt is not None:
+                        cast("Lender", self._executor_of(attempt)).recall(attempt)
             case Settle(task):
                 if self._on_settled is not None:
                     self._on_settled(task)

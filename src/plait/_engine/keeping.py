@@ -291,6 +291,10 @@ class KeptDriver(Driver):
 
     # -- the run
 
+    def lend(self, executor: str) -> Attempt | None:
+        """Nothing: what begins must be on record before."""
+        return None
+
     def start(self) -> None:
         """Starts whatever may start; a run that was taken over goes on."""
         if self.done.done():

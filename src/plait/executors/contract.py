@@ -73,6 +73,22 @@ class Sink(Protocol):
         """The attempt of a ticket; made here where its body runs and nobody has asked before."""
         ...
 
+    def lend(self, executor: str) -> Attempt | None:
+        """An attempt of the next ready task, where all slots are taken and it is for `executor`; None otherwise.
+
+        It is not to begin before the attempt that it waits behind has ended: `passed` is told then, right after that end. Or
+        it comes back.
+        """
+        ...
+
+    def passed(self, attempt: Attempt) -> None:
+        """A lent attempt has the slot of the one before it."""
+        ...
+
+    def came_back(self, attempt: Attempt) -> None:
+        """A lent attempt has not begun, and will not. Of several the last one is told first."""
+        ...
+
     def more(self) -> None:
         """Starts the next attempt, if any may start `now`: to be called after reports that may have freed a slot."""
         ...
@@ -115,4 +131,12 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """The run is over: ends what can be ended, and lets go of what cannot, without waiting."""
+        ...
+
+
+class Lender(Executor, Protocol):
+    """An executor that asks its sink for more than there are slots."""
+
+    def recall(self, attempt: Attempt) -> None:
+        """A lent attempt is to come back, unless it has begun."""
         ...

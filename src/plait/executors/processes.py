@@ -61,7 +61,7 @@ class _Worker:
 
     __slots__ = (
         "asked", "asking", "board", "bytes", "connection", "early", "held", "inbox", "kin", "outbox", "output", "pidfd", "popen", "ready",
-        "seen", "stopping", "unwanted", "writing",
+        "seen", "stopping", "telling", "unwanted", "writing",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +91,12 @@ class _Worker:
         self.asked: list[int] = []  # calls that it was asked for, and has not answered
         self.unwanted: dict[int, None] = {}  # calls that it is to be asked for
         self.kin: list[Any] = []
+        self.telling = False
+
+    @property
+    def takes(self) -> bool:
+        """May it be given more? Not while it is asked for what it has: what is behind that would lose what it waits for."""
+        return not (self.stopping or self.asked or self.unwanted)
 
 
 class ProcessExecutor:
@@ -103,6 +109,8 @@ class ProcessExecutor:
         self._waiting: dict[Attempt, bytes] = {}
         self._workers: set[_Worker] = set()
         self._given: dict[Attempt, tuple[_Worker, int]] = {}
+        self._lent: set[Attempt] = set()
+        """Of those, what begins with the slot of the one in front of it: never the first that a worker holds."""
         self._numbers = 0
         self._usual_s: float | None = None  # what a call takes; None until one was over
         self._bad_starts = 0
@@ -147,6 +155,12 @@ class ProcessExecutor:
                 return False  # the one before it keeps the worker from giving it back, and is not to be harmed
             _kill(worker)
         return True
+
+    def recall(self, attempt: Attempt) -> None:
+        if attempt in self._lent:
+            worker, number = self._given[attempt]
+            worker.unwanted[number] = None
+            self._soon()
 
     def close(self) -> None:
         self._waiting.clear()
@@ -199,11 +213,13 @@ class ProcessExecutor:
         self._coming = False
         if self._waiting:
             self._give_out()
+        if not self._waiting:
+            self._borrow()
         for worker in self._workers:
             if worker.unwanted and not worker.asked:
                 self._ask(worker)
         starting = sum(not worker.ready for worker in self._workers)
-        idle = sum(worker.ready and not worker.held and not worker.stopping for worker in self._workers)
+        idle = sum(worker.ready and not worker.held and worker.takes for worker in self._workers)
         if not self._waiting:
             if idle:
                 self._steal()
@@ -223,12 +239,10 @@ class ProcessExecutor:
 
     def _give_out(self) -> None:
         """What waits goes to the workers that hold least; more than one call for each only where calls are short."""
-        free = [worker for worker in self._workers if worker.ready and not worker.stopping]
+        free = [worker for worker in self._workers if worker.ready and worker.takes]
         if not free:
             return
-        ahead = 1
-        if self._usual_s is not None:
-            ahead = max(1, min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9))))
+        ahead = self._ahead()
         # Workers that are about to come get their share of what waits.
         fair = -(-(len(self._waiting) + sum(len(worker.held) for worker in free)) // max(self._most, 1))
         most = max(1, min(ahead, fair))
@@ -243,6 +257,34 @@ class ProcessExecutor:
         for worker, parts in given.items():
             self._send(worker, parts)
 
+    def _ahead(self) -> int:
+        """How many calls a worker may hold, by what calls take."""
+        if self._usual_s is None:
+            return 1
+        return max(1, min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9))))
+
+    def _borrow(self) -> None:
+        """Where calls are short, workers get some for which there is no slot yet, behind those that have one."""
+        ahead = self._ahead()
+        short = [worker for worker in self._workers if worker.held and worker.takes and len(worker.held) < ahead]
+        given: dict[_Worker, list[bytes]] = {}
+        while short:
+            worker = min(short, key=lambda each: len(each.held))
+            if len(worker.held) >= ahead or worker.bytes > MOST_AHEAD_BYTES:
+                break
+            attempt = self._sink.lend("process")
+            if attempt is None:
+                break
+            try:
+                data = encoded(attempt.call)
+            except BaseException:
+                self._sink.came_back(attempt)  # its failure is told when its turn comes
+                break
+            self._lent.add(attempt)
+            self._give(worker, attempt, data, given.setdefault(worker, []))
+        for worker, parts in given.items():
+            self._send(worker, parts)
+
     def _steal(self) -> None:
         """An idle worker gets half of what the one with most has not begun; where that is given back it is given out again."""
         most = max(self._workers, key=lambda each: len(each.held), default=None)
@@ -253,9 +295,13 @@ class ProcessExecutor:
         self._ask(most)
 
     def _ask(self, worker: _Worker) -> None:
-        """Asks a worker for the calls that are unwanted there. It says which of them will not begin."""
+        """Asks a worker for the calls that are unwanted there. It says which of them will not begin.
+
+        And for all behind the first of them: what is lent needs the one in front of it to end.
+        """
         if worker.unwanted and not worker.asked:
-            wanted = [number for number in worker.unwanted if number in worker.held]
+            first = min(worker.unwanted)
+            wanted = [number for number in worker.held if number >= first]
             worker.unwanted.clear()
             if wanted:
                 with suppress(OSError):  # it is dead, which is told elsewhere
@@ -427,9 +473,17 @@ class ProcessExecutor:
 
     def _take_results(self, worker: _Worker) -> None:
         """Takes what is on the board, and tells of what is next in order."""
+        if worker not in self._workers:
+            return
         self._take_messages(worker, bytearray(worker.board.take()))
-        while worker in self._workers and worker.early and (number := next(iter(worker.held), 0)) in worker.early:
-            self._over(worker, number, worker.early.pop(number))
+        if worker.telling:
+            return  # what one end leads to asks for the next one: that one's turn comes once the slot is passed on
+        worker.telling = True
+        try:
+            while worker in self._workers and worker.early and (number := next(iter(worker.held), 0)) in worker.early:
+                self._over(worker, number, worker.early.pop(number))
+        finally:
+            worker.telling = False
 
     def _take_messages(self, worker: _Worker, data: bytearray) -> None:
         at = 0
@@ -451,24 +505,35 @@ class ProcessExecutor:
     def _came_back(self, worker: _Worker, numbers: list[int]) -> None:
         """The worker will not begin these calls. What else it was asked for has begun, or is over."""
         asked, worker.asked = worker.asked, []
-        back: dict[Attempt, bytes] = {}
-        for number in numbers:
-            attempt, data = self._taken_from(worker, number)
-            if attempt.stopped_at is None:
-                back[attempt] = data
-            else:
-                self._sink.report(attempt, Ended(self._sink.clock(), stopped=NOT_BEGUN))
-        self._waiting = {**back, **self._waiting}
+        self._unbegun([self._taken_from(worker, number) for number in numbers])
+        if worker not in self._workers:
+            return
         self._take_results(worker)
         for number in asked:
             held = worker.held.get(number)
             if held is not None and held[0].stopped_at is not None and worker in self._workers:
                 self._stop_given(worker, number)
 
+    def _unbegun(self, calls: list[tuple[Attempt, bytes]]) -> None:
+        """These calls, in their order, were with a worker that will not begin them."""
+        self._waiting = {
+            **{attempt: data for attempt, data in calls if attempt.stopped_at is None and attempt not in self._lent},
+            **self._waiting,
+        }
+        for attempt, _ in reversed(calls):
+            if attempt in self._lent:
+                self._lent.discard(attempt)
+                self._sink.came_back(attempt)
+            elif attempt.stopped_at is not None:
+                self._sink.report(attempt, Ended(self._sink.clock(), stopped=NOT_BEGUN))
+
     def _over(self, worker: _Worker, number: int, message: bytes) -> None:
         """A call is over."""
-        kind, began, ended, out, err = ENDED.unpack_from(message)
+        kind, leaves, began, ended, out, err = ENDED.unpack_from(message)
         attempt, _ = self._taken_from(worker, number)
+        if worker.stopping and not leaves:
+            worker.stopping = False  # the signal came too late for that call, and is for no other
+            worker.kin = []
         took = ended - began
         self._usual_s = took if self._usual_s is None else self._usual_s + RECENT * (took - self._usual_s)
         at = self._at(ended)
@@ -478,6 +543,10 @@ class ProcessExecutor:
         if out != worker.seen[0] or err != worker.seen[1]:
             self._tell_output(worker, attempt, (out, err))
         self._sink.report(attempt, end)
+        following = next(iter(worker.held.values()), None)
+        if following is not None and following[0] in self._lent and worker in self._workers:
+            self._lent.discard(following[0])
+            self._sink.passed(following[0])
 
     def _at(self, monotonic: float) -> float:
         """A moment of the system's clock on the run's."""
@@ -546,11 +615,8 @@ class ProcessExecutor:
         code = worker.popen.wait()
         if not worker.ready and not self._why_bad:
             self._why_bad = _how(code)
-        self._waiting = {**{attempt: data for attempt, data in unbegun if attempt.stopped_at is None}, **self._waiting}
+        self._unbegun(unbegun)
         at = self._sink.clock()
-        for attempt, _ in unbegun:
-            if attempt.stopped_at is not None:
-                self._sink.report(attempt, Ended(at, stopped=NOT_BEGUN))
         if ran is not None:
             if ran.stopped_at is not None:
                 self._sink.report(ran, Ended(at, stopped=True))

@@ -31,8 +31,9 @@ READY, WOKEN, REVOKED, RETURNED, RAISED, UNSENDABLE, UNREADABLE = range(7)
 
 NUMBER = struct.Struct("!Q")
 
-ENDED = struct.Struct("!BddQQ")
-"""What is before a result: its kind, when its code began and ended, how much there is of standard output and error by then."""
+ENDED = struct.Struct("!B?ddQQ")
+"""What is before a result: its kind, whether the worker was told to stop and leaves, when the code began and ended, how much there is of
+standard output and error by then."""
 
 PREPARING = "PLAIT_PREPARING"
 """In the environment of a worker that imports the program: a run that starts there was meant for the program alone."""
@@ -268,7 +269,7 @@ class Worker:
                 text = f"a value of type {type(value).__module__}.{type(value).__qualname__}: {_text(error)}"
                 data = pickle.dumps(text)
         _, began = self._board.begun
-        said = ENDED.pack(kind, began, at, *sizes) + data
+        said = ENDED.pack(kind, self._told_to_stop, began, at, *sizes) + data
         if self._board.put(HEAD.pack(self._number, len(said)) + said):
             self._unsaid = True
         else:

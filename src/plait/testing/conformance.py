@@ -92,6 +92,13 @@ class Recorder:
             assert self.executor is not None
             self.executor.start(self.attempt(ticket))
 
+    def lend(self, executor: str) -> Attempt | None:
+        return None
+
+    def passed(self, attempt: Attempt) -> None: ...
+
+    def came_back(self, attempt: Attempt) -> None: ...
+
     def cancelled_outside(self) -> bool:
         return False
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Cancel, Command, Settle, Stop, Vacated
+from plait._core.commands import Cancel, Command, Recall, Settle, Stop, Vacated
 from plait._core.events import Event, journalled
 from plait._core.graph import Batch
 from plait._core.invariants import check
@@ -42,6 +43,7 @@ class Likelihood:
     holds: float = 0.7  # a `when`
     cancels: float = 0.0  # the whole run, at some moment
     pauses: float = 0.0  # the whole run, for a while
+    lends: float = 0.0  # whoever is at work is given another task, for afterwards
     shortest_s: float = 0.0
     longest_s: float = 10.0
 
@@ -123,6 +125,7 @@ class _Live:
     stopping: bool = False
     over: bool = False
     deaf_until: float | None = None
+    behind: list[int] = field(default_factory=list)  # lent tasks, in the order in which they begin
 
 
 @dataclass
@@ -168,6 +171,7 @@ class _Play:
         self.paused = False
         self.old: list[tuple[int, int]] = []
         self.grown = 0
+        self.was_lent: set[int] = set()
         self.scheduler.added(batch, 0.0)
 
     # -- the course of things
@@ -228,6 +232,9 @@ class _Play:
             else:
                 task = scheduler.take(self.now)
                 if task == NONE:
+                    if self.steal():
+                        continue
+                    self.lend()
                     break
                 self.see_moves()
                 self.start(task)
@@ -236,6 +243,41 @@ class _Play:
             return
         check(scheduler)
         self.check_work_conserved()
+
+    # -- what is lent
+
+    def lend(self) -> None:
+        """Somebody at work is given another task, which begins when this one's report is told."""
+        while self.books.alive and self.chance(self.likely.lends):
+            task = self.scheduler.lend(self.now)
+            if task == NONE:
+                return
+            self.was_lent.add(task)
+            self.dice.choice(list(self.books.alive.values())).behind.append(task)
+
+    def steal(self) -> bool:
+        """With a free slot what was lent comes back, the last first. False if there is nothing to come back."""
+        scheduler = self.scheduler
+        if not scheduler.lent or scheduler.used >= scheduler.room:
+            return False
+        self.give_back(next(reversed(scheduler.lent)))
+        return True
+
+    def give_back(self, task: int) -> None:
+        for live in [*self.books.alive.values(), *self.books.unreported.values()]:
+            if task in live.behind:
+                live.behind.remove(task)
+        self.scheduler.came_back(task, self.now)
+
+    def pass_on(self, live: _Live) -> None:
+        """The report of an attempt was told: the next one of its line begins, with its slot."""
+        behind, live.behind = live.behind, []
+        if behind:
+            task = behind.pop(0)
+            self.scheduler.passed(task, self.now)
+            self.see_moves()
+            self.start(task, passed=True)
+            self.books.alive[task].behind = behind
 
     def chance(self, likely: float) -> bool:
         return likely > 0 and self.dice.random() < likely
@@ -246,10 +288,10 @@ class _Play:
 
     # -- attempts
 
-    def start(self, task: int) -> None:
+    def start(self, task: int, passed: bool = False) -> None:
         number = self.table.attempts(task)
         books = self.books
-        self.check_start(task, number)
+        self.check_start(task, number, passed)
         live = _Live(task, number, self.now)
         books.alive[task] = live
         books.peak = max(books.peak, len(books.alive))
@@ -294,6 +336,7 @@ class _Play:
                 self.scheduler.returned(live.task, live.number, key, at, stopped)
             else:
                 self.scheduler.raised(live.task, live.number, error, at, self.dice.random(), stopped)
+            self.pass_on(live)
 
         self.report(live, at, tell)
         if self.chance(self.faults.duplicate):
@@ -325,6 +368,9 @@ class _Play:
             self.books.ran_s[live.task] += self.now - live.began_at
             self.later(self.dice.uniform(0, 20), lambda: self.scheduler.answered(live.task, self.now))
             live.over = True
+            for task in reversed(live.behind.copy()):
+                live.behind.remove(task)
+                self.scheduler.came_back(task, self.now)
 
     def grow(self, live: _Live) -> None:
         self.reported(live)
@@ -335,6 +381,7 @@ class _Play:
         policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
         batch = Batch(size, calls=keys, keys=keys, needs=needs if any(needs) else None, policies=policies)
         self.scheduler.grew(live.task, batch, self.now)
+        self.pass_on(live)
 
     # -- what the scheduler asks for
 
@@ -347,12 +394,21 @@ class _Play:
                 if told is not None:  # else its report is under way
                     self.stop(told, command.why)
             return
+        if isinstance(command, Recall):
+            for task in reversed(command.tasks):
+                if self.chance(0.5):
+                    self.give_back(task)
+                else:
+                    self.later(self.dice.uniform(0, 2), partial(self.give_back, task))
+            return
         live = self.books.alive.get(command.task)
         if live is None or live.number != command.attempt:
             return  # its report is under way
         if self.chance(0.5):
             self.end(live, stopped=True)
         else:
+            for task in reversed(live.behind.copy()):
+                self.give_back(task)
             self.scheduler.abandoned(command.task, command.attempt, self.now)
 
     def stop(self, live: _Live, why: str) -> None:
@@ -419,13 +475,14 @@ class _Play:
             if move.new == READY and not self.table.odd[move.task] & CONTROL:
                 books.ticket += 1
                 books.ready[move.task] = books.ticket
-            if self.halted and move.new == RUNNING and not self.table.odd[move.task] & CONTROL:
+            lent = move.task in self.was_lent
+            if self.halted and move.new == RUNNING and not lent and not self.table.odd[move.task] & CONTROL:
                 self.wrong(f"{self.table.key(move.task)} started after the run was ended")
 
-    def check_start(self, task: int, number: int) -> None:
+    def check_start(self, task: int, number: int, passed: bool) -> None:
         table, books = self.table, self.books
         key = table.key(task)
-        if self.paused:
+        if self.paused and not passed:
             self.wrong(f"{key} started while the run was paused")
         if task in books.alive or task in books.unreported:
             self.wrong(f"attempt {number} of {key} started while an earlier one was alive")
@@ -441,7 +498,8 @@ class _Play:
         if number > table.policies[task].retry.attempts:
             self.wrong(f"{key} got attempt {number}")
         self.check_needs(task)
-        self.check_order(task)
+        if not passed:
+            self.check_order(task)
 
     def check_stop(self, live: _Live, why: str) -> None:
         """No clock runs out before its time."""
@@ -504,6 +562,8 @@ class _Play:
         policies, books = self.table.policies, self.books
         mine = (-policies[task].priority, self.ticket(task))
         for other, ticket in books.ready.items():
+            if other in self.scheduler.lent or {other, task} <= self.was_lent:
+                continue  # somebody at work has it; those that come back at different times have lost their order
             if (-policies[other].priority, ticket) < mine and not self.blocked(other):
                 self.wrong(f"{self.table.key(task)} started before {self.table.key(other)} (B2)")
 
