@@ -50,7 +50,8 @@ BAD_STARTS = 2
 """So many workers in a row that end before they can take a call: no more are started for this run."""
 
 AHEAD_S, MOST_AHEAD, MOST_AHEAD_BYTES = 0.005, 64, 64 * 1024
-"""A worker is given calls for so many seconds ahead, by what calls took so far; never more of them than that, nor of their bytes."""
+"""Behind the call that runs a worker is given calls for so many seconds, by what calls took so far; never more of them than that, nor of
+their bytes."""
 
 RECENT = 0.2
 """The weight of the latest call in what calls take."""
@@ -261,7 +262,7 @@ class ProcessExecutor:
         """How many calls a worker may hold, by what calls take."""
         if self._usual_s is None:
             return 1
-        return max(1, min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9))))
+        return 1 + min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9)))
 
     def _borrow(self) -> None:
         """Where calls are short, workers get some for which there is no slot yet, behind those that have one."""
