@@ -47,7 +47,7 @@ if TYPE_CHECKING:
             ...
 
 
-AHEAD, AHEAD_LEAST = 1000, 500
+AHEAD, AHEAD_LEAST = 500, 250
 """How many ready tasks may be on record as "may have started", and how few there must be for more."""
 
 
