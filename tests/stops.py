@@ -183,7 +183,7 @@ def run_one(seed: int, folder: str) -> None:
     """What `signals` stops."""
     dice = random.Random(seed)
     graph = random_graph(dice, folder)
-    graph.add("up", plait.shell(["touch", os.path.join(folder, "up")]))
+    graph.add("up", plait.shell(["touch", os.path.join(folder, "up")], priority="high"))
     plait.run(graph, max_concurrency=8, grace=GRACE_S, raise_on_failure=False)
 
 
