@@ -14,7 +14,6 @@ from typing import Any
 
 from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, long, new_file, node, noop, pause, short
 from limits import Body, Sleepers, cancel_row, stop_row, uvloop_run
-from msgspec.structs import replace
 
 import plait
 from plait.stores.opening import open_store
@@ -198,7 +197,7 @@ class Timed:
             self.seconds += [now - each for each in ended]
             batch.told(error)
 
-        self._store.append(replace(batch, told=told))
+        self._store.append(batch.but(told=told))
 
 
 def commit_row(share: float, size: int) -> Job:

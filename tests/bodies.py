@@ -42,8 +42,8 @@ def spin(path: str | None = None) -> None:
 
 def tidy(path: str) -> None:
     """Says in a file that it began, and that it could end in order."""
-    Path(path).write_text("began")
     try:
+        Path(path).write_text("began")
         time.sleep(3600)
     finally:
         Path(path).write_text("tidy")

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import structs
-
 from plait import resuming
 from plait._core.policy import CONTROL
 from plait._engine import records
@@ -52,7 +50,7 @@ def late_batch() -> None:
     def early(append: Any) -> Any:
         def appending(store: Any, batch: Any) -> None:
             batch.told(None)
-            append(store, structs.replace(batch, told=lambda error: None))
+            append(store, batch.but(told=lambda error: None))
 
         return appending
 

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 import plait
 from plait._engine import records
@@ -109,7 +108,7 @@ def cut(store: MemoryStore, batches: int) -> MemoryStore:
     """The store as a process would find it whose owner was killed after so many commits."""
     copy = MemoryStore()
     (kept,) = store._runs.values()
-    info = replace(kept.info, status="running", ended_at=None, summary={}, owner=None)
+    info = kept.info.but(status="running", ended_at=None, summary={}, owner=None)
     again = copy._runs[1] = _Kept(info, dict(kept.generations), {1: kept.journal[1][:batches]}, set(kept.blobs))
     copy._numbers = 1
     copy._blobs = dict(store._blobs)

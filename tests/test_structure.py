@@ -211,6 +211,12 @@ def test_the_core_and_the_flat_door_need_the_standard_library_only() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
+def test_a_short_durable_run_is_over_before_msgspec_is_loaded(tmp_path: Path) -> None:
+    program = "import sys, plait\nprint(plait.run(plait.task(abs).bind(-1), store='runs.db'), 'msgspec' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1 False\n", done.stderr
+
+
 def test_every_public_name_is_exported_once_typed_and_documented() -> None:
     homes = [name for names in plait._HOMES.values() for name in names]
     assert len(homes) == len(set(homes))

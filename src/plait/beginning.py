@@ -6,10 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from plait._core.policy import Rules
+from plait._core.policy import Rules, Value
 from plait._engine.keeping import KeptDriver
 from plait._engine.records import batch_of, structure_data
 from plait._engine.wall import Wall
@@ -26,14 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["Definition", "begin", "check_id", "definition_of"]
 
 
-class Definition(Struct, frozen=True):
-    """How a run's calls are made: as data for a store, and the program itself."""
+class Definition(Value):
+    """How a run's calls are made: as data for a store, and the program itself.
 
-    data: dict[str, Any]
-    program: Program
-    target: Any = None
-    structure: Any = None
-    """As it was read from the store, where it was."""
+    `structure` is as it was read from the store, where it was.
+    """
+
+    __slots__ = ("data", "program", "target", "structure")  # noqa: RUF023 - as they are given
+
+    def __init__(self, data: dict[str, Any], program: Program, target: Any = None, structure: Any = None) -> None:
+        self.data = data
+        self.program = program
+        self.target = target
+        self.structure = structure
 
     @property
     def whole(self) -> Definition:
@@ -43,7 +45,7 @@ class Definition(Struct, frozen=True):
             return self
         batch = batch_of(self.structure["batch"], program.batch.calls, _no_value)
         batch.kept, batch.ranks = {}, None
-        return replace(self, program=program.but(batch=batch))
+        return self.but(program=program.but(batch=batch))
 
 
 def definition_of(

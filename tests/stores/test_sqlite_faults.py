@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 import plait
 from faults import ENVIRONMENT, chain, failing_disk, give, program, said, unavailable
@@ -877,7 +876,7 @@ def examined(path: Path) -> Any:
     found: list[Any] = []
     with closing(open_sqlite(path)) as store:
         for run in store.runs():
-            facts: list[Any] = [replace(run, owner=None)]
+            facts: list[Any] = [run.but(owner=None)]
             for number in range(1, run.generation + 1):
                 generation = store.generation(run, number)
                 facts += [generation, list(store.journal(run, number))]

@@ -118,15 +118,19 @@ class Value:
         """What is in it, by name."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def row(self) -> tuple[Any, ...]:
+        """What is in it, in order."""
+        return tuple(getattr(self, name) for name in self.__slots__)
+
     def but(self: V, **changes: Any) -> V:
         """The same with these things changed."""
         return type(self)(**{**self.fields(), **changes})
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.fields() == self.fields()
+        return type(other) is type(self) and other.row() == self.row()
 
     def __hash__(self) -> int:
-        return hash(tuple(self.fields().values()))
+        return hash(self.row())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.fields().items())})"

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
-
+from plait._core.policy import Value
 from plait.errors import OwnershipLost, RunOwned
 
 log = logging.getLogger("plait")
@@ -17,14 +16,18 @@ FORMAT = 1
 """Of the journal: a run of another format is refused, never guessed at (F84)."""
 
 
-class Owner(Struct, frozen=True):
-    """A process, told apart from a later one of the same number."""
+class Owner(Value):
+    """A process, told apart from a later one of the same number.
 
-    pid: int
-    started: int
-    """Clock ticks from the machine's start to the process's."""
-    boot: str
-    """Which start of the machine, and which process namespace."""
+    `started` is in clock ticks from the machine's start; `boot` says which start that was, and which process namespace.
+    """
+
+    __slots__ = ("pid", "started", "boot")  # noqa: RUF023 - as they are given
+
+    def __init__(self, pid: int, started: int, boot: str) -> None:
+        self.pid = pid
+        self.started = started
+        self.boot = boot
 
 
 class Blob:
@@ -36,49 +39,88 @@ class Blob:
         self.data = data
 
 
-class NewRun(Struct, frozen=True):
-    """A run that is to be stored: its id (None: the store gives one), what it is for people, how it was made."""
+class NewRun(Value):
+    """A run that is to be stored: its id (None: the store gives one), what it is for people, how it was made.
 
-    id: str | None
-    name: str
-    definition: Any
-    """How another process makes the same calls: plain data, Raw JSON and Blobs."""
-    structure: Any
-    """The tasks that the run has from the start, likewise."""
-    tasks: int
-    wall: float
-    """Unix seconds at 0 on the run's clock."""
-    forked_from: str | None = None
+    `definition` is how another process makes the same calls, `structure` the tasks that the run has from the start: plain
+    data, Raw JSON and Blobs. `tasks` says how many. `wall` is Unix seconds at 0 on the run's clock.
+    """
 
+    __slots__ = ("id", "name", "definition", "structure", "tasks", "wall", "forked_from")  # noqa: RUF023 - as they are given
 
-class RunInfo(Struct, frozen=True):
-    """What a store knows of a run without reading its journal."""
-
-    number: int
-    id: str
-    name: str
-    status: str
-    """The final status, or "running"."""
-    created_at: float
-    ended_at: float | None
-    generation: int
-    epoch: int
-    owner: Owner | None
-    tasks: int
-    summary: Mapping[str, Any]
-    forked_from: str | None
-    format: int
-    version: str
-    """Of plait, that made the run."""
+    def __init__(
+        self,
+        id: str | None,
+        name: str,
+        definition: Any,
+        structure: Any,
+        tasks: int,
+        wall: float,
+        forked_from: str | None = None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.definition = definition
+        self.structure = structure
+        self.tasks = tasks
+        self.wall = wall
+        self.forked_from = forked_from
 
 
-class Generation(Struct, frozen=True):
+class RunInfo(Value):
+    """What a store knows of a run without reading its journal.
+
+    `status` is the final status, or "running"; `version` that of plait, which made the run.
+    """
+
+    __slots__ = (  # noqa: RUF023 - as they are given
+        "number", "id", "name", "status", "created_at", "ended_at", "generation", "epoch", "owner", "tasks", "summary",
+        "forked_from", "format", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        id: str,
+        name: str,
+        status: str,
+        created_at: float,
+        ended_at: float | None,
+        generation: int,
+        epoch: int,
+        owner: Owner | None,
+        tasks: int,
+        summary: Mapping[str, Any],
+        forked_from: str | None,
+        format: int,
+        version: str,
+    ) -> None:
+        self.number = number
+        self.id = id
+        self.name = name
+        self.status = status
+        self.created_at = created_at
+        self.ended_at = ended_at
+        self.generation = generation
+        self.epoch = epoch
+        self.owner = owner
+        self.tasks = tasks
+        self.summary = summary
+        self.forked_from = forked_from
+        self.format = format
+        self.version = version
+
+
+class Generation(Value):
     """One try at a run: a retry or an accepted edit begins another, and the history stays."""
 
-    number: int
-    definition: bytes
-    structure: bytes
-    wall: float
+    __slots__ = ("number", "definition", "structure", "wall")  # noqa: RUF023 - as they are given
+
+    def __init__(self, number: int, definition: bytes, structure: bytes, wall: float) -> None:
+        self.number = number
+        self.definition = definition
+        self.structure = structure
+        self.wall = wall
 
 
 class Claim:
@@ -98,26 +140,39 @@ class Claim:
         """Why one of its batches was not written: none that follows it is, for the journal has no holes."""
 
 
-class Learned(Struct, frozen=True):
+class Learned(Value):
     """What earlier runs showed of a task: mean seconds of an attempt, of how many; how many children it grew."""
 
-    seconds: float
-    number: int
-    children: float = 0.0
+    __slots__ = ("seconds", "number", "children")  # noqa: RUF023 - as they are given
+
+    def __init__(self, seconds: float, number: int, children: float = 0.0) -> None:
+        self.seconds = seconds
+        self.number = number
+        self.children = children
 
 
-class Append(Struct, frozen=True):
+class Append(Value):
     """A batch of facts for one run, one transaction.
 
     `told` is called once, in any thread, when it is committed (None) or will never be (why not). What `told` raises is logged.
+    `final` comes with the last batch: the run's `status`, `ended_at` and `summary`. It has no owner from then on.
     """
 
-    claim: Claim
-    records: Sequence[Any]
-    told: Callable[[BaseException | None], None]
-    final: Mapping[str, Any] | None = None
-    """With the last batch: the run's `status`, `ended_at` and `summary`. It has no owner from then on."""
-    learned: Mapping[str, Learned] | None = None
+    __slots__ = ("claim", "records", "told", "final", "learned")  # noqa: RUF023 - as they are given
+
+    def __init__(
+        self,
+        claim: Claim,
+        records: Sequence[Any],
+        told: Callable[[BaseException | None], None],
+        final: Mapping[str, Any] | None = None,
+        learned: Mapping[str, Learned] | None = None,
+    ) -> None:
+        self.claim = claim
+        self.records = records
+        self.told = told
+        self.final = final
+        self.learned = learned
 
 
 def owned(run: RunInfo, pid: int) -> RunOwned:

@@ -9,9 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-from msgspec.structs import replace
-
 from plait._version import __version__
 from plait.errors import RunNotFound, StoreDamaged, UsageError
 from plait.stores.base import (
@@ -30,6 +27,7 @@ from plait.stores.base import (
     taken_over,
     tell,
 )
+from plait.stores.encoding import encode
 from plait.stores.locks import this_process
 
 
@@ -68,7 +66,10 @@ class MemoryStore:
             )  # fmt: skip
             kept = _Kept(info)
             kept.generations[1] = Generation(
-                1, self._encoded(new.definition, kept), self._encoded(new.structure, kept), new.wall
+                1,
+                self._encoded(new.definition, kept, new.tasks),
+                self._encoded(new.structure, kept, new.tasks),
+                new.wall,
             )
             kept.journal[1] = []
             self._runs[number] = kept
@@ -80,7 +81,7 @@ class MemoryStore:
             kept = self._of(run.number)
             if kept.info.owner is not None:
                 raise owned(run, kept.info.owner.pid)
-            kept.info = replace(kept.info, owner=this_process(), epoch=kept.info.epoch + 1)
+            kept.info = kept.info.but(owner=this_process(), epoch=kept.info.epoch + 1)
             generation = kept.info.generation
             return Claim(run.number, run.id, kept.info.epoch, generation, len(kept.journal[generation]))
 
@@ -92,10 +93,10 @@ class MemoryStore:
                 raise taken_over(claim)
             number = claim.generation + 1
             kept.generations[number] = Generation(
-                number, self._encoded(definition, kept), self._encoded(structure, kept), wall
+                number, self._encoded(definition, kept, tasks), self._encoded(structure, kept, tasks), wall
             )
             kept.journal[number] = []
-            kept.info = replace(kept.info, generation=number, status="running", ended_at=None, summary={}, tasks=tasks)
+            kept.info = kept.info.but(generation=number, status="running", ended_at=None, summary={}, tasks=tasks)
             claim.generation, claim.sequence = number, 0
 
     def append(self, batch: Append) -> None:
@@ -114,20 +115,20 @@ class MemoryStore:
             return taken_over(claim)
         if batch.records:
             try:
-                data = self._encoded(batch.records, kept)
+                data = self._encoded(batch.records, kept, len(batch.records))
             except Exception as error:
                 claim.failure = error
                 return error
             claim.sequence += 1
             kept.journal[claim.generation].append(data)
         if batch.final is not None:
-            kept.info = replace(kept.info, **batch.final, owner=None)
+            kept.info = kept.info.but(**batch.final, owner=None)
         for key, new in (batch.learned or {}).items():
             self._learned[key] = folded(self._learned.get(key), new)
         return None
 
-    def _encoded(self, data: Any, kept: _Kept) -> bytes:
-        return msgspec.json.encode(data, enc_hook=lambda thing: self._kept(thing, kept))
+    def _encoded(self, data: Any, kept: _Kept, size: int) -> bytes:
+        return encode(data, lambda thing: self._kept(thing, kept), size=size)
 
     def _kept(self, thing: Any, kept: _Kept) -> str:
         if not isinstance(thing, Blob):
@@ -142,7 +143,7 @@ class MemoryStore:
         with self._guard:
             kept = self._runs.get(claim.number)
             if kept is not None and kept.info.epoch == claim.epoch:
-                kept.info = replace(kept.info, owner=None)
+                kept.info = kept.info.but(owner=None)
 
     def _of(self, number: int) -> _Kept:
         kept = self._runs.get(number)

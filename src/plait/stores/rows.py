@@ -8,11 +8,10 @@ from binascii import crc32
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from plait._core.states import RunStatus
 from plait.errors import RunNotFound
 from plait.stores.base import Learned, Owner, RunInfo
+from plait.stores.encoding import reader
 
 COLUMNS = (
     "number, id, name, status, created_at, ended_at, generation, epoch, owner_pid, owner_started, owner_boot, tasks, summary,"
@@ -41,7 +40,7 @@ def info_of(row: Sequence[Any]) -> RunInfo:
     ) = row
     try:
         owner = None if pid is None else Owner(int(pid), int(started), str(boot))
-        facts = msgspec.json.decode(summary)
+        facts = reader()(summary)
         if not isinstance(facts, dict) or not _names_a_folder(run_id):
             raise ValueError
         return RunInfo(

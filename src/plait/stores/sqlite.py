@@ -18,9 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-import msgspec
-from msgspec.structs import astuple
-
 from plait import points
 from plait._version import __version__
 from plait.errors import RunNotFound, StoreDamaged, StoreError, UsageError
@@ -41,6 +38,7 @@ from plait.stores.base import (
     taken_over,
     tell,
 )
+from plait.stores.encoding import encode
 from plait.stores.files import (
     Values,
     files_below,
@@ -399,7 +397,7 @@ class SqliteStore:
             return taken_over(claim)
         if batch.records:
             blobs: list[str] = []
-            data = self._encoded(batch.records, blobs)
+            data = self._encoded(batch.records, blobs, len(batch.records))
             claim.sequence += 1
             row = (claim.number, claim.generation, claim.sequence, crc32(data), data)
             db.execute("INSERT INTO journal VALUES (?,?,?,?,?)", row)
@@ -408,7 +406,7 @@ class SqliteStore:
             final = (
                 batch.final["status"],
                 batch.final["ended_at"],
-                msgspec.json.encode(batch.final["summary"]).decode(),
+                encode(batch.final["summary"]).decode(),
             )
             db.execute(
                 "UPDATE runs SET status=?, ended_at=?, summary=?, owner_pid=NULL, owner_started=NULL, owner_boot=NULL WHERE number=?",
@@ -420,9 +418,9 @@ class SqliteStore:
 
     # -- large values
 
-    def _encoded(self, data: Any, blobs: list[str]) -> bytes:
+    def _encoded(self, data: Any, blobs: list[str], size: int) -> bytes:
         """Plain data as JSON; every Blob in it goes to its file, and its name to `blobs`."""
-        return msgspec.json.encode(data, enc_hook=lambda thing: self._kept(thing, blobs))
+        return encode(data, lambda thing: self._kept(thing, blobs), size=size)
 
     def _refer(self, db: sqlite3.Connection, run: int, blobs: list[str]) -> None:
         if blobs:
@@ -487,7 +485,7 @@ class SqliteStore:
 
     def create(self, new: NewRun) -> Claim:
         """Stores a run and all its tasks in one transaction, owned by this process."""
-        me = astuple(this_process())
+        me = this_process().row()
 
         def insert(db: sqlite3.Connection) -> Claim:
             run_id = new.id or _fresh_id(db)
@@ -514,7 +512,7 @@ class SqliteStore:
             except sqlite3.IntegrityError:
                 raise UsageError(f"there is a run {run_id} already: resume it, or choose another id") from None
             assert number is not None
-            self._insert_generation(db, number, 1, new.wall, new.definition, new.structure)
+            self._insert_generation(db, number, 1, new.wall, new.definition, new.structure, new.tasks)
             self._locks.take(number)
             taken.append(number)
             return Claim(number, run_id, 1, 1)
@@ -534,7 +532,7 @@ class SqliteStore:
         """Takes over a run that no living process owns."""
         self._refuse_a_forked_child()
         self._lock(run)
-        me = astuple(this_process())
+        me = this_process().row()
 
         def take(db: sqlite3.Connection) -> Claim:
             now = self._unowned(db, run)
@@ -573,10 +571,10 @@ class SqliteStore:
         return now
 
     def _insert_generation(
-        self, db: sqlite3.Connection, run: int, number: int, wall: float, definition: Any, structure: Any
+        self, db: sqlite3.Connection, run: int, number: int, wall: float, definition: Any, structure: Any, size: int
     ) -> None:
         blobs: list[str] = []
-        parts = (self._encoded(definition, blobs), self._encoded(structure, blobs))
+        parts = (self._encoded(definition, blobs, size), self._encoded(structure, blobs, size))
         db.execute("INSERT INTO generations VALUES (?,?,?,?,?,?)", (run, number, wall, checksum(*parts), *parts))
         self._refer(db, run, blobs)
 
@@ -590,7 +588,7 @@ class SqliteStore:
             ).rowcount
             if not changed:
                 raise taken_over(claim)
-            self._insert_generation(db, claim.number, claim.generation + 1, wall, definition, structure)
+            self._insert_generation(db, claim.number, claim.generation + 1, wall, definition, structure, tasks)
 
         self._called(begin)
         claim.generation += 1
@@ -885,4 +883,4 @@ def _learn(db: sqlite3.Connection, learned: Mapping[str, Learned]) -> None:
     """Folds what a run showed into what is known."""
     for key, new in learned.items():
         row = db.execute("SELECT seconds, number, children FROM learned WHERE key=?", (key,)).fetchone()
-        db.execute("INSERT OR REPLACE INTO learned VALUES (?,?,?,?)", (key, *astuple(folded(learned_in(row), new))))
+        db.execute("INSERT OR REPLACE INTO learned VALUES (?,?,?,?)", (key, *folded(learned_in(row), new).row()))

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
-import msgspec
-
 from plait.errors import NotStorable
 from plait.stores.base import Blob
+from plait.stores.encoding import fast, reader
 
 PLAIN, BYTES, TYPED, JOINED = 0, 1, 2, 3
 """How a value stands in the journal: as JSON; as bytes; as JSON that its declared type reads; not at all, for a join makes it again."""
@@ -27,8 +26,6 @@ SMALL = 1 << 62
 """Whole numbers smaller than this need no second look."""
 
 _MOST_BITS = 4096
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 def encoded(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int, Any]:
@@ -44,13 +41,13 @@ def encoded(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int
         wrong = wrong_atom(value)
         if not wrong:
             # A character takes six bytes at most.
-            return (PLAIN, _large(_encode(value))) if kind is str and len(value) * 6 > BLOB_BYTES else (PLAIN, value)
+            return (PLAIN, _large(fast()(value))) if kind is str and len(value) * 6 > BLOB_BYTES else (PLAIN, value)
     elif kind is bytes:
         return BYTES, Blob(value) if len(value) > BLOB_BYTES else value
     else:
         wrong = _wrong(value)
         if not wrong:
-            return PLAIN, _large(_encode(value))
+            return PLAIN, _large(fast()(value))
     wanted = declared()
     if wanted is None:
         raise NotStorable(
@@ -60,7 +57,9 @@ def encoded(value: Any, declared: Callable[[], Any] = lambda: None) -> tuple[int
 
 
 def _large(data: bytes) -> Any:
-    return Blob(data) if len(data) > BLOB_BYTES else msgspec.Raw(data)
+    from msgspec import Raw
+
+    return Blob(data) if len(data) > BLOB_BYTES else Raw(data)
 
 
 def decoded(form: int, data: bytes | Any, declared: Callable[[], Any] = lambda: None) -> Any:
@@ -70,18 +69,18 @@ def decoded(form: int, data: bytes | Any, declared: Callable[[], Any] = lambda: 
         NotStorable: for a value of a declared type that is not declared any more.
     """
     if form == PLAIN:
-        return _decode(data) if isinstance(data, bytes) else data
+        return reader()(data) if isinstance(data, bytes) else data
     if form == BYTES:
         return data
     wanted = declared()
     if wanted is None:
         raise NotStorable("it was stored under a declared type that its task does not declare any more")
-    return _read_as(data if isinstance(data, bytes) else _encode(data), wanted)
+    return _read_as(data if isinstance(data, bytes) else fast()(data), wanted)
 
 
 def _as_declared(value: Any, wanted: Any, wrong: str) -> bytes:
     try:
-        data = value.model_dump_json().encode() if hasattr(wanted, "model_validate_json") else _encode(value)
+        data = value.model_dump_json().encode() if hasattr(wanted, "model_validate_json") else fast()(value)
         again = _read_as(data, wanted)
         same = bool(again == value) and _alike(again, value)
     except Exception as error:
@@ -94,7 +93,9 @@ def _as_declared(value: Any, wanted: Any, wrong: str) -> bytes:
 def _read_as(data: bytes, wanted: Any) -> Any:
     if hasattr(wanted, "model_validate_json"):
         return wanted.model_validate_json(data)
-    return msgspec.json.decode(data, type=wanted)
+    from msgspec.json import decode
+
+    return decode(data, type=wanted)
 
 
 def _is_atom(kind: type) -> bool:

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreError, UsageError
 from plait.stores.base import Append, Blob, Claim, Learned, NewRun, RunInfo
 from plait.stores.contract import Store
@@ -38,7 +36,7 @@ def opened(again: Open) -> Iterator[Store]:
 
 def new_run(run_id: str | None = None, **differing: Any) -> NewRun:
     """A run that nobody looks at closely."""
-    return replace(NewRun(run_id, "flow", {"kind": "graph"}, {"batch": {"size": 1}}, 1, 1000.5), **differing)
+    return NewRun(run_id, "flow", {"kind": "graph"}, {"batch": {"size": 1}}, 1, 1000.5).but(**differing)
 
 
 class Told:
