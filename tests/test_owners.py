@@ -148,17 +148,24 @@ def hesitant(folder: Path) -> Path:
         #include <stdlib.h>
         #include <string.h>
         #include <unistd.h>
-        int execve(const char *path, char *const argv[], char *const envp[]) {
-            int (*real)(const char *, char *const[], char *const[]) = dlsym(RTLD_NEXT, "execve");
+        #include <spawn.h>
+        int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                         const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+            int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                        char *const[], char *const[]) = dlsym(RTLD_NEXT, "posix_spawnp");
             for (char *const *each = envp; *each; each++)
                 if (!strcmp(*each, "PLAIT_ATTEMPT=1")) {
-                    int up = open(getenv("HESITANT"), O_WRONLY);
-                    write(up, "up\\n", 3);
-                    close(up);
-                    sleep(60);
-                    _exit(1);
+                    *pid = vfork();
+                    if (!*pid) {
+                        int up = open(getenv("HESITANT"), O_WRONLY);
+                        write(up, "up\\n", 3);
+                        close(up);
+                        sleep(60);
+                        _exit(1);
+                    }
+                    return 0;
                 }
-            return real(path, argv, envp);
+            return real(pid, file, actions, attributes, argv, envp);
         }
         """
     )

@@ -117,7 +117,20 @@ ONLY = {
     "beginning": {"stores": {"base", "contract"}},
     "carrying": {"stores": {"base", "contract", "values"}},
     "resuming": {"stores": {"base", "contract"}},
-    "executors": {"executors": {"base", "contract", "groups", "pickles", "reports", "tokens", "worker"}},
+    "executors": {
+        "executors": {
+            "base",
+            "contract",
+            "groups",
+            "outputs",
+            "pickles",
+            "reports",
+            "spawning",
+            "tokens",
+            "watching",
+            "worker",
+        }
+    },
     "concurrency": {"executors": {"base", "tokens"}},
     "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
 }

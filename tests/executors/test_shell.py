@@ -16,6 +16,7 @@ import pytest
 
 import plait
 from plait.errors import CommandFailed
+from plait.executors.outputs import Pipe
 from processes import living
 
 pytestmark = pytest.mark.realtime
@@ -92,11 +93,27 @@ def test_a_stopped_command_is_killed_all_the_same() -> None:
     assert outcome("kill -STOP $$", timeout=0.3, grace=0.3).status == "timed_out"
 
 
-def test_a_grandchild_that_holds_the_output_does_not_hold_the_result() -> None:
+def test_a_stopped_command_hears_term() -> None:
+    """F61: long before KILL."""
+    began = time.monotonic()
+    graph = plait.Graph("stopped")
+    graph.add("command", plait.shell("trap 'exit 3' TERM; kill -STOP $$; sleep 30", timeout=0.3, grace=30))
+    assert plait.run(graph, raise_on_failure=False)["command"].status == "timed_out"
+    assert time.monotonic() - began < 15
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A fifo: who opens it to read waits until somebody opens it to write."""
+    os.mkfifo(tmp_path / "gate")
+    return tmp_path / "gate"
+
+
+def test_a_grandchild_that_holds_the_output_does_not_hold_the_result(gate: Path) -> None:
     """F53."""
     began = time.monotonic()
-    assert outcome("setsid sleep 5 & echo done").value == "done"
-    assert time.monotonic() - began < 4
+    assert outcome(f"setsid sh -c ': > {gate}; sleep 30' & read x < {gate}; echo done").value == "done"
+    assert time.monotonic() - began < 20
 
 
 def test_much_output_is_kept_to_its_cap_and_the_rest_counted() -> None:
@@ -238,3 +255,83 @@ def test_a_stopped_commands_children_have_their_grace_too(tmp_path: Path) -> Non
     graph.add("server", plait.shell(["sh", "-c", f'sh -c "{child}" & wait'], timeout=0.5))
     assert plait.run(graph, raise_on_failure=False)["server"].status == "timed_out"
     assert note.read_text() == "clean\n"
+
+
+def test_somebody_who_left_the_group_and_writes_on_does_not_hold_the_result(gate: Path) -> None:
+    """F53: and ends of it, for nobody reads that any more."""
+    marker = f"plait_writes_{os.getpid()}"
+    began = time.monotonic()
+    assert (
+        "done"
+        in outcome(f"setsid sh -c ': > {gate}; while :; do echo {marker}; done' & read x < {gate}; echo done").value
+    )
+    assert time.monotonic() - began < 10
+    deadline = time.monotonic() + 10
+    while not gone(marker) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert gone(marker)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at /proc")
+@pytest.mark.parametrize("options", [{}, {"cwd": "/"}], ids=["posix_spawn", "in a folder"])
+def test_a_command_has_no_descriptor_of_ours_and_its_signals_as_they_were_born(options: Any) -> None:
+    ours, others = os.pipe()
+    os.set_inheritable(ours, True)
+    try:
+        open_there = outcome("ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> /\\1 /p'", output="lines", **options)
+        ignored = outcome(["sed", "-n", "s/SigIgn:[[:space:]]*//p", "/proc/self/status"], **options).value
+    finally:
+        os.close(ours)
+        os.close(others)
+    assert [line.split()[0] for line in open_there.value if "/proc" not in line] == ["0", "1", "2"]
+    assert open_there.value[0] == "0 /dev/null"
+    assert int(ignored, 16) & 1 << (signal.SIGPIPE - 1) == 0
+
+
+def test_a_command_sees_the_environment_as_it_is_when_it_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "own_program"
+    program.write_text("#!/bin/sh\necho own $NAME\n")
+    program.chmod(0o700)
+
+    async def set_name() -> None:
+        os.environ["NAME"] = "later"
+
+    monkeypatch.setenv("NAME", "first")
+    graph = plait.Graph("environment")
+    graph.add("before", plait.shell("echo $NAME"))
+    graph.add("set", set_name, needs=["before"])
+    graph.add("after", plait.shell(["own_program"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}), needs=["set"])
+    result = plait.run(graph)
+    assert (result["before"].value, result["after"].value) == ("first", "own later")
+
+
+def test_a_lost_exit_code_is_told_and_is_no_success() -> None:
+    program = (
+        "import signal, plait\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "graph = plait.Graph('g')\n"
+        "graph.add('command', plait.shell('echo x'))\n"
+        "print(plait.run(graph, raise_on_failure=False)['command'].error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert done.stdout.startswith("its exit code is lost: "), done.stderr
+
+
+def test_a_command_whose_pipes_are_full_goes_on_when_they_are_read() -> None:
+    """F54: also what it writes to standard error, at the same time."""
+    end = outcome(
+        "for n in 1 2 3 4; do head -c 100000 /dev/zero | tr '\\0' a; head -c 100000 /dev/zero | tr '\\0' b >&2; done"
+    )
+    assert end.value == "a" * 400_000
+
+
+def test_the_last_content_of_a_pipe_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F53: somebody writes as fast as it is read."""
+    stream = Pipe(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", lambda fd, size: b"x" * size)
+        stream.finish()
+    assert (bytes(stream.data), stream.size) == (b"xxx", 16 * 64 * 1024)
+    stream.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from plait.errors import CommandFailed, UsageError
@@ -38,9 +38,8 @@ class ShellCommand:
     def filled(self, argv: Sequence[Any] | str, env: Mapping[str, Any] | None = None) -> ShellCommand:
         """The same command with these words and variables, as text."""
         words = argv if isinstance(argv, str) else tuple(map(word, argv))
-        return replace(
-            self, argv=words, env=None if env is None else {name: word(value) for name, value in env.items()}
-        )
+        variables = None if env is None else {name: word(value) for name, value in env.items()}
+        return ShellCommand(words, variables, self.cwd, self.output, self.kept_bytes)  # `replace` takes longer
 
     def value(self, data: bytes, left_out_bytes: int) -> Any:
         """What standard output is taken for.

@@ -1,53 +1,73 @@
 """Commands, each in its own process group: TERM and KILL reach all of it, and nothing of it outlives its task.
 
-Output goes straight to unlinked files, so no pipe can fill, block or be held open by a grandchild.
+Output comes through pipes, or goes to files where the run keeps it: a command never waits for long to write, and whoever holds its
+output after its group is gone holds nobody up.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import subprocess
-import tempfile
 import threading
-from typing import IO, TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING
 
-from plait import points
 from plait._core.scheduler import NOT_BEGUN
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
-from plait.executors.base import Attempt, Begun, Ended, Output
+from plait.executors.base import Attempt, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name
+from plait.executors.outputs import File, Pipe, Stream
+from plait.executors.spawning import Spawner
+from plait.executors.watching import Watch
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
 
-
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 """What passes once something else is over."""
 
+CLOSING_S = 1.0
+"""So long the end of a run waits for a killed command; longer only the kernel holds one."""
+
 
 class _Process:
-    """A started command with its output files."""
+    """A started command with what it writes."""
 
-    __slots__ = ("command", "err", "left", "out", "paths", "pidfd", "popen")
+    __slots__ = ("command", "left", "pid", "pidfd", "popen", "streams", "waiter")
 
     def __init__(
-        self,
-        command: ShellCommand,
-        popen: subprocess.Popen[bytes],
-        out: IO[bytes],
-        err: IO[bytes],
-        paths: tuple[str, str] | None,
+        self, command: ShellCommand, pid: int, popen: subprocess.Popen[bytes] | None, streams: list[Stream]
     ) -> None:
-        self.paths = paths
         self.command = command
+        self.pid = pid
         self.popen = popen
-        self.out = out
-        self.err = err
+        self.streams = streams  # standard output, standard error
         self.pidfd = -1
+        self.waiter: threading.Thread | None = None  # where there is no pidfd
         self.left: list[int] = []  # pidfds of what is left of the group, while it has its grace
+
+    def wait_dead(self, seconds: float) -> None:
+        """Waits for the death of the leader, at most so long."""
+        if self.waiter is not None:
+            self.waiter.join(seconds)
+        elif self.pidfd >= 0:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            poll.poll(seconds * 1000)
+
+    def reap(self) -> int | None:
+        """Lets the dead leader go; gives its exit code, negative for a signal. None if somebody else has that, or it is not dead."""
+        if self.popen is not None:
+            self.popen.returncode = 0  # it is not to wait for anybody
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        return os.waitstatus_to_exitcode(status) if pid else None
 
 
 class ShellExecutor:
@@ -55,6 +75,8 @@ class ShellExecutor:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self._watch = Watch(sink.loop)
+        self._spawner = Spawner()
         self._running: dict[Attempt, _Process] = {}
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
@@ -80,9 +102,10 @@ class ShellExecutor:
             return True
         self._running[attempt] = process
         attempt.handle = process
-        self._sink.spawned(attempt, process.popen.pid)
-        self._sink.report(attempt, Begun(self._sink.clock()))
-        self._watch(attempt, process)
+        self._sink.spawned(attempt, process.pid)
+        if attempt.timed:
+            self._sink.began(attempt, self._sink.clock())
+        self._wait_on(attempt, process)
         return True
 
     def _withdrawn(self, attempt: Attempt) -> None:
@@ -95,75 +118,84 @@ class ShellExecutor:
             del self._short[attempt]
             self._sink.loop.call_soon(self._withdrawn, attempt)  # whoever stops it is in the middle of something
         elif attempt in self._running:
-            pid = attempt.handle.popen.pid
+            pid = attempt.handle.pid
             signal_group(pid, signal.SIGTERM)
             signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM
 
     def force(self, attempt: Attempt) -> bool:
         if attempt in self._running:
-            signal_group(attempt.handle.popen.pid, signal.SIGKILL)
+            signal_group(attempt.handle.pid, signal.SIGKILL)
         return True
 
     def close(self) -> None:
         self._short.clear()
         for attempt in list(self._running):
             process = self._running.pop(attempt)
+            signal_group(process.pid, signal.SIGKILL)
+            process.wait_dead(CLOSING_S)
+            process.reap()
             self._unwatch(process)
-            signal_group(process.popen.pid, signal.SIGKILL)
-            try:
-                process.popen.wait(1.0)
-            except subprocess.TimeoutExpired:
-                pass  # the kernel holds it: it was reported abandoned
-            process.out.close()
-            process.err.close()
+            for stream in process.streams:
+                self._let_go_of(stream)
+        self._watch.close()
 
     def _spawn(self, attempt: Attempt, command: ShellCommand) -> _Process:
         argv = command.full_argv
         if not argv or not argv[0]:
             raise CommandFailed("the command is empty", retryable=False)
-        environment = {**os.environ, **(command.env or {}), **self._sink.environment(attempt)}
-        paths = self._sink.output_paths(attempt)
-        out = _file(None if paths is None else paths[0])
+        added = {**(command.env or {}), **self._sink.environment(attempt)}
+        streams: list[Stream] = []
         try:
-            err = _file(None if paths is None else paths[1])
-            try:
-                points.reach("before spawn")
-                popen = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    env=environment,
-                    cwd=command.cwd,
-                    process_group=0,
-                )
-                points.reach("after spawn")
-            except BaseException:
-                err.close()
-                raise
+            for path in self._sink.output_paths(attempt) or (None, None):
+                stream: Stream = Pipe(command.kept_bytes) if path is None else File(command.kept_bytes, path)
+                streams.append(stream)
+                if stream.fd >= 0:
+                    self._watch.add(stream.fd, partial(self._readable, stream))
+            out, err = streams
+            pid, popen = self._spawner.spawn(argv, added, command.cwd, out.end, err.end)
         except BaseException:
-            out.close()
+            for stream in streams:
+                self._let_go_of(stream)
             raise
-        return _Process(command, popen, out, err, paths)
+        for stream in streams:
+            stream.started()
+        return _Process(command, pid, popen, streams)
 
-    def _watch(self, attempt: Attempt, process: _Process) -> None:
-        """Has `_exited` called in the loop's thread once the leader of the group is dead, before it is reaped."""
-        loop = self._sink.loop
+    # -- waiting
+
+    def _wait_on(self, attempt: Attempt, process: _Process) -> None:
+        """Has `_exited` called once the leader of the group is dead, before it is reaped."""
         try:
-            process.pidfd = os.pidfd_open(process.popen.pid)
-            loop.add_reader(process.pidfd, self._exited, attempt, process)
+            process.pidfd = os.pidfd_open(process.pid)
+            self._watch.add(process.pidfd, partial(self._exited, attempt, process))
         except (AttributeError, NotImplementedError, OSError):  # no pidfd here, or no more descriptors
             if process.pidfd >= 0:
                 os.close(process.pidfd)
                 process.pidfd = -1
-            threading.Thread(target=self._wait, args=(attempt, process), daemon=True, name="plait-wait").start()
+            process.waiter = threading.Thread(
+                target=self._wait, args=(attempt, process), daemon=True, name="plait-wait"
+            )
+            process.waiter.start()
 
     def _wait(self, attempt: Attempt, process: _Process) -> None:
-        os.waitid(os.P_PID, process.popen.pid, os.WEXITED | os.WNOWAIT)
+        try:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass  # somebody else has waited for it
         try:
             self._sink.loop.call_soon_threadsafe(self._exited, attempt, process)
         except RuntimeError:
             pass  # the loop is closed, and `close` has seen to this process
+
+    def _readable(self, stream: Stream) -> None:
+        """Takes what a command wrote; a pipe whose other end is closed is let go."""
+        if not stream.read():
+            self._let_go_of(stream)
+
+    def _let_go_of(self, stream: Stream) -> None:
+        if stream.fd >= 0:
+            self._watch.remove(stream.fd)
+        stream.close()
 
     def _exited(self, attempt: Attempt, process: _Process) -> None:
         if attempt not in self._running:
@@ -176,15 +208,15 @@ class ShellExecutor:
 
     def _watch_group(self, attempt: Attempt, process: _Process) -> bool:
         """A stopped command's children have their grace too: waits for each of them. False if there are none."""
-        for pid in self._members(process.popen.pid):
+        for pid in self._members(process.pid):
             try:
                 pidfd = os.pidfd_open(pid)
+                self._watch.add(pidfd, partial(self._member_ended, attempt, process, pidfd))
             except ProcessLookupError:
                 continue  # it just ended
             except (OSError, AttributeError):
                 break  # no way to wait for it: it ends now
             process.left.append(pidfd)
-            self._sink.loop.add_reader(pidfd, self._member_ended, attempt, process, pidfd)
         return bool(process.left)
 
     def _members(self, group: int) -> list[int]:
@@ -198,7 +230,7 @@ class ShellExecutor:
         self._groups = None
 
     def _member_ended(self, attempt: Attempt, process: _Process, pidfd: int) -> None:
-        self._sink.loop.remove_reader(pidfd)
+        self._watch.remove(pidfd)
         os.close(pidfd)
         process.left.remove(pidfd)
         # The last one may have started others meanwhile.
@@ -208,21 +240,21 @@ class ShellExecutor:
     def _unwatch(self, process: _Process) -> None:
         for pidfd in (process.pidfd, *process.left):
             if pidfd >= 0:
-                self._sink.loop.remove_reader(pidfd)
+                self._watch.remove(pidfd)
                 os.close(pidfd)
         process.pidfd = -1
         process.left = []
 
+    # -- the end
+
     def _group_ended(self, attempt: Attempt, process: _Process) -> None:
         del self._running[attempt]
-        signal_group(process.popen.pid, signal.SIGKILL)
-        code = process.popen.wait()
-        out, out_left = _read(process.out, process.command.kept_bytes)
-        err, err_left = _read(process.err, process.command.kept_bytes)
-        for path, data in zip(process.paths or (), (out, err), strict=False):
-            if not data:
-                _remove(path)
-        self._report_end(attempt, process, code, out, out_left, err, err_left)
+        signal_group(process.pid, signal.SIGKILL)
+        code = process.reap()
+        for stream in process.streams:
+            stream.finish()
+            self._let_go_of(stream)
+        self._report_end(attempt, process, code)
         while self._short:
             attempt = next(iter(self._short))
             del self._short[attempt]
@@ -231,10 +263,10 @@ class ShellExecutor:
                 break
         self._sink.more()
 
-    def _report_end(
-        self, attempt: Attempt, process: _Process, code: int, out: bytes, out_left: int, err: bytes, err_left: int
-    ) -> None:
-        for name, data, left in (("stdout", out, out_left), ("stderr", err, err_left)):
+    def _report_end(self, attempt: Attempt, process: _Process, code: int | None) -> None:
+        out, err = (bytes(stream.data) for stream in process.streams)
+        left_out = process.streams[0].size - len(out)
+        for name, data, left in (("stdout", out, left_out), ("stderr", err, process.streams[1].size - len(err))):
             if data:
                 self._sink.report(attempt, Output(name, data, left))
         stopped = attempt.stopped_at is not None
@@ -243,39 +275,19 @@ class ShellExecutor:
             self._sink.report(attempt, Ended(at, error=_failure(code, out, err), stopped=stopped))
             return
         try:
-            value = process.command.value(out, out_left)
+            value = process.command.value(out, left_out)
         except Exception as error:
             self._sink.report(attempt, Ended(at, error=error, stopped=stopped))
         else:
             self._sink.report(attempt, Ended(at, value=value, stopped=stopped))
 
 
-def _file(path: str | None) -> IO[bytes]:
-    """Where a command writes: a file without a name, or one that is kept, for its owner alone."""
-    if path is None:
-        return tempfile.TemporaryFile()
-    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "w+b")
-
-
-def _remove(path: str) -> None:
-    """An empty file says no more than none."""
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
-
-
-def _read(file: IO[bytes], most: int) -> tuple[bytes, int]:
-    """The first `most` bytes of what was written, and how many more there are."""
-    with file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(0)
-        data = file.read(most)
-    return data, max(0, size - len(data))
-
-
-def _failure(code: int, out: bytes, err: bytes) -> CommandFailed:
+def _failure(code: int | None, out: bytes, err: bytes) -> CommandFailed:
     """The error for a command that ended with `code`, negative for a signal."""
+    if code is None:
+        return CommandFailed(
+            "its exit code is lost: this program ignores SIGCHLD, or waits for any child that it has", retryable=False
+        )
     shown = tail(err) or tail(out)
     last = f": {shown.splitlines()[-1]}" if shown else ""
     if code < 0:

@@ -1,0 +1,97 @@
+"""What a command writes to one of its streams: through a pipe, or into a file that its run keeps."""
+
+from __future__ import annotations
+
+import os
+
+_PIPE_BYTES = 64 * 1024
+"""What a pipe holds, and what is read from one at a time."""
+
+_LAST_READS = 16
+"""The last content of a pipe, once its command is over: so much at most, for somebody who left the group may write on."""
+
+
+class Stream:
+    """The first bytes of what was written (`data`), and how many there were (`size`)."""
+
+    __slots__ = ("_most", "data", "end", "fd", "size")
+
+    def __init__(self, most: int, fd: int, end: int) -> None:
+        self._most = most
+        self.data: bytes | bytearray = b""
+        self.size = 0
+        self.fd = fd
+        """To be watched: it is to be read when something is there. -1: nothing is."""
+        self.end = end
+        """What the command gets."""
+
+    def started(self) -> None:
+        """The command has its end."""
+
+    def read(self) -> bool:
+        """Takes what is there; false at the end, and where nothing is."""
+        return False
+
+    def finish(self) -> None:
+        """The command is over: takes what is left."""
+
+    def close(self) -> None:
+        """Lets go of the descriptors."""
+        for fd in {self.fd, self.end} - {-1}:
+            os.close(fd)
+        self.fd = self.end = -1
+
+
+class Pipe(Stream):
+    """A pipe that is emptied as it fills: nothing is written to a disk, and whoever holds it after the command's end holds nobody up."""
+
+    __slots__ = ()
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most, *os.pipe())
+        self.data = bytearray()
+        os.set_blocking(self.fd, False)
+
+    def started(self) -> None:
+        os.close(self.end)
+        self.end = -1
+
+    def read(self) -> bool:
+        try:
+            data = os.read(self.fd, _PIPE_BYTES)
+        except BlockingIOError:
+            return False
+        if self.size < self._most:
+            self.data += data[: self._most - self.size]
+        self.size += len(data)
+        return bool(data)
+
+    def finish(self) -> None:
+        for _ in range(_LAST_READS):
+            if self.fd < 0 or not self.read():
+                break
+
+
+class File(Stream):
+    """A file for its owner alone. It is there while the command writes and after we are dead, and tells whose a command is."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, most: int, path: str) -> None:
+        super().__init__(
+            most, -1, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        )
+        self._path = path
+
+    def finish(self) -> None:
+        self.size = os.fstat(self.end).st_size
+        if not self.size:
+            try:
+                os.unlink(self._path)  # an empty file says no more than none
+            except OSError:
+                pass
+            return
+        data = bytearray()
+        while len(data) < self._most and (more := os.pread(self.end, self._most - len(data), len(data))):
+            data += more
+        self.data = data

@@ -1,0 +1,78 @@
+"""A command is started: by the shortest way that the system has, in a process group of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from plait import points
+
+_DEFAULTS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+"""What Python ignores for itself, and a command is not to."""
+
+
+class Spawner:
+    """Starts commands: `posix_spawn` takes a fifth of the time that `subprocess` takes in Python, and knows no folder."""
+
+    def __init__(self) -> None:
+        self._closing = _closing()
+
+    def spawn(
+        self, argv: tuple[str, ...], added: Mapping[str, str], cwd: str | None, out: int, err: int
+    ) -> tuple[int, subprocess.Popen[bytes] | None]:
+        """A process that writes to `out` and `err` and reads nothing, with `added` in its environment; and who else waits for it.
+
+        It holds no other descriptor of ours. (Before Python 3.13: but for those that a C library opens without close-on-exec after
+        the run began.)
+
+        Raises:
+            OSError, ValueError: it cannot be started.
+        """
+        environment = _environment()
+        for name, value in added.items():
+            environment[os.fsencode(name)] = os.fsencode(value)
+        points.reach("before spawn")
+        popen: subprocess.Popen[bytes] | None = None
+        if cwd is not None or "PATH" in added:
+            popen = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=cwd, process_group=0
+            )
+            pid = popen.pid
+        else:
+            actions = (
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, out, 1),
+                (os.POSIX_SPAWN_DUP2, err, 2),
+                *self._closing,
+            )
+            pid = os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=_DEFAULTS)
+        points.reach("after spawn")
+        return pid, popen
+
+
+def _environment() -> dict[bytes, bytes]:
+    """Our environment, as it is now."""
+    # Its own mapping decodes each variable whenever it is read: 35 µs for 38 of them.
+    found: Any = getattr(os.environ, "_data", None)
+    return dict(found if type(found) is dict else os.environb)
+
+
+def _closing() -> tuple[tuple[int, ...], ...]:
+    """What closes every descriptor that a child would inherit beside its standard ones."""
+    if hasattr(os, "POSIX_SPAWN_CLOSEFROM"):
+        return ((os.POSIX_SPAWN_CLOSEFROM, 3),)
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        return ()
+    return tuple((os.POSIX_SPAWN_CLOSE, fd) for fd in map(int, names) if fd > 2 and _inherited(fd))
+
+
+def _inherited(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False  # the one that listed them
