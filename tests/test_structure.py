@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "runner": {"_core", "_engine", "concurrency", "executors"},
     "streams": {"_core", "_engine", "concurrency", "executors"},
     "tasks": {"_core", "calls", "executors"},
+    "web": {"_core", "calls", "tasks"},
     "references": set(),
     "snapshots": {"_engine", "calls", "references", "stores", "tasks"},
     "programs": {"_core", "_engine", "snapshots", "tasks"},
@@ -101,6 +102,7 @@ ROOMS: dict[str, set[str]] = {
         "executors",
         "history",
         "observe",
+        "web",
     },
 }
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from plait.errors import CommandFailed as CommandFailed
     from plait.errors import FlowError as FlowError
     from plait.errors import GraphError as GraphError
+    from plait.errors import HttpError as HttpError
     from plait.errors import InvariantError as InvariantError
     from plait.errors import JudgedFailed as JudgedFailed
     from plait.errors import LimitError as LimitError
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from plait.tasks import TaskFunction as TaskFunction
     from plait.tasks import shell as shell
     from plait.tasks import task as task
+    from plait.web import http as http
 
 # Where each name lives: read by `__getattr__`, so that `import plait` costs next to nothing.
 _HOMES = {
@@ -100,6 +102,7 @@ _HOMES = {
         "CommandFailed",
         "FlowError",
         "GraphError",
+        "HttpError",
         "InvariantError",
         "JudgedFailed",
         "LimitError",
@@ -134,6 +137,7 @@ _HOMES = {
     "plait.runs": ("Context", "arun", "current", "fork", "resume", "retry", "run", "start"),
     "plait.streams": ("as_completed",),
     "plait.tasks": ("Graph", "Node", "TaskFunction", "shell", "task"),
+    "plait.web": ("http",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -45,6 +45,7 @@ __all__ = [
     "CommandFailed",
     "FlowError",
     "GraphError",
+    "HttpError",
     "InvariantError",
     "JudgedFailed",
     "LimitError",
@@ -144,6 +145,31 @@ class CommandFailed(TaskError):
         self.exit_code = exit_code
         self.signal = signal
         self.tail = tail
+        self.retryable = retryable
+
+
+class HttpError(TaskError):
+    """A request was answered with a status of 400 or more, or came to nothing.
+
+    `status` is None where there was no answer; `body` is the beginning of it as text. Another attempt begins `retry_after` seconds
+    later at the earliest.
+    """
+
+    code = "HTTP"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        body: str = "",
+        retry_after: float = 0.0,
+        retryable: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.retry_after = float(retry_after)
         self.retryable = retryable
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
-from plait.errors import LimitError, PlaitError, UsageError
+from plait.errors import HttpError, LimitError, PlaitError, UsageError
 
 # What makes a task other than plain.
 LIMITED = 1  # belongs to a group with a limit of its own
@@ -182,6 +182,11 @@ class Retry(Value):
         # 60 doublings pass any cap; without the bound a float overflows near attempt 1,100.
         cap = min(self.max_delay, self.delay * self.backoff ** min(attempt - 1, 60))
         return chance * cap if self.jitter else cap
+
+
+def retry_after(error: BaseException) -> float:
+    """Seconds that `error` itself asks to wait before another attempt: what a server said."""
+    return error.retry_after if isinstance(error, HttpError) else 0.0
 
 
 NO_RETRY = Retry()

@@ -31,6 +31,7 @@ from plait._core.policy import (
     OnFailure,
     OnInterrupt,
     Rules,
+    retry_after,
 )
 from plait._core.ready import ReadyQueue
 from plait._core.states import (
@@ -894,7 +895,7 @@ class Scheduler:
         self._disarm(task)
         table.odd[task] |= HELD
         table.move(task, RETRYING, now)
-        self.timers.arm(Due.RETRY, task, now + retry.pause(tries, chance))
+        self.timers.arm(Due.RETRY, task, now + max(retry.pause(tries, chance), retry_after(error)))
         return True
 
     # -- stopping

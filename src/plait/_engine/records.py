@@ -12,7 +12,7 @@ from plait import errors
 from plait._core.graph import Batch, Kept, Numbered
 from plait._core.policy import NO_RETRY, PLAIN, Join, OnFailure, OnInterrupt, Policy, Retry, Rules
 from plait._core.scheduler import describe
-from plait.errors import CommandFailed, PlaitError, RecordedError
+from plait.errors import CommandFailed, HttpError, PlaitError, RecordedError
 from plait.stores import values
 from plait.stores.base import Blob as Blob
 
@@ -55,7 +55,7 @@ def error_data(error: BaseException) -> dict[str, Any]:
     data: dict[str, Any] = {"kind": utf8(str(kind.__name__)), "text": utf8(describe(error))}
     if kind.__module__ not in ("builtins", "plait.errors"):
         data["module"] = utf8(str(kind.__module__))
-    for name, part in (("args", _args), ("notes", _notes), ("trace", _trace), ("command", _command)):
+    for name, part in (("args", _args), ("notes", _notes), ("trace", _trace), ("command", _command), ("http", _http)):
         try:
             found = part(error)
         except Exception:
@@ -92,6 +92,13 @@ def _command(error: BaseException) -> list[Any] | None:
     ]
 
 
+def _http(error: BaseException) -> list[Any] | None:
+    if not isinstance(error, HttpError):
+        return None
+    status = None if error.status is None else int(error.status)
+    return [status, utf8(str(error.body))[:LONGEST_TRACE], float(error.retry_after), bool(error.retryable)]
+
+
 def utf8(text: str) -> str:
     """`text` as it can be written: lone surrogates become `?`."""
     return text.encode(errors="replace").decode()
@@ -104,6 +111,9 @@ def error_of(data: Mapping[str, Any]) -> BaseException:
     if "command" in data:
         code, signal, tail, retryable = data["command"]
         made = CommandFailed(text, exit_code=code, signal=signal, tail=str(tail), retryable=bool(retryable))
+    elif "http" in data:
+        status, body, after, retryable = data["http"]
+        made = HttpError(text, status=status, body=str(body), retry_after=float(after), retryable=bool(retryable))
     elif "module" not in data:
         own = getattr(errors, kind, None) if kind in errors.__all__ else getattr(builtins, kind, None)
         if isinstance(own, type) and issubclass(own, Exception):
