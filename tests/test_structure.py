@@ -129,6 +129,7 @@ ONLY = {
             "reports",
             "spawning",
             "tokens",
+            "watchdog",
             "watching",
             "worker",
         }

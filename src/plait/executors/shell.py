@@ -22,6 +22,7 @@ from plait.executors.base import Attempt, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name
 from plait.executors.outputs import File, Pipe, Stream
 from plait.executors.spawning import Spawner
+from plait.executors.watchdog import Watchdog
 from plait.executors.watching import Watch
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class ShellExecutor:
         self._sink = sink
         self._watch = Watch(sink.loop)
         self._spawner = Spawner()
+        self._watchdog = Watchdog()
         self._running: dict[Attempt, _Process] = {}
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
@@ -138,6 +140,7 @@ class ShellExecutor:
             for stream in process.streams:
                 self._let_go_of(stream)
         self._watch.close()
+        self._watchdog.close()
 
     def _spawn(self, attempt: Attempt, command: ShellCommand) -> _Process:
         argv = command.full_argv
@@ -157,6 +160,7 @@ class ShellExecutor:
             for stream in streams:
                 self._let_go_of(stream)
             raise
+        self._watchdog.add(pid)
         for stream in streams:
             stream.started()
         return _Process(command, pid, popen, streams)
@@ -250,6 +254,7 @@ class ShellExecutor:
     def _group_ended(self, attempt: Attempt, process: _Process) -> None:
         del self._running[attempt]
         signal_group(process.pid, signal.SIGKILL)
+        self._watchdog.remove(process.pid)
         code = process.reap()
         for stream in process.streams:
             stream.finish()

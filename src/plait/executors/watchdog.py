@@ -1,0 +1,119 @@
+"""Somebody who outlives us: ends the process groups of our commands when we are killed (W9).
+
+A process of our own would take longer to start than most commands take to run: it is a shell that waits, and costs a millisecond.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+
+log = logging.getLogger("plait")
+
+GRACE_S = 1
+"""Between TERM and KILL for what our death leaves behind."""
+
+# It reads a pipe that nobody writes to, whose other end closes when we are gone; then the table, a group in each line.
+_SCRIPT = f"""
+trap '' HUP INT QUIT TERM
+read -r _
+while read -r group; do
+    [ "$group" -gt 1 ] && groups="$groups -$group"
+done <&3
+[ -n "$groups" ] || exit
+kill -s TERM -- $groups
+kill -s CONT -- $groups
+sleep {GRACE_S}
+kill -s KILL -- $groups
+"""
+
+_WIDTH = 12
+
+
+class Watchdog:
+    """Knows which groups live; begins with the first one. A group is told before its leader is reaped: its number may be another's then.
+
+    Whom somebody kills together with us, or between the start of a command and `add`, is not helped: a resumed run ends what is left.
+    """
+
+    enabled = True
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._table = self._pipe = -1
+        self._places: dict[int, int] = {}
+        self._free: list[int] = []
+        self._size = 0
+
+    def add(self, group: int) -> None:
+        """Has a group ended when we are gone."""
+        if not self._pid and not self._begin():
+            return
+        if self._free:
+            place = self._free.pop()
+        else:
+            place, self._size = self._size, self._size + 1
+        self._places[group] = place
+        self._write(place, group)
+
+    def remove(self, group: int) -> None:
+        """The group ended."""
+        place = self._places.pop(group, None)
+        if place is not None:
+            self._write(place, 0)
+            self._free.append(place)
+
+    def close(self) -> None:
+        """All groups ended, and so does the watchdog."""
+        if self._pid > 0:
+            os.kill(self._pid, signal.SIGKILL)
+            try:
+                os.waitpid(self._pid, 0)
+            except ChildProcessError:
+                pass  # the program waits for any child that it has
+            os.close(self._pipe)
+            os.close(self._table)
+        self._pid = 0
+        self._places.clear()
+
+    def _write(self, place: int, group: int) -> None:
+        os.pwrite(self._table, b"%-*d\n" % (_WIDTH - 1, group), place * _WIDTH)
+
+    def _begin(self) -> bool:
+        if not self.enabled:
+            return False
+        fds: list[int] = []
+        try:
+            ours, theirs = os.pipe()[::-1]
+            fds += (ours, theirs)
+            table = _table()
+            fds.append(table)
+            actions = (
+                (os.POSIX_SPAWN_DUP2, theirs, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, table, 3),
+            )
+            self._pid = os.posix_spawn(
+                "/bin/sh", ("sh", "-c", _SCRIPT), {"PATH": os.defpath}, file_actions=actions, setpgroup=0
+            )
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            log.warning("commands would outlive this process if it were killed: no watchdog: %s", error.strerror)
+            self.enabled = False
+            return False
+        os.close(theirs)
+        self._pipe, self._table = ours, table
+        return True
+
+
+def _table() -> int:
+    """A file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("plait-groups")
+    fd, path = tempfile.mkstemp()
+    os.unlink(path)
+    return fd
