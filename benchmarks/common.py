@@ -70,6 +70,11 @@ async def pause(item: int) -> int:
     return item
 
 
+def same(item: int) -> int:
+    """Nothing."""
+    return item
+
+
 def short(item: int) -> int:
     """Some 50 µs of CPU."""
     return _burnt(item, 900)

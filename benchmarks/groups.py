@@ -196,6 +196,22 @@ def in_processes(name: str, size: int, goal: str, work: str, *more: Row) -> Grou
     return Group(name, size, [*rows, *more], "one after another", POOL, goal=goal, memory=False, smoke=20)
 
 
+def in_threads(slots: int) -> Group:
+    return Group(
+        f"no-op thread tasks, {slots} slots",
+        20_000,
+        [
+            Row("ThreadPoolExecutor.map", "limits", f"threads {slots}"),
+            Row("plait.map_, thread", "with_plait", f"threads {slots}"),
+            Row("plait.run, a node each", "with_plait", f"thread nodes {slots}"),
+        ],
+        "ThreadPoolExecutor.map",
+        goal="no slower than ThreadPoolExecutor.map",
+        memory=False,
+        smoke=20,
+    )
+
+
 LAYERED_GOAL = "the engine part at most 0.6 of one Task per node; with building at most 1.0 of the graphlib loop"
 SIZE_GOAL = "a task at 1M costs at most 2.0 of one at 10k; at most 300 bytes a node"
 CHAIN_GOAL = "at most 0.35 of one Task per node"
@@ -406,6 +422,8 @@ GROUPS: list[Group] = [
         Row("ProcessPoolExecutor, 16 chunks a CPU", "limits", "pool short tuned"),
         Row("plait.map_, process, 100 slots", "with_plait", "process short 100"),
     ),
+    in_threads(2),
+    in_threads(8),
     cancel(1_000),
     cancel(10_000),
     stop("stop a queue", "plait.amap", "stop amap", Row("gather + Semaphore, n wait", "limits", "stop semaphore")),

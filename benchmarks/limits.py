@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing import get_context
@@ -26,6 +26,7 @@ from common import (
     node,
     noop,
     pause,
+    same,
     short,
     since,
     total,
@@ -307,6 +308,14 @@ def pool_row(body: Callable[[int], int], chunk: Callable[[int], int], size: int)
     return flat(work, size)
 
 
+def threads_row(slots: int, size: int) -> Job:
+    def work() -> list[int]:
+        with ThreadPoolExecutor(slots) as pool:
+            return list(pool.map(same, range(size)))
+
+    return flat(work, size)
+
+
 def one_by_one(body: Callable[[int], int], size: int) -> Job:
     return flat(lambda: [body(item) for item in range(size)], size)
 
@@ -317,6 +326,7 @@ ROWS: dict[str, Callable[[int], Job]] = {
     "pool short": partial(pool_row, short, lambda size: 1),
     "pool long": partial(pool_row, long, lambda size: 1),
     "pool short tuned": partial(pool_row, short, lambda size: -(-size // (cpus() * 16))),
+    **{f"threads {slots}": partial(threads_row, slots) for slots in (2, 8)},
     "bare_loop noop": partial(flat_row, bare_loop, noop, asyncio.run),
     "gather_semaphore noop": partial(flat_row, gather_semaphore, noop, asyncio.run),
     "gather_semaphore pause": partial(flat_row, gather_semaphore, pause, asyncio.run),

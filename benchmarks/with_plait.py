@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, long, new_file, node, noop, pause, short
+from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, long, new_file, node, noop, pause, same, short
 from limits import Body, Sleepers, cancel_row, stop_row, uvloop_run
 
 import plait
@@ -28,6 +28,15 @@ def amap_row(body: Body, runner: Callable[..., Any], size: int, **options: Any) 
 def process_row(body: Callable[[int], int], size: int, **options: Any) -> Job:
     """In worker processes, which are started for it."""
     return flat(lambda: plait.map_(body, range(size), executor="process", **options), size)
+
+
+def threads_row(slots: int, size: int) -> Job:
+    return flat(lambda: plait.map_(same, range(size), executor="thread", max_concurrency=slots), size)
+
+
+def thread_nodes_row(slots: int, size: int) -> Job:
+    call = plait.task(same)
+    return flat(lambda: plait.run([call.bind(item) for item in range(size)], max_concurrency=slots), size)
 
 
 # -- graphs
@@ -220,6 +229,8 @@ def commit_row(share: float, size: int) -> Job:
 
 
 ROWS: dict[str, Callable[[int], Job]] = {
+    **{f"threads {slots}": partial(threads_row, slots) for slots in (2, 8)},
+    **{f"thread nodes {slots}": partial(thread_nodes_row, slots) for slots in (2, 8)},
     "process short": partial(process_row, short),
     "process short 100": partial(process_row, short, max_concurrency=LIMIT),
     "process long": partial(process_row, long),

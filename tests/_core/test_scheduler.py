@@ -567,3 +567,23 @@ class TestLending:
         (recall,) = world.scheduler.commands
         assert isinstance(recall, Recall)
         assert recall.tasks == [task]
+
+    def test_a_free_slot_asks_for_it_too_and_once(self) -> None:
+        """What it stands behind may go on for long: nothing that is ready waits where a slot is free."""
+        world = World(graph(a=[], b=[], c=[], d=[]), slots=2)
+        scheduler = world.scheduler
+        c, d = scheduler.lend(0.0), scheduler.lend(0.0)
+        world.returns("b")
+        (recall,) = world.commands
+        assert isinstance(recall, Recall)
+        assert recall.tasks == [c, d]
+        assert scheduler.take(0.0) == -1
+        assert len(world.commands) == 1
+        scheduler.came_back(d, 0.0)
+        scheduler.came_back(c, 0.0)
+        check(scheduler)
+        assert scheduler.take(0.0) == c
+        assert scheduler.lend(0.0) == d
+        scheduler.returned(c, 1, None, 1.0)
+        assert scheduler.take(1.0) == -1
+        assert len([each for each in (*world.commands, *scheduler.commands) if isinstance(each, Recall)]) == 2

@@ -138,6 +138,7 @@ class Scheduler:
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
+        self._asked_back = False  # is all that is lent asked for?
         self.lent: dict[int, None] = {}
         """Ready tasks that an executor has: each begins with the slot that the one before it leaves, or comes back."""
         self._stops = Stops(self.timers)
@@ -199,6 +200,9 @@ class Scheduler:
             # The first line of `pop`, where nothing else is to be seen to.
             task = queue.first.popleft() if queue.first and not queue.back else queue.pop()
             if task < 0:
+                if self.lent and not self._asked_back:
+                    self._asked_back = True  # a slot is free, and what is ready stands behind others that have theirs
+                    self._recall()
                 return NONE
             if table.status[task] != READY:  # it ended while it stood in the queue
                 self._wake_another()
@@ -227,6 +231,7 @@ class Scheduler:
                 self._queue.put_back(task, -table.policies[task].priority)
                 return NONE
             self.lent[task] = None
+            self._asked_back = False
             return task
         return NONE
 

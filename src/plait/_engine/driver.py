@@ -279,6 +279,8 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
+                if scheduler.commands:
+                    self._follow()
                 heap = scheduler.timers.heap
                 if heap and heap[0][0] < self._timer_at:  # else what is set comes soon enough
                     self.breathe()
