@@ -265,6 +265,7 @@ def commands(slots: int) -> Group:
             Row("posix_spawn loop, captured", "commands", f"captured {slots}"),
             Row("asyncio subprocess + Semaphore", "commands", f"asyncio {slots}"),
             Row("plait.run, a script", "commands", f"plait {slots}"),
+            Row("plait.run, a script, through the shell", "commands", f"plait sh {slots}"),
             Row("plait map", "commands", f"plait map {slots}"),
             Row("plait run FILE, foreach", "commands", f"plait run foreach {slots}"),
             Row("plait run FILE, a task each", "commands", f"plait run tasks {slots}"),
