@@ -15,7 +15,6 @@ observe       readers of events;   cli      the command line
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +141,6 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_HOME_OF]
-
-logging.getLogger("plait").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import linecache
 import os
 import sys
-import textwrap
 import types
 import typing
 from collections.abc import Callable
@@ -115,6 +112,8 @@ def _below(function: Any) -> Any:
 
 @cache
 def _fingerprint(function: Any) -> str:
+    import textwrap
+
     try:
         lines = textwrap.dedent(_source(function)).splitlines()
         start = next((at for at, line in enumerate(lines) if line.startswith(("def ", "async def ", "class "))), 0)
@@ -132,9 +131,14 @@ def _fingerprint(function: Any) -> str:
 
 def _source(function: Any) -> str:
     """The lines of a function, from its first to the last that has code: reading tokens to find the end costs milliseconds."""
+    # Here, and not at the top: workers only look functions up, and tasks wait for each worker.
+    import linecache
+
     code = getattr(function, "__code__", None)
     lines = linecache.getlines(code.co_filename) if isinstance(code, types.CodeType) else []
     if not isinstance(code, types.CodeType) or not lines:
+        import inspect
+
         return inspect.getsource(function)
     return "".join(lines[code.co_firstlineno - 1 : _last_line(code)])
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import bodies
 import plait
-from plait.executors import processes
+from plait.executors import processes, workers
 from plait.executors.processes import ProcessExecutor
 from plait.executors.worker import BOARD_BYTES, Board, Worker
 
@@ -105,7 +105,7 @@ class TestHolding:
             run.pause()
             while any(each.held for each in _executor(run)._workers):
                 await asyncio.sleep(0.005)
-            assert not _executor(run)._lent
+            assert not run._driver.scheduler.lent
             there = runs(folder)
             assert len(there) < 3000
             await asyncio.sleep(0.05)
@@ -214,7 +214,7 @@ class TestStops:
 
     def test_what_the_engine_says_of_a_call_is_not_for_another(self) -> None:
         ours, theirs = socket.socketpair()
-        board = Board(processes._shared())
+        board = Board(workers._shared())
         worker = Worker(theirs, -1, board)
         board.stop = 1
         worker._number = 2
@@ -232,7 +232,7 @@ class TestStops:
 @given(st.lists(st.one_of(st.integers(0, 20).map(lambda part: part * 13_107), st.none()), max_size=60))
 def test_the_board_gives_what_was_put_there_in_order(steps: list[int | None]) -> None:
     """Numbers are bytes that are put there, None takes all that is there."""
-    fd = processes._shared()
+    fd = workers._shared()
     board = Board(fd)
     os.close(fd)
     there: deque[bytes] = deque()

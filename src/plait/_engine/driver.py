@@ -42,12 +42,11 @@ from plait.executors.base import (
     Ticket,
     awaited,
 )
+from plait.logs import log
 
 if TYPE_CHECKING:
     from plait.executors.contract import Executor, Lender
 
-
-log = logging.getLogger("plait")
 
 EXECUTORS = {
     "async": ("plait.executors.async_", "AsyncExecutor"),
@@ -326,10 +325,12 @@ class Driver:
         attempt = self._attempts[task] = Attempt.of((self, task, 1, self._work.suspects), call, timed or 0.0)
         return attempt
 
-    def passed(self, attempt: Attempt) -> None:
-        """The attempt before a lent one just ended: this one has its slot, and may have begun."""
-        self.scheduler.passed(attempt.task, self.look())
-        self._follow()
+    def passed(self, attempt: Attempt, at: float) -> None:
+        """The attempt before a lent one just ended, at `at`: this one has its slot, and may have begun."""
+        scheduler = self.scheduler
+        scheduler.passed(attempt.task, at)
+        if scheduler.commands or self.table.moves:
+            self._follow()
 
     def came_back(self, attempt: Attempt) -> None:
         """A lent attempt has not begun, and will not."""
@@ -379,9 +380,11 @@ class Driver:
         self._timer_at = at
         self._timer = self.loop.call_later(max(0.0, at - self.clock()), self._tick)
 
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
-        """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
+    def returned(self, ticket: Ticket, value: Any, stopped: bool = False, at: float | None = None) -> None:
+        """`Ended(at, value, stopped=stopped)` without the record: what most attempts report. None: now."""
         now = self.now = self.clock()
+        if at is not None:
+            now = at
         scheduler = self.scheduler
         _, task, number, suspects = ticket
         if suspects and _among(value, suspects):

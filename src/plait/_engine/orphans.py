@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import select
@@ -12,13 +11,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait import points
+from plait.logs import log
 from plait.stores.locks import started_ticks
 
 if TYPE_CHECKING:
     from plait.stores.contract import Store
 
-
-log = logging.getLogger("plait")
 
 PATIENCE_S = 1.0
 """Between TERM and KILL, and for KILL to end them: nobody waits for what they do, only for their end."""

@@ -57,8 +57,8 @@ class Sink(Protocol):
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         ...
 
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
-        """`Ended(now, value, stopped=stopped)` without the record: what most attempts report."""
+    def returned(self, ticket: Ticket, value: Any, stopped: bool = False, at: float | None = None) -> None:
+        """`Ended(at, value, stopped=stopped)` without the record: what most attempts report. None: now."""
         ...
 
     def suspended(self) -> bool:
@@ -81,8 +81,8 @@ class Sink(Protocol):
         """
         ...
 
-    def passed(self, attempt: Attempt) -> None:
-        """A lent attempt has the slot of the one before it."""
+    def passed(self, attempt: Attempt, at: float) -> None:
+        """A lent attempt has the slot of the one before it, which ended at `at`: that was told just before."""
         ...
 
     def came_back(self, attempt: Attempt) -> None:

@@ -11,16 +11,35 @@ from plait.executors.worker import RETURNED, UNREADABLE, UNSENDABLE, Stopped
 from plait.references import reference
 
 
-def encoded(call: Call) -> bytes:
-    """A call as a worker takes it: its function by name where it has one that finds it, and pickled arguments.
+class Encoder:
+    """Calls as workers take them."""
 
-    Raises:
-        NotPicklable: for arguments that cannot travel, by their type.
-        MissingExtra: for a function without a name, where the library that could send it is not there.
-    """
-    _, body, args, kwargs = call
-    named = reference(body)
-    given = (tuple(args), dict(kwargs or {}))
+    def __init__(self) -> None:
+        self._last: Any = None
+        self._name: str | None = None
+
+    def encoded(self, call: Call) -> bytes:
+        """A call as a worker takes it: its function by name where it has one that finds it, and pickled arguments.
+
+        Raises:
+            NotPicklable: for arguments that cannot travel, by their type.
+            MissingExtra: for a function without a name, where the library that could send it is not there.
+        """
+        _, body, args, kwargs = call
+        if (
+            body is not self._last
+        ):  # most runs call one function many times, and finding its name takes longer than the rest
+            self._name = reference(body)
+            self._last = body
+        if self._name is not None:
+            try:
+                return pickle.dumps((self._name, args, kwargs), pickle.HIGHEST_PROTOCOL)
+            except Exception:
+                pass  # told below
+        return _encoded(self._name, body, (tuple(args), dict(kwargs or {})))
+
+
+def _encoded(named: str | None, body: Any, given: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
     try:
         if named is not None:
             return pickle.dumps((named, *given), pickle.HIGHEST_PROTOCOL)

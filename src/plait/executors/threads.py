@@ -151,8 +151,8 @@ class ThreadExecutor:
             elif isinstance(report, Ended):
                 self._in_flight -= 1
             self._sink.report(attempt, report)
-            if following is not None and not self._closed:
-                self._sink.passed(following)
+            if following is not None and isinstance(report, Ended) and not self._closed:
+                self._sink.passed(following, report.at)
         self._sink.more()
         self._borrow()
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 
 from plait.errors import TaskCancelled
-
-log = logging.getLogger("plait")
+from plait.logs import log
 
 # One for all tokens: held for a few instructions, and a token stays small. A signal handler may fire a token while its
 # thread holds the lock.

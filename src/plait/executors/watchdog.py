@@ -5,12 +5,11 @@ A process of our own would take longer to start than most commands take to run: 
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import tempfile
 
-log = logging.getLogger("plait")
+from plait.logs import log
 
 GRACE_S = 1
 """Between TERM and KILL for what our death leaves behind."""

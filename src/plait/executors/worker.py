@@ -4,7 +4,7 @@ Nobody imports this but the worker itself (`python -m plait.executors.worker FDS
 
 Calls come over a socket, several at once, and are run in their order. What they come to is put into shared memory (`Board`), where
 it outlives the worker, and the engine is woken over the socket: at once when the worker has nothing else to do, else once for all
-that ended within a millisecond. Over a pipe the engine asks for calls back that have not begun; a thread answers, while the code of
+that ended within two milliseconds. Over a pipe the engine asks for calls back that have not begun; a thread answers, while the code of
 a call runs.
 """
 
@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, TypeAlias
 
 HEAD = struct.Struct("!QQ")
 """Before each message: the call that it is about (0: none), and the number of bytes that follow."""
@@ -35,10 +35,16 @@ ENDED = struct.Struct("!B?ddQQ")
 """What is before a result: its kind, whether the worker was told to stop and leaves, when the code began and ended, how much there is of
 standard output and error by then."""
 
+RESULT = struct.Struct(HEAD.format + ENDED.format[1:])
+"""Both in one."""
+
+Told: TypeAlias = "tuple[int, bool, float, float, int, int, bytes]"
+"""What `ENDED` holds, and the result."""
+
 PREPARING = "PLAIT_PREPARING"
 """In the environment of a worker that imports the program: a run that starts there was meant for the program alone."""
 
-TOGETHER_S = 0.001
+TOGETHER_S = 0.002
 """Results wait at most so long for others, while the worker has more to do."""
 
 BOARD_BYTES = 256 * 1024
@@ -95,9 +101,12 @@ class Board:
         if len(data) > len(ring) - (put - self._words[self._TAKEN]):
             return False
         at = put % len(ring)
-        first = min(len(data), len(ring) - at)
-        ring[at : at + first] = data[:first]
-        ring[: len(data) - first] = data[first:]
+        if at + len(data) <= len(ring):
+            ring[at : at + len(data)] = data
+        else:
+            first = len(ring) - at
+            ring[at:] = data[:first]
+            ring[: len(data) - first] = data[first:]
         self._words[self._PUT] = put + len(data)
         return True
 
@@ -131,7 +140,7 @@ class Worker:
         self._revoked: set[int] = set()
         self._sending = threading.Lock()
         self._unsaid = False  # is there a result of which the engine was not told?
-        self._said_at = 0.0
+        self._said_at = self._began = self._ended = 0.0
         self._may_be_stopped = False
         self._told_to_stop = False
 
@@ -198,7 +207,7 @@ class Worker:
             if not self._calls:
                 self._tell()
                 self._receive()
-            elif len(self._calls) == 1 or time.monotonic() - self._said_at > TOGETHER_S:
+            elif len(self._calls) == 1 or self._ended - self._said_at > TOGETHER_S:
                 self._tell()  # so that more comes before this one has nothing to do
             while self._calls:
                 number, data = self._calls.popleft()
@@ -207,7 +216,8 @@ class Worker:
                         self._revoked.discard(number)
                         continue
                     self._number = number
-                    self._board.begin(number, time.monotonic())
+                    at = self._began = time.monotonic()
+                    self._board.begin(number, at)
                 return data
 
     def _receive(self, flags: int = 0) -> None:
@@ -252,7 +262,7 @@ class Worker:
     # -- results go
 
     def _end(self, kind: int, value: Any) -> None:
-        at = time.monotonic()
+        at = self._ended = time.monotonic()
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -268,12 +278,11 @@ class Worker:
                 kind = UNSENDABLE
                 text = f"a value of type {type(value).__module__}.{type(value).__qualname__}: {_text(error)}"
                 data = pickle.dumps(text)
-        _, began = self._board.begun
-        said = ENDED.pack(kind, self._told_to_stop, began, at, *sizes) + data
-        if self._board.put(HEAD.pack(self._number, len(said)) + said):
+        told = kind, self._told_to_stop, self._began, at, *sizes
+        if self._board.put(RESULT.pack(self._number, ENDED.size + len(data), *told) + data):
             self._unsaid = True
         else:
-            self._send(self._number, said)
+            self._send(self._number, ENDED.pack(*told) + data)
 
     def _tell(self) -> None:
         """Wakes the engine, if there is something new on the board."""
@@ -299,7 +308,7 @@ def _prepare(preparation: dict[str, Any]) -> None:
 
 def _call(data: bytes) -> tuple[Any, Any, Any]:
     reference, args, kwargs = pickle.loads(data)
-    return _function(reference) if isinstance(reference, str) else reference, args, kwargs
+    return _function(reference) if isinstance(reference, str) else reference, args, kwargs or {}
 
 
 _functions: dict[str, Any] = {}

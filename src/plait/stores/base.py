@@ -3,14 +3,12 @@
 Every store passes the checks of `plait.testing.stores`; adding one means adding a line to the list in `tests/stores`.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from plait._core.policy import Value
 from plait.errors import OwnershipLost, RunOwned
-
-log = logging.getLogger("plait")
+from plait.logs import log
 
 FORMAT = 1
 """Of the journal: a run of another format is refused, never guessed at (F84)."""

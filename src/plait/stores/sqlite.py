@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import sqlite3
 import threading
@@ -21,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from plait import points
 from plait._version import __version__
 from plait.errors import RunNotFound, StoreDamaged, StoreError, UsageError
+from plait.logs import log
 from plait.stores import schema
 from plait.stores.base import (
     FORMAT,
@@ -54,8 +54,6 @@ from plait.stores.files import (
 )
 from plait.stores.locks import Locks, alive, this_process
 from plait.stores.rows import COLUMNS, checksum, info_of, learned_in, moment, run_of
-
-log = logging.getLogger("plait")
 
 Durability = Literal["full", "normal"]
 T = TypeVar("T")

@@ -70,8 +70,8 @@ class Recorder:
             attempt.timed = 0
             self.report(attempt, Begun(at))
 
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False) -> None:
-        self.report(self.attempt(ticket), Ended(self.clock(), value, stopped=stopped))
+    def returned(self, ticket: Ticket, value: Any, stopped: bool = False, at: float | None = None) -> None:
+        self.report(self.attempt(ticket), Ended(self.clock() if at is None else at, value, stopped=stopped))
 
     def suspended(self) -> bool:
         return bool(self.queued)
@@ -95,7 +95,7 @@ class Recorder:
     def lend(self, executor: str) -> Attempt | None:
         return None
 
-    def passed(self, attempt: Attempt) -> None: ...
+    def passed(self, attempt: Attempt, at: float) -> None: ...
 
     def came_back(self, attempt: Attempt) -> None: ...
 
