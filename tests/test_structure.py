@@ -110,7 +110,7 @@ ROOMS: dict[str, set[str]] = {
 # Executors are chosen by name and imported late: the engine knows their base only, and each of them only the base.
 ONLY = {
     "_engine": {
-        "executors": {"base", "contract", "tokens"},
+        "executors": {"adopting", "base", "contract", "tokens"},
         "observe": {"stream"},
         "stores": {"base", "contract", "locks", "values"},
     },
@@ -122,6 +122,7 @@ ONLY = {
     "resuming": {"stores": {"base", "contract"}},
     "executors": {
         "executors": {
+            "adopting",
             "base",
             "contract",
             "groups",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from plait._core.policy import OnFailure, Rules
+from plait._core.policy import OnFailure, Rules, flag
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
 from plait._engine.doors import (
@@ -72,6 +72,8 @@ def make_driver(
         hint = ": bind it first" if callable(target) else ""
         raise UsageError(f"{target!r} cannot be run: give a node, a list of nodes, a Graph or a loaded file{hint}")
     given = {name: options.pop(name) for name in KEEPING if name in options}
+    if "reap" in options:
+        driving["reap"] = flag("reap", options.pop("reap"))
     store, run_id = given.get("store", store), given.get("run_id", run_id)
     if inputs and not hasattr(target, "program"):
         raise UsageError("inputs belong to workflow files: bind arguments instead")
@@ -81,7 +83,7 @@ def make_driver(
     if unknown:
         raise UsageError(
             f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace, crash_budget, "
-            "store, run_id, durability"
+            "reap, store, run_id, durability"
         )
     chosen = {
         "on_failure": OnFailure.CONTINUE,
@@ -154,6 +156,9 @@ async def arun(
 
     `max_concurrency` slots (None: no limit), `on_failure` (`continue`, `finish`, `fail_fast`), `deadline` in seconds for
     the whole run. Cancelling the caller cancels the run.
+
+    With `reap=True` (Linux) this process is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) while the run goes on: what a command
+    leaves behind in a session of its own ends with its task, too. Other children of this process are let be.
 
     Raises:
         BaseException: for a node, the first cause's own exception, with notes.
@@ -275,14 +280,20 @@ def _begin(make: Callable[[], Driver | RunResult], kept: bool) -> Run:
 
 
 def resume(
-    run_id: str, target: Any = None, *, store: Any, accept_changes: bool = False, durability: str = "full"
+    run_id: str,
+    target: Any = None,
+    *,
+    store: Any,
+    accept_changes: bool = False,
+    durability: str = "full",
+    reap: bool = False,
 ) -> Run:
     """Goes on with a stored run whose process died, left it or was paused; the handle on it, as `start` gives.
 
     `run_id` is an id, the beginning of one, or `last`. What was reported is never run again; what was running is, unless its
     `on_interrupt` says `fail`. A workflow file is read again from its path, a graph that was built in Python is made again of
     what is stored of it: where that cannot be (a lambda, an argument that is no plain data) give the graph as `target`. A run
-    that is over is not touched: the handle has its result.
+    that is over is not touched: the handle has its result. `reap` as with `arun`.
 
     Raises:
         RunOwned: while a living process drives the run.
@@ -297,11 +308,12 @@ def resume(
             store,
             durability,
             lambda opened, **driving: reopen(opened, run_id, target, accept_changes=accept_changes, **driving),
+            reap,
         )
     )
 
 
-def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "full") -> Run:
+def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "full", reap: bool = False) -> Run:
     """Another generation of a stored run that is over: what did not succeed runs again, with all that needs it.
 
     The run keeps its id and its history. Everything else as with `resume`.
@@ -312,16 +324,25 @@ def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "ful
     """
     from plait.resuming import retry as again
 
-    return _started(on_store(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving)))
+    return _started(
+        on_store(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving), reap)
+    )
 
 
 def fork(
-    run: str, start: str, target: Any = None, *, store: Any, run_id: str | None = None, durability: str = "full"
+    run: str,
+    start: str,
+    target: Any = None,
+    *,
+    store: Any,
+    run_id: str | None = None,
+    durability: str = "full",
+    reap: bool = False,
 ) -> Run:
     """A new run that takes over what `run` finished, but for the task `start`, what an edit touches, and all that needs those.
 
     `start` is a key, or the path of a task that another one grew (`compile[3]`). `run_id` is the new run's. The other run stays as it is, also while it
-    goes on.
+    goes on. `reap` as with `arun`.
 
     Raises:
         UsageError: for a task that is not there.
@@ -331,12 +352,17 @@ def fork(
 
     return _started(
         on_store(
-            store, durability, lambda opened, **driving: forked(opened, run, start, target, new_id=run_id, **driving)
+            store,
+            durability,
+            lambda opened, **driving: forked(opened, run, start, target, new_id=run_id, **driving),
+            reap,
         )
     )
 
 
-def on_store(store: Any, durability: str, what: Callable[..., Any]) -> Callable[[], Driver | RunResult]:
+def on_store(
+    store: Any, durability: str, what: Callable[..., Any], reap: bool = False
+) -> Callable[[], Driver | RunResult]:
     """What gives a driver, or the result of a run that is over, on an opened store."""
 
     def make() -> Driver | RunResult:
@@ -353,6 +379,7 @@ def on_store(store: Any, durability: str, what: Callable[..., Any]) -> Callable[
             result: RunResult = reopened.result
             return result
         driver: Driver = reopened.driver
+        driver.reap = reap
         return driver
 
     return make

@@ -288,7 +288,8 @@ def nearest(name: str, known: object, *, quoted: bool = True) -> str:
     return f". Did you mean {found[0]!r}?" if found else ""
 
 
-def _flag(name: str, value: object) -> bool:
+def flag(name: str, value: object) -> bool:
+    """`value`, true or false; refuses anything else by name."""
     if not isinstance(value, bool):
         raise LimitError(f"{name} must be true or false, not {value!r}")
     return value
@@ -345,7 +346,7 @@ _RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "delay": _pause,
     "backoff": _factor,
     "max_delay": _pause,
-    "jitter": _flag,
+    "jitter": flag,
     "on": _exceptions,
     "not_on": _exceptions,
 }
@@ -375,9 +376,9 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "deadline": _maybe_seconds,
     "grace": seconds,
     "join": _choice(Join),
-    "uninterruptible": _flag,
-    "critical": _flag,
-    "allow_failure": _flag,
+    "uninterruptible": flag,
+    "critical": flag,
+    "allow_failure": flag,
     "on_failure": _choice(OnFailure),
     "on_interrupt": _choice(OnInterrupt),
     "max_concurrency": limit,

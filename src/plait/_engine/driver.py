@@ -45,6 +45,7 @@ from plait.executors.base import (
 from plait.logs import log
 
 if TYPE_CHECKING:
+    from plait.executors.adopting import Adopter
     from plait.executors.contract import Executor, Lender
 
 
@@ -61,6 +62,7 @@ class Driver:
     """One run on one loop. Made and used in the loop's thread only; `Run` is the thread-safe handle around it."""
 
     __slots__ = (
+        "_adopter",
         "_asking",
         "_async",
         "_attempts",
@@ -91,6 +93,7 @@ class Driver:
         "loop",
         "name",
         "now",
+        "reap",
         "scheduler",
         "started_at",
         "table",
@@ -109,6 +112,7 @@ class Driver:
         executors: dict[str, Callable[[Driver], Executor]] | None = None,
         clock_at: float | None = None,
         scheduler: Scheduler | None = None,
+        reap: bool = False,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         # A loop with a clock of its own (a virtual one) says so; else the loop's time is this function behind a method.
@@ -134,6 +138,9 @@ class Driver:
         self._factories = executors or {}
         self._executors: dict[str, Executor] = {}
         self._async: Executor | None = None
+        self.reap = reap
+        """Is this process to be a subreaper while the run goes on? To be said before it starts."""
+        self._adopter: Adopter | None = None
         self._asking = threading.Lock()
         self._attempts: dict[int, Attempt] = {}
         self.call = UNDER_WAY
@@ -192,6 +199,9 @@ class Driver:
         self._killed = True
         for executor in self._executors.values():
             executor.close()
+        if self._adopter is not None:
+            self._adopter.end(self._marks())
+            self._adopter.close()
 
     def cancelled_outside(self) -> bool:
         """Is the caller's task, or the loop, being cancelled? Then the run is, and what is cancelled is its victim."""
@@ -255,6 +265,19 @@ class Driver:
         )
 
     # -- what executors tell (the Sink)
+
+    @property
+    def adopter(self) -> Adopter | None:
+        """Ends what attempts leave behind, from when an executor first asks; None where that is not wanted."""
+        if self.reap and self._adopter is None:
+            from plait.executors.adopting import Adopter
+
+            self._adopter = Adopter()
+        return self._adopter
+
+    def _marks(self) -> dict[str, str]:
+        """What everything that a process of this run started carries in its environment."""
+        return {"PLAIT_RUN": self.id}
 
     def look(self) -> float:
         """Reads the clock: what is told and pulled from here on is at that time."""
@@ -437,7 +460,7 @@ class Driver:
         """What a command of this attempt sees of its run."""
         key = self.table.key(attempt.task)
         return {
-            "PLAIT_RUN": self.id,
+            **self._marks(),
             "PLAIT_TASK": key,
             "PLAIT_ATTEMPT": str(attempt.number),
             "PLAIT_KEY": f"{self.id}/{key}/1",

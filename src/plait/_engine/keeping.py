@@ -334,11 +334,14 @@ class KeptDriver(Driver):
         return os.path.join(place, name + ".out"), os.path.join(place, name + ".err")
 
     def environment(self, attempt: Attempt) -> dict[str, str]:
-        from plait._engine.orphans import marks
-
-        environment = {**super().environment(attempt), **marks(self._store, self.id)}
+        environment = super().environment(attempt)
         environment["PLAIT_KEY"] = f"{self.id}/{environment['PLAIT_TASK']}/{self._claim.generation}"
         return environment
+
+    def _marks(self) -> dict[str, str]:
+        from plait._engine.orphans import marks
+
+        return marks(self._store, self.id)
 
     # -- batches
 

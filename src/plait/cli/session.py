@@ -99,6 +99,7 @@ class _Session:
             say(f"run {driver.run_id} is over: nothing is left to do")
             self._show(driver)
             return self._code(driver)
+        driver.reap = True  # this process does nothing else
         self._driver = driver
         stream = Stream(driver)
         with ExitStack() as stack:

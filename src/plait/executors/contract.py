@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from plait.executors.adopting import Adopter
 from plait.executors.base import Attempt, Call, Ticket
 from plait.executors.reports import Report
 
@@ -28,6 +29,11 @@ class Sink(Protocol):
     @property
     def now(self) -> float:
         """The clock as it was read last: when the attempt that `pull` gave was taken."""
+        ...
+
+    @property
+    def adopter(self) -> Adopter | None:
+        """Ends what attempts leave behind; None where that is not wanted."""
         ...
 
     @property

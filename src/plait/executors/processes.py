@@ -45,9 +45,10 @@ class ProcessExecutor:
         self._loop = sink.loop
         self._most = _cpus()
         self._encoder = Encoder()
+        self._adopter = sink.adopter
         self._waiting: dict[Attempt, bytes] = {}
         self._workers: set[WorkerProcess] = set()
-        self._numbers = 0
+        self._numbers = self._started = 0
         self._usual_s: float | None = None  # what a call takes; None until one was over
         self._bad_starts = 0
         self._why_bad = ""
@@ -233,8 +234,12 @@ class ProcessExecutor:
 
     def _spawn(self, attempt: Attempt) -> None:
         environment = self._sink.environment(attempt)
-        worker = WorkerProcess({name: value for name, value in environment.items() if name in _OF_THE_RUN})
+        marks = {name: value for name, value in environment.items() if name in _OF_THE_RUN}
+        self._started += 1
+        worker = WorkerProcess({**marks, "PLAIT_WORKER": f"{os.getpid()}-{self._started}"})
         self._workers.add(worker)
+        if self._adopter is not None:
+            self._adopter.known.add(worker.pid)
         self._loop.add_reader(worker.connection, self._readable, worker)
         self._watch(worker)
         self._write(worker)
@@ -483,6 +488,9 @@ class ProcessExecutor:
         worker.sweep()
         unbegun = [worker.take_from(number) for number in list(worker.held)]
         self._let_go(worker)
+        if self._adopter is not None:
+            self._adopter.end(worker.marks)
+            self._adopter.known.discard(worker.pid)
         code = worker.popen.wait()
         if not worker.ready and not self._why_bad:
             self._why_bad = how(code)

@@ -79,6 +79,7 @@ class ShellExecutor:
         self._watch = Watch(sink.loop)
         self._spawner = Spawner()
         self._watchdog = Watchdog()
+        self._adopter = sink.adopter
         self._running: dict[Attempt, _Process] = {}
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
@@ -121,13 +122,24 @@ class ShellExecutor:
             self._sink.loop.call_soon(self._withdrawn, attempt)  # whoever stops it is in the middle of something
         elif attempt in self._running:
             pid = attempt.handle.pid
-            signal_group(pid, signal.SIGTERM)
-            signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM
+            for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process would sleep through TERM
+                signal_group(pid, number)
+                for each in self._adopted(attempt):
+                    os.kill(each, number)
 
     def force(self, attempt: Attempt) -> bool:
         if attempt in self._running:
             signal_group(attempt.handle.pid, signal.SIGKILL)
+            self._end_adopted(attempt)
         return True
+
+    def _adopted(self, attempt: Attempt) -> list[int]:
+        """What an attempt started and nobody else has any more."""
+        return [] if self._adopter is None else self._adopter.adopted(self._sink.environment(attempt))
+
+    def _end_adopted(self, attempt: Attempt) -> None:
+        if self._adopter is not None:
+            self._adopter.end(self._sink.environment(attempt))
 
     def close(self) -> None:
         self._short.clear()
@@ -161,6 +173,8 @@ class ShellExecutor:
                 self._let_go_of(stream)
             raise
         self._watchdog.add(pid)
+        if self._adopter is not None:
+            self._adopter.known |= {pid, self._watchdog.pid}
         for stream in streams:
             stream.started()
         return _Process(command, pid, popen, streams)
@@ -212,7 +226,7 @@ class ShellExecutor:
 
     def _watch_group(self, attempt: Attempt, process: _Process) -> bool:
         """A stopped command's children have their grace too: waits for each of them. False if there are none."""
-        for pid in self._members(process.pid):
+        for pid in (*self._members(process.pid), *self._adopted(attempt)):
             try:
                 pidfd = os.pidfd_open(pid)
                 self._watch.add(pidfd, partial(self._member_ended, attempt, process, pidfd))
@@ -255,7 +269,10 @@ class ShellExecutor:
         del self._running[attempt]
         signal_group(process.pid, signal.SIGKILL)
         self._watchdog.remove(process.pid)
+        self._end_adopted(attempt)
         code = process.reap()
+        if self._adopter is not None:
+            self._adopter.known.discard(process.pid)
         for stream in process.streams:
             stream.finish()
             self._let_go_of(stream)

@@ -40,7 +40,7 @@ class Watchdog:
     enabled = True
 
     def __init__(self) -> None:
-        self._pid = 0
+        self.pid = 0
         self._table = self._pipe = -1
         self._places: dict[int, int] = {}
         self._free: list[int] = []
@@ -48,7 +48,7 @@ class Watchdog:
 
     def add(self, group: int) -> None:
         """Has a group ended when we are gone."""
-        if not self._pid and not self._begin():
+        if not self.pid and not self._begin():
             return
         if self._free:
             place = self._free.pop()
@@ -66,15 +66,15 @@ class Watchdog:
 
     def close(self) -> None:
         """All groups ended, and so does the watchdog."""
-        if self._pid > 0:
-            os.kill(self._pid, signal.SIGKILL)
+        if self.pid > 0:
+            os.kill(self.pid, signal.SIGKILL)
             try:
-                os.waitpid(self._pid, 0)
+                os.waitpid(self.pid, 0)
             except ChildProcessError:
                 pass  # the program waits for any child that it has
             os.close(self._pipe)
             os.close(self._table)
-        self._pid = 0
+        self.pid = 0
         self._places.clear()
 
     def _write(self, place: int, group: int) -> None:
@@ -95,7 +95,7 @@ class Watchdog:
                 (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_DUP2, table, 3),
             )
-            self._pid = os.posix_spawn(
+            self.pid = os.posix_spawn(
                 "/bin/sh", ("sh", "-c", _SCRIPT), {"PATH": os.defpath}, file_actions=actions, setpgroup=0
             )
         except OSError as error:

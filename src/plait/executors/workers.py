@@ -42,12 +42,12 @@ class WorkerProcess:
     """A worker process: what it has to do, what it has said."""
 
     __slots__ = (
-        "asked", "asking", "board", "bytes", "connection", "early", "held", "inbox", "kin", "outbox", "output", "pidfd", "popen", "ready",
+        "asked", "asking", "board", "bytes", "connection", "early", "held", "inbox", "kin", "marks", "outbox", "output", "pidfd", "popen", "ready",
         "seen", "stopping", "telling", "unwanted", "writing",
     )  # fmt: skip
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Starts it, with `environment` beside what there is.
+        """Starts it, with `environment` beside what there is: all that it starts carries that.
 
         Raises:
             OSError: the system has no room for it.
@@ -87,6 +87,7 @@ class WorkerProcess:
                 os.close(fd)
         ours.setblocking(False)
         os.set_blocking(fds[1], False)
+        self.marks = environment
         self.connection = ours
         self.asking = fds[1]
         self.output = (files[0], files[1])

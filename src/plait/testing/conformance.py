@@ -58,6 +58,10 @@ class Recorder:
 
     def spawned(self, attempt: Attempt, pid: int) -> None: ...
 
+    @property
+    def adopter(self) -> None:
+        return None
+
     def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
         return None
 

@@ -1,0 +1,175 @@
+"""F07, W9: what leaves its group and its parent comes to a run that adopts, and ends with its task."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import plait
+from plait.executors import adopting
+from plait.executors.adopting import Adopter, _children
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists(f"/proc/self/task/{os.getpid()}/children"), reason="no list of children here"
+)
+
+DAEMON = "(setsid sh -c 'echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 300' &) ; while [ ! -e {pid} ]; do sleep 0.01; done"
+"""Forks twice, in a session of its own, and tells its number."""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _there(pid: int) -> bool:
+    """Alive, or a zombie of ours."""
+    return pid in _children()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = set(_children())
+    yield
+    assert set(_children()) <= before
+    assert adopting._wanted == 0
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Path]:
+    """Where a daemon writes its number; it is ended if the test did not see to that."""
+    path = tmp_path / "pid"
+    yield path
+    if path.exists() and _alive(int(path.read_text())):
+        os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+def test_a_daemon_ends_with_its_command(told: Path) -> None:
+    plait.run(plait.shell(DAEMON.format(pid=told)), reap=True)
+    assert not _there(int(told.read_text())) and not _alive(int(told.read_text()))
+
+
+def test_without_it_a_daemon_has_escaped(told: Path) -> None:
+    plait.run(plait.shell(DAEMON.format(pid=told)))
+    pid = int(told.read_text())
+    assert _alive(pid) and not _there(pid)
+
+
+def test_the_daemon_of_a_command_that_goes_on_is_let_be(told: Path, tmp_path: Path) -> None:
+    """It came to us when its own parent ended, and is still of use: it ends with its command, not with another one's."""
+    pid = tmp_path / "pid"
+    first = plait.shell(f"{DAEMON.format(pid=pid)}; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; kill -0 $(cat {pid})")
+    second = plait.shell(f"while [ ! -e {pid} ]; do sleep 0.01; done")
+    third = plait.shell(f"touch {tmp_path}/go").after(second)
+    plait.run([first, third], reap=True, max_concurrency=2)
+    assert not _alive(int(pid.read_text()))
+
+
+def test_a_daemon_of_a_stopped_command_has_its_grace(told: Path, tmp_path: Path) -> None:
+    trap = f"trap 'echo told > {tmp_path}/trapped; exit' TERM; echo $$ > {told}; while :; do sleep 0.01; done"
+    (tmp_path / "daemon.sh").write_text(trap)
+    command = f"(setsid sh {tmp_path}/daemon.sh &) ; exec sleep 300"
+
+    async def stopped() -> None:
+        run = plait.start(plait.shell(command), reap=True)
+        while not (told.exists() and told.read_text()):
+            await asyncio.sleep(0.01)
+        run.cancel()
+        await run
+
+    asyncio.run(stopped())
+    assert (tmp_path / "trapped").read_text() == "told\n"
+    assert not _alive(int(told.read_text()))
+
+
+def test_what_a_daemon_starts_ends_too(told: Path, tmp_path: Path) -> None:
+    """A child in yet another session, also where its parent is already gone."""
+    inner = f"setsid sh -c 'echo $$ > {told}; exec sleep 300' & setsid sleep 300 & wait"
+    (tmp_path / "daemon.sh").write_text(inner)
+    command = f"(setsid sh {tmp_path}/daemon.sh &) ; while [ ! -s {told} ]; do sleep 0.01; done"
+    plait.run(plait.shell(command), reap=True)
+    assert not _alive(int(told.read_text()))
+
+
+def test_what_a_python_task_leaves_ends_with_its_worker(told: Path) -> None:
+    left = plait.task(executor="process")(_leave).bind(str(told))
+    plait.run(left, reap=True)
+    assert not _alive(int(told.read_text()))
+
+
+def _leave(told: str) -> None:
+    subprocess.run(["sh", "-c", DAEMON.format(pid=told)], check=True)
+
+
+def test_children_of_the_program_are_let_be(tmp_path: Path) -> None:
+    """Alive or dead, its exit code included: only what carries the marks of an attempt is waited for."""
+    living = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    dead = subprocess.Popen(["sh", "-c", "exit 7"])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        plait.run([plait.shell("true").named(f"t{number}") for number in range(20)], reap=True)
+        assert living.poll() is None
+        assert dead.wait() == 7
+    finally:
+        living.kill()
+        living.wait()
+
+
+def test_one_that_dies_by_itself_is_reaped(tmp_path: Path) -> None:
+    """It was seen alive at the end of one command, and is dead at that of its own."""
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    dies = f"(setsid sh -c 'echo $$ > {pid}.new; mv {pid}.new {pid}; while [ ! -e {go} ]; do sleep 0.01; done' &)"
+    first = plait.shell(f"{dies}; while [ ! -e {tmp_path}/over ]; do sleep 0.01; done")
+    second = plait.shell(f"while [ ! -e {pid} ]; do sleep 0.01; done")
+    wait = f"touch {go}; while [ $(cut -d ' ' -f 3 /proc/$(cat {pid})/stat 2>/dev/null || echo X) = S ]; do sleep 0.01; done"
+    third = plait.shell(f"{wait}; touch {tmp_path}/over").after(second)
+    plait.run([first, third], reap=True, max_concurrency=2)
+
+
+def test_the_command_line_adopts(told: Path, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "plait", "map", "--", f"{DAEMON.format(pid=told)}; echo {{}}", "x"]
+    found = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    assert (found.returncode, found.stdout) == (0, "x\n"), found.stderr
+    assert not _alive(int(told.read_text()))
+
+
+def test_two_runs_share_what_the_process_is() -> None:
+    first, second = Adopter(), Adopter()
+    first.close()
+    first.close()
+    assert second.works and adopting._wanted == 1
+    second.close()
+    assert not second.adopted({"PLAIT_RUN": "x"})
+
+
+def test_a_value_that_is_none_is_refused() -> None:
+    with pytest.raises(plait.UsageError, match="reap must be true or false, not 1"):
+        plait.run(plait.shell("true"), reap=1)
+
+
+def test_who_starts_others_faster_than_they_are_killed_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(adopting, "_kill", lambda pid: None)
+    monkeypatch.setattr(adopting, "PATIENCE_S", 0.0)
+    adopter = Adopter()
+    child = subprocess.Popen(["sleep", "300"], env={"PLAIT_RUN": "named"})
+    try:
+        while not adopter.adopted({"PLAIT_RUN": "named"}):
+            time.sleep(0.001)  # it is not yet what it is to be
+        adopter.end({"PLAIT_RUN": "named"})
+        assert f"live on: [{child.pid}]" in caplog.text
+    finally:
+        adopter.close()
+        child.kill()
+        child.wait()
