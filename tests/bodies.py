@@ -165,3 +165,14 @@ def wait_for(path: str) -> None:
 def hog(seconds: int) -> None:
     """No other thread of the process gets a turn meanwhile."""
     ctypes.PyDLL(None).sleep(seconds)
+
+
+def take(size: int) -> int:
+    """Takes so many bytes for a moment."""
+    return len(bytearray(size))
+
+
+def say(text: str) -> int:
+    """Prints it, and tells who did."""
+    print(text)
+    return os.getpid()

@@ -33,7 +33,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
     "stores/test_sqlite_faults.py::", "stores/test_sqlite.py::",
 )  # fmt: skip
 
-PROC, STEAL = "executors/test_processes.py::", "executors/test_stealing.py::"
+PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -73,7 +73,7 @@ MUTATIONS = [
     Mutation("C8", "needs outside the set are never met", "runner.py", "need in finished or (need not in ids and done is None)", "need in finished", RUN + "TestIndependent"),
     Mutation("C9", "a timeout stops nothing", D, "        executor = self._executors.get(attempt.call[0])\n        if executor is not None:\n", "        executor = self._executors.get(attempt.call[0])\n        if False:\n", "test_concurrency.py::TestBodies::test_retries_and_timeouts_on_virtual_time"),
     Mutation("C9", "all that is stopped waits for the first grace", "_core/stops.py", "        if group is None or group.why != why or group.force_at != force_at:\n", "        if group is None:\n", "_core/test_stops.py::test_another_reason_or_another_moment_is_another_group"),
-    Mutation("C9", "force signals the leader only", "executors/shell.py", "            signal_group(attempt.handle.pid, signal.SIGKILL)\n        return True", "            os.kill(attempt.handle.pid, signal.SIGKILL)\n        return True", SHELL + "test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term"),
+    Mutation("C9", "force signals the leader only", "executors/shell.py", "            signal_group(attempt.handle.pid, signal.SIGKILL)\n            self._end_adopted", "            os.kill(attempt.handle.pid, signal.SIGKILL)\n            self._end_adopted", SHELL + "test_a_timeout_ends_the_whole_tree_of_a_command_that_ignores_term"),
     Mutation("C9 W10", "an abandoned attempt frees its slot", S, "        self._abandoned.add(task)\n", "        self._abandoned.add(task)\n        self._release(task)\n", CORE + "TestAttempts::test_what_does_not_end_within_grace_is_forced_then_abandoned_and_keeps_its_slot"),
     Mutation("C10", "rows are not used again", "streams.py", "        driver.scheduler.forgot(task)\n", "", "test_concurrency.py::TestAsCompleted::test_an_endless_source_is_read_no_further_than_the_window_and_memory_stays_bounded"),
     Mutation("C10", "the window does not count what was not taken", "streams.py", "self._in_flight + len(self._ready) >= self._window", "self._in_flight >= self._window", "test_concurrency.py::TestAsCompleted::test_an_endless_source_is_read_no_further_than_the_window_and_memory_stays_bounded"),
@@ -107,7 +107,7 @@ MUTATIONS = [
     Mutation("F57", "output that is no text fails", "calls/shell.py", '            text = data.decode(errors="replace")\n            if left', '            text = data.decode()\n            if left', SHELL + "test_bytes_that_are_no_text_are_shown_with_replacement"),
     Mutation("F59", "E2BIG has no cause", "executors/shell.py", "    if error.errno == errno.E2BIG:", "    if False:", SHELL + "test_an_argument_too_long_names_its_cause"),
     Mutation("F60", "a signal has no name", "executors/shell.py", "        name = signal_name(-code)\n", "        name = str(code)\n", SHELL + "test_each_way_to_fail_has_its_reason"),
-    Mutation("F61", "a stopped command sleeps through TERM", "executors/shell.py", "            signal_group(pid, signal.SIGCONT)  # a stopped process would sleep through TERM\n", "", SHELL + "test_a_stopped_command_hears_term"),
+    Mutation("F61", "a stopped command sleeps through TERM", "executors/shell.py", "(signal.SIGTERM, signal.SIGCONT):  # a stopped", "(signal.SIGTERM,):  # a stopped", SHELL + "test_a_stopped_command_hears_term"),
     Mutation('S43', 'a URL that is data may lead anywhere', 'calls/http.py', 'guarded = private is False or (', 'guarded = False and (', 'test_http.py::TestPrivateNetworks::test_a_url_that_is_data_is_refused'),
     Mutation('S43', 'redirects of a written URL may lead anywhere', 'calls/http.py', '(private is None and _server(sent.url) != _server(first))', 'False', 'test_http.py::TestRedirects::test_what_was_written_down_does_not_lead_to_another_private_server'),
     Mutation('S43', 'another address is asked than was looked at', 'calls/http.py', 'url.copy_with(host=address), extensions', 'url, extensions', 'test_http.py::TestPrivateNetworks::test_the_address_that_was_looked_at_is_the_one_that_is_asked'),
@@ -234,7 +234,21 @@ MUTATIONS = [
     Mutation("E8", "what is lent is swept with the rest", S, "self.table.sweep(now, spared=self.lent)", "self.table.sweep(now)", CORE + "TestLending::test_when_the_run_ends_it_is_asked_back_and_its_end_waits_for_that"),
     Mutation("E8", "a pause lets go on what is lent", S, "        self._paused = True\n        self.room = 0\n        self._recall()\n", "        self._paused = True\n        self.room = 0\n", CORE + "TestLending::test_a_pause_asks_for_it_too"),
     Mutation("E8", "workers hold no more than there are slots", "executors/processes.py", "        if not self._waiting:\n            self._borrow()", "        if False:\n            self._borrow()", STEAL + "TestHolding::test_workers_hold_more_than_there_are_slots_and_no_more_run"),
-    Mutation("F28", "a command that finds no descriptors fails", "executors/shell.py", "            if self._running and isinstance(error, OSError) and error.errno in _SHORT:", "            if False:", "executors/test_shell.py::test_commands_wait_for_descriptors_that_others_hold"),
+    Mutation("F07", "a daemon outlives its command", "executors/shell.py", "        self._end_adopted(attempt)\n        code =", "        code =", ADOPT + "test_a_daemon_ends_with_its_command"),
+    Mutation("F07", "whatever came to us ends with any command", "executors/adopting.py", "            if not wanted <= carried:", "            if not carried:", ADOPT + "test_the_daemon_of_a_command_that_goes_on_is_let_be"),
+    Mutation("F07", "a daemon has no grace", "executors/shell.py", "        for pid in (*self._members(process.pid), *self._adopted(attempt)):", "        for pid in self._members(process.pid):", ADOPT + "test_a_daemon_of_a_stopped_command_has_its_grace"),
+    Mutation("F07", "what a daemon started lives on", "executors/adopting.py", "            for pid in (*found, *below):", "            for pid in found:", ADOPT + "test_what_a_daemon_starts_ends_too"),
+    Mutation("F07 W9", "what a worker left lives on", "executors/processes.py", "            self._adopter.end(worker.marks)", "            pass", ADOPT + "test_what_a_python_task_leaves_ends_with_its_worker"),
+    Mutation("F07", "zombies that came to us stay", "executors/adopting.py", "            if _reaped(pid):", "            if False:", ADOPT + "test_one_that_dies_by_itself_is_reaped"),
+    Mutation("F07", "the command line does not adopt", "cli/session.py", "        driver.reap = True", "        driver.reap = False", ADOPT + "test_the_command_line_adopts"),
+    Mutation("F29", "a refused fork fails its task", "executors/shell.py", "(self._running or self._shortage.pause())", "self._running", "executors/test_shell.py::test_a_fork_that_is_refused_is_tried_again"),
+    Mutation("F29", "a refused fork is tried for ever", "executors/shortage.py", "            if self._made == len(PAUSES_S):", "            if False:", "executors/test_shell.py::test_a_fork_that_is_always_refused_fails_its_task"),
+    Mutation("F29", "a worker that cannot be forked fails its task", "executors/processes.py", "(is_short(error) and self._shortage.pause())", "False", PROC + "TestLimits::test_a_worker_whose_start_is_refused_is_tried_again"),
+    Mutation("F30", "a call may take all memory", "executors/worker.py", "    resource.setrlimit(resource.RLIMIT_AS, (most, hard))\n    try", "    try", PROC + "TestLimits::test_a_call_has_no_more_memory_than_its_limit"),
+    Mutation("F30", "the limit of a call stays for the next", "executors/worker.py", "    finally:\n        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))", "    finally:\n        pass", PROC + "TestLimits::test_a_call_has_no_more_memory_than_its_limit"),
+    Mutation("F30", "a command may take all memory", "executors/shell.py", "        if memory is not None:", "        if False:", "executors/test_shell.py::test_a_command_has_no_more_memory_than_its_limit"),
+    Mutation("E9", "a worker makes any number of calls", "executors/processes.py", "        if worker.given == self._each:", "        if False:", PROC + "TestLimits::test_a_worker_makes_so_many_calls_and_no_more"),
+    Mutation("F28", "a command that finds no descriptors fails", "executors/shell.py", "            if is_short(error) and (self._running or self._shortage.pause()):", "            if False:", "executors/test_shell.py::test_commands_wait_for_descriptors_that_others_hold"),
     Mutation("F08 F10", "a program dies at once of TERM", "_engine/doors.py", "        if number is not None and signal.getsignal(number) is signal.SIG_DFL:", "        if False:", "test_stops.py::test_a_program_dies_of_its_signal_after_its_run_and_at_once_of_a_second"),
     Mutation("F49", "exceptions are not read before they are sent", "executors/worker.py", "        pickle.loads(data)  # many", "        pass  # many", PROC + "TestBadCalls::test_it_fails_by_name_and_the_others_go_on"),
     Mutation("F50", "a result that cannot be sent ends its worker", "executors/worker.py", "            except BaseException as error:\n                kind = UNSENDABLE", "            except OSError as error:\n                kind = UNSENDABLE", PROC + "TestBadCalls::test_it_fails_by_name_and_the_others_go_on"),

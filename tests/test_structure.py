@@ -129,6 +129,7 @@ ONLY = {
             "outputs",
             "pickles",
             "reports",
+            "shortage",
             "spawning",
             "tokens",
             "watchdog",

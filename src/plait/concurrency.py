@@ -15,7 +15,7 @@ from plait._engine.doors import DEFAULT, blocking, finish, raise_for, refuse_ins
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.errors import JudgedFailed, UsageError
-from plait.executors.base import CancelToken, current_attempt, executor_for, name_of
+from plait.executors.base import CancelToken, check_memory, current_attempt, executor_for, name_of
 
 if TYPE_CHECKING:
     from plait._core.outcome import Outcome
@@ -203,16 +203,20 @@ def _flat_driver(
     max_concurrency: Any,
     options: dict[str, Any],
 ) -> Driver:
-    work = _Flat(function, items, executor_for(function, executor))
+    executor = executor_for(function, executor)
+    work = _Flat(function, items, executor)
     deadline = options.pop("deadline", None)
     rules = Rules.of(
         max_concurrency=slots(max_concurrency),
         on_failure=options.pop("on_failure", OnFailure.FAIL_FAST),
         deadline=deadline,
         grace=options.get("grace", 5.0),
+        max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
     )
     name = name_of(function)
-    batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=policy(PLAIN, **options))  # type: ignore[arg-type]
+    made = policy(PLAIN, **options)
+    check_memory(made, executor)
+    batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made)  # type: ignore[arg-type]
     return Driver(batch, rules, name=name)
 
 
@@ -245,7 +249,8 @@ async def amap(
     """The values of `function(item)` in the order of `items`, at most `max_concurrency` at once (None: no limit).
 
     Coroutine functions run on this loop, others in threads. `options` are those of a task (`retries=2`, `timeout=30`,
-    `priority`, `grace`, ...); `deadline`, in seconds, is that of the whole call. With `on_failure="continue"` or
+    `priority`, `grace`, ...); `deadline`, in seconds, is that of the whole call; with `executor="process"` a worker is replaced
+    after `max_tasks_per_worker` calls. With `on_failure="continue"` or
     `"finish"` the others go on after a failure; it is raised in the end all the same.
 
     Raises:

@@ -79,11 +79,11 @@ def make_driver(
         raise UsageError("inputs belong to workflow files: bind arguments instead")
     if max_concurrency is DEFAULT and "max_concurrency" in defaults:
         max_concurrency = defaults["max_concurrency"]
-    unknown = set(options) - {"on_failure", "deadline", "grace", "crash_budget"}
+    unknown = set(options) - RULES
     if unknown:
         raise UsageError(
-            f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, on_failure, deadline, grace, crash_budget, "
-            "reap, store, run_id, durability"
+            f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, {', '.join(sorted(RULES))}, reap, "
+            "store, run_id, durability"
         )
     chosen = {
         "on_failure": OnFailure.CONTINUE,
@@ -99,6 +99,9 @@ def make_driver(
         raise UsageError("run_id and durability are for runs with a store: give store= too")
     return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
 
+
+RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker"))
+"""Options of runs beside their slots."""
 
 KEEPING = ("store", "run_id", "durability")
 """Options of runs that a store keeps."""
@@ -155,7 +158,8 @@ async def arun(
     """Runs a node for its value (a list of nodes for a list), or a Graph or loaded file for its RunResult.
 
     `max_concurrency` slots (None: no limit), `on_failure` (`continue`, `finish`, `fail_fast`), `deadline` in seconds for
-    the whole run. Cancelling the caller cancels the run.
+    the whole run. `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the
+    caller cancels the run.
 
     With `reap=True` (Linux) this process is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) while the run goes on: what a command
     leaves behind in a session of its own ends with its task, too. Other children of this process are let be.

@@ -17,7 +17,7 @@ from plait._engine.doors import DEFAULT, slots
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.errors import RunFailed, UsageError
-from plait.executors.base import executor_for, name_of
+from plait.executors.base import check_memory, executor_for, name_of
 
 T = TypeVar("T")
 
@@ -73,9 +73,12 @@ class AsCompleted:
             on_failure=options.pop("on_failure", OnFailure.CONTINUE),
             deadline=options.pop("deadline", None),
             grace=options.get("grace", 5.0),
+            max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
         )
         self._policy: Policy = policy(PLAIN, **options)
-        self._work = _Streamed(function, executor_for(function, executor))
+        executor = executor_for(function, executor)
+        check_memory(self._policy, executor)
+        self._work = _Streamed(function, executor)
         self._rows = 0
         self._async_items: AsyncIterator[Any] | None = None
         self._items: Iterator[Any] | None = None

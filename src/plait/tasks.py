@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from plait._core.graph import safe_key
 from plait._core.policy import PLAIN, Policy, policy
 from plait.errors import GraphError, UsageError
-from plait.executors.base import executor_for, name_of
+from plait.executors.base import check_memory, executor_for, name_of
 
 if TYPE_CHECKING:
     from plait.calls.shell import OutputKind
@@ -243,7 +243,9 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
         if definition.executor == "shell":
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
-    return definition.but(policy=policy(definition.policy, **options), when=when, executor=executor)
+    made = policy(definition.policy, **options)
+    check_memory(made, executor)
+    return definition.but(policy=made, when=when, executor=executor)
 
 
 class TaskFunction(Generic[P, R]):
@@ -289,7 +291,7 @@ class TaskFunction(Generic[P, R]):
             raise UsageError(f"{self._definition.name}.map needs at least one list")
         if len(lists) not in self._fits:
             self._check(lists, {}, "map")
-        for name in ("retries", "retry", "uninterruptible", "executor"):
+        for name in ("retries", "retry", "uninterruptible", "executor", "memory_limit"):
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait._core.graph import refuse_cycles, safe_key
-from plait._core.policy import PLAIN, Retry, Rules, policy, seconds
+from plait._core.policy import PLAIN, Retry, Rules, policy, seconds, size
 from plait._core.states import LAW, MOVES, STATUSES, WIDTH, Status
 from plait.errors import GraphError, LimitError, UsageError
 
@@ -42,6 +42,23 @@ def test_times_that_are_none_are_refused_by_name(name: str, value: object) -> No
 )
 def test_times_are_seconds_or_text(text: object, value: float) -> None:
     assert seconds("timeout", text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(1, 1), ("2KB", 2000), ("2 kib", 2048), ("1.5MB", 1_500_000), ("3GiB", 3 * 1024**3), ("1TB", 10**12)],
+)
+def test_sizes_are_bytes_or_text(text: object, value: int) -> None:
+    """F30."""
+    assert size("memory_limit", text) == value
+
+
+@pytest.mark.parametrize(
+    "never", [0, -1, 1.5, True, "2", "GB", "-1GB", "0.0001KB", "1e3MB", "1" * 30 + "GB", float("nan"), None, [1]]
+)
+def test_what_is_no_size_is_refused_by_name(never: object) -> None:
+    with pytest.raises(LimitError, match="memory_limit must be"):
+        size("memory_limit", never)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ def _alive(pid: int) -> bool:
         return False
 
 
+def _told(path: Path) -> bool:
+    return path.exists() and bool(path.read_text())
+
+
 def _there(pid: int) -> bool:
     """Alive, or a zombie of ours."""
     return pid in _children()
@@ -55,20 +59,24 @@ def told(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_daemon_ends_with_its_command(told: Path) -> None:
-    plait.run(plait.shell(DAEMON.format(pid=told)), reap=True)
-    assert not _there(int(told.read_text())) and not _alive(int(told.read_text()))
+    command = plait.shell(DAEMON.format(pid=told))
+    looks = plait.task(lambda: _alive(int(told.read_text())) or _there(int(told.read_text())))
+    assert plait.run(looks.bind().after(command), reap=True) is False
 
 
 def test_without_it_a_daemon_has_escaped(told: Path) -> None:
     plait.run(plait.shell(DAEMON.format(pid=told)))
     pid = int(told.read_text())
-    assert _alive(pid) and not _there(pid)
+    assert _alive(pid)
+    assert not _there(pid)
 
 
 def test_the_daemon_of_a_command_that_goes_on_is_let_be(told: Path, tmp_path: Path) -> None:
     """It came to us when its own parent ended, and is still of use: it ends with its command, not with another one's."""
     pid = tmp_path / "pid"
-    first = plait.shell(f"{DAEMON.format(pid=pid)}; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; kill -0 $(cat {pid})")
+    first = plait.shell(
+        f"{DAEMON.format(pid=pid)}; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; kill -0 $(cat {pid})"
+    )
     second = plait.shell(f"while [ ! -e {pid} ]; do sleep 0.01; done")
     third = plait.shell(f"touch {tmp_path}/go").after(second)
     plait.run([first, third], reap=True, max_concurrency=2)
@@ -76,13 +84,15 @@ def test_the_daemon_of_a_command_that_goes_on_is_let_be(told: Path, tmp_path: Pa
 
 
 def test_a_daemon_of_a_stopped_command_has_its_grace(told: Path, tmp_path: Path) -> None:
-    trap = f"trap 'echo told > {tmp_path}/trapped; exit' TERM; echo $$ > {told}; while :; do sleep 0.01; done"
+    trap = (
+        f"trap 'sleep 0.3; echo told > {tmp_path}/trapped; exit' TERM; echo $$ > {told}; while :; do sleep 0.01; done"
+    )
     (tmp_path / "daemon.sh").write_text(trap)
     command = f"(setsid sh {tmp_path}/daemon.sh &) ; exec sleep 300"
 
     async def stopped() -> None:
         run = plait.start(plait.shell(command), reap=True)
-        while not (told.exists() and told.read_text()):
+        while not _told(told):
             await asyncio.sleep(0.01)
         run.cancel()
         await run
@@ -93,8 +103,8 @@ def test_a_daemon_of_a_stopped_command_has_its_grace(told: Path, tmp_path: Path)
 
 
 def test_what_a_daemon_starts_ends_too(told: Path, tmp_path: Path) -> None:
-    """A child in yet another session, also where its parent is already gone."""
-    inner = f"setsid sh -c 'echo $$ > {told}; exec sleep 300' & setsid sleep 300 & wait"
+    """Children in yet other sessions, one of them without the marks."""
+    inner = f"env -i PATH=$PATH setsid sh -c 'echo $$ > {told}; exec sleep 300' & setsid sleep 300 & wait"
     (tmp_path / "daemon.sh").write_text(inner)
     command = f"(setsid sh {tmp_path}/daemon.sh &) ; while [ ! -s {told} ]; do sleep 0.01; done"
     plait.run(plait.shell(command), reap=True)
@@ -103,8 +113,8 @@ def test_what_a_daemon_starts_ends_too(told: Path, tmp_path: Path) -> None:
 
 def test_what_a_python_task_leaves_ends_with_its_worker(told: Path) -> None:
     left = plait.task(executor="process")(_leave).bind(str(told))
-    plait.run(left, reap=True)
-    assert not _alive(int(told.read_text()))
+    ended = plait.shell(f"while kill -0 $(cat {told}); do sleep 0.01; done", timeout=20).after(left)
+    plait.run(ended, reap=True, max_tasks_per_worker=1)
 
 
 def _leave(told: str) -> None:
@@ -147,7 +157,8 @@ def test_two_runs_share_what_the_process_is() -> None:
     first, second = Adopter(), Adopter()
     first.close()
     first.close()
-    assert second.works and adopting._wanted == 1
+    assert second.works
+    assert adopting._wanted == 1
     second.close()
     assert not second.adopted({"PLAIT_RUN": "x"})
 

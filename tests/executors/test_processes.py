@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 
 import bodies
 import plait
-from plait.executors import processes
+from plait.executors import processes, shortage
 
 pytestmark = pytest.mark.realtime
 
@@ -341,3 +343,76 @@ class TestStops:
             engine.wait(10)
             for pid in filter(alive, pids):
                 os.kill(pid, signal.SIGKILL)
+
+
+class TestLimits:
+    def test_a_call_has_no_more_memory_than_its_limit(self) -> None:
+        """F30: its task failed, with the limit in a note; the worker goes on, and the next call has its own limit or none."""
+        take = plait.task(executor="process")(bodies.take)
+        limited = take.options(memory_limit="64MB")
+        graph = plait.Graph("limits")
+        graph.add("fits", limited, args=(32_000_000,))
+        graph.add("bursts", limited, args=(128_000_000,), needs=["fits"])
+        graph.add("free", take, args=(256_000_000,), needs=["bursts"], join="all_done")
+        result = plait.run(graph, raise_on_failure=False)
+        assert [str(result[key].status) for key in ("fits", "bursts", "free")] == ["succeeded", "failed", "succeeded"]
+        error = result["bursts"].error
+        assert isinstance(error, MemoryError)
+        assert error.__notes__[0] == "memory_limit: 64000000 bytes beside what its worker process had"
+
+    def test_it_is_refused_where_nobody_can_keep_it(self) -> None:
+        """E9: before anything runs."""
+        with pytest.raises(plait.UsageError, match="on 'thread' a task shares the memory of the program"):
+            plait.task(memory_limit="1GB")(bodies.take)
+        with pytest.raises(plait.UsageError, match="on 'thread'"):
+            plait.map_(bodies.take, [1], memory_limit="1GB")
+        with pytest.raises(plait.UsageError, match="memory_limit belongs to each item"):
+            plait.task(executor="process")(bodies.take).map([1], memory_limit="1GB")
+        assert plait.map_(bodies.take, [1, 2], executor="process", memory_limit=10**8) == [1, 2]
+
+    @pytest.mark.parametrize("most", [1, 3])
+    def test_a_worker_makes_so_many_calls_and_no_more(self, most: int) -> None:
+        """E9: also where workers hold calls ahead, give them back and are stopped."""
+        pids = Counter(plait.map_(bodies.pid, range(40), executor="process", max_tasks_per_worker=most))
+        assert sum(pids.values()) == 40
+        assert max(pids.values()) <= most
+        for never in (0, 1.5, True):
+            with pytest.raises(plait.LimitError, match="max_tasks_per_worker must be a whole number of at least 1"):
+                plait.map_(bodies.pid, [], executor="process", max_tasks_per_worker=never)
+
+    def test_a_graph_says_it_of_all_its_tasks(self) -> None:
+        pid = plait.task(executor="process")(bodies.pid)
+        nodes = [pid.bind(number) for number in range(20)]
+        pids = Counter(plait.run(nodes, max_tasks_per_worker=2))
+        assert (sum(pids.values()), max(pids.values())) == (20, 2)
+
+    def test_one_that_wrote_much_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What calls wrote is on the disk until their worker ends."""
+        monkeypatch.setattr(processes, "MOST_WRITTEN", 1000)
+        pids = Counter(plait.map_(bodies.say, ["x" * 600] * 20, executor="process"))
+        assert (sum(pids.values()), max(pids.values())) == (20, 2)
+
+    def test_a_worker_whose_start_is_refused_is_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """F29: while there is none that would take the call."""
+        refused = iter([BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")] * 2)
+        start = subprocess.Popen
+
+        def starting(*args: Any, **kwargs: Any) -> Any:
+            for error in refused:
+                raise error
+            return start(*args, **kwargs)
+
+        monkeypatch.setattr(subprocess, "Popen", starting)
+        monkeypatch.setattr(shortage, "PAUSES_S", (0.001, 0.001))
+        assert plait.map_(bodies.take, [1, 2], executor="process") == [1, 2]
+
+    def test_where_none_can_ever_be_had_the_task_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """F29."""
+
+        def starting(*args: Any, **kwargs: Any) -> Any:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(subprocess, "Popen", starting)
+        monkeypatch.setattr(shortage, "PAUSES_S", (0.001, 0.001))
+        with pytest.raises(plait.WorkerFailed, match=r"no worker process can be started: .*temporarily unavailable"):
+            plait.map_(bodies.take, [1, 2], executor="process")

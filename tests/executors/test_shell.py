@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 import plait
 from plait.errors import CommandFailed
+from plait.executors import shortage
 from plait.executors.outputs import Pipe
 from processes import living
 
@@ -213,6 +215,68 @@ def test_what_no_wait_can_help_fails_with_its_cause(before: str, error: str) -> 
         "print(plait.run(graph, raise_on_failure=False)['command'].error)\n"
     )
     assert error in said
+
+
+def test_a_fork_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F29: nothing of ours runs that would make room by its end."""
+    refused = iter([BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")] * 3)
+    spawn = os.posix_spawnp
+
+    def spawning(*args: Any, **kwargs: Any) -> int:
+        for error in refused:
+            raise error
+        return spawn(*args, **kwargs)
+
+    monkeypatch.setattr(os, "posix_spawnp", spawning)
+    monkeypatch.setattr(shortage, "PAUSES_S", (0.001, 0.001, 0.001))
+    result = plait.run(three_commands())
+    assert [(each.status, each.attempts) for each in result.values()] == [("succeeded", 1)] * 3
+    assert next(refused, None) is None
+
+
+def test_a_fork_that_is_always_refused_fails_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F29: after all pauses, and what follows waits no more for as long as that."""
+    calls: list[Any] = []
+
+    def spawning(*args: Any, **kwargs: Any) -> int:
+        calls.append(args)
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "posix_spawnp", spawning)
+    monkeypatch.setattr(shortage, "PAUSES_S", (0.001, 0.001))
+    result = plait.run(three_commands(), raise_on_failure=False, max_concurrency=2)
+    assert {str(each.error) for each in result.values()} == {"true cannot be started: Resource temporarily unavailable"}
+    assert len(calls) == 3 + 2
+
+
+def test_a_command_that_waits_for_a_process_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F29."""
+
+    def spawning(*args: Any, **kwargs: Any) -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "posix_spawnp", spawning)
+    monkeypatch.setattr(shortage, "PAUSES_S", (600.0,))
+    result = plait.run(three_commands(), raise_on_failure=False, deadline=0.05)
+    assert {str(each.status) for each in result.values()} == {"cancelled"}
+
+
+def three_commands() -> plait.Graph:
+    graph = plait.Graph("three")
+    for number in range(3):
+        graph.add(f"n{number}", plait.shell(["true"]))
+    return graph
+
+
+def test_a_command_has_no_more_memory_than_its_limit() -> None:
+    """F30: and the one beside it has as much as there is."""
+    takes = [sys.executable, "-S", "-c", "import sys; print(len(bytearray(400_000_000)))"]
+    assert plait.run(plait.shell(takes)) == "400000000"
+    with pytest.raises(plait.CommandFailed, match="exit 1: MemoryError"):
+        plait.run(plait.shell(takes, memory_limit="300MB"))
+    assert plait.run(plait.shell("ulimit -v; echo $0", memory_limit="1GiB")) == "1048576\n/bin/sh"
+    with pytest.raises(plait.CommandFailed, match="exit 127, command not found"):
+        plait.run(plait.shell(["/no/such/program"], memory_limit="300MB"))
 
 
 def test_ten_thousand_commands_that_do_not_exist_are_each_told_of() -> None:

@@ -206,8 +206,10 @@ class TestStops:
         short = plait.task(bodies.sleep).options(executor="process")
         for number in range(20):
             graph.add(f"short{number}", short, args=(0.0,))
-        graph.add("front", plait.task(bodies.hog).options(executor="process"), args=(2,))
-        graph.add("late", short.options(deadline=0.3, grace=0.2), args=(0.0,))
+        # Ready together, once there is a worker and it is known that calls are short: its deadline finds the late one there.
+        warm = [f"short{number}" for number in range(20)]
+        graph.add("front", plait.task(bodies.hog).options(executor="process"), args=(2,), needs=warm)
+        graph.add("late", short.options(deadline=0.3, grace=0.2), args=(0.0,), needs=warm)
         result = plait.run(graph, max_concurrency=64, raise_on_failure=False)
         assert (str(result["front"].status), str(result["late"].status)) == ("succeeded", "timed_out")
         assert not result["late"].enforced

@@ -414,6 +414,9 @@ tasks:
         [
             ("tasks:\n  a: {run: x}\n  a: {run: y}\n", (3, 3), "duplicate-key"),
             ("tasks: {a: {run: !!python/object/apply:os.system [ls]}}", (1, 18), "tag"),
+            ("tasks: {a: {call: 'os:getpid', memory_limit: 1GB}}", (1, 32), "misplaced"),
+            ("tasks: {a: {call: 'os:getpid', executor: process, memory_limit: 1}, b: {run: x, memory_limit: big}}", (1, 95), "value"),
+            ("defaults: {memory_limit: 1GB}\ntasks: {a: {run: x}, b: {call: 'os:getpid'}}", (2, 25), "misplaced"),
             ("tasks: {a: {run: !x y}}", (1, 18), "tag"),
             ("tasks: {a: {run: x}}\n---\ntasks: {}\n", (2, 1), "second-document"),
             ("tasks: &t [*t]", (1, 8), "alias-loop"),

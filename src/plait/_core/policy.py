@@ -79,6 +79,27 @@ def seconds(name: str, value: object) -> float:
     return positive(name, value)
 
 
+def size(name: str, value: object) -> int:
+    """`value` as a whole number of bytes, at least 1: a number, or text such as `"512MB"`, `"2GB"`, `"64MiB"`.
+
+    Raises:
+        LimitError: for anything else, zero included, naming `name`.
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(_SIZE, value.strip(), re.IGNORECASE)
+        if found is None:
+            raise LimitError(f'{name} must be bytes or text such as "512MB" or "2GiB", not {value!r}')
+        value = int(float(found[1]) * _SIZES[found[2].lower()])
+    return count(name, value)
+
+
+_SIZE = r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?b)"
+_SIZES = {
+    f"{letter}{middle}b": base ** (power + 1)
+    for power, letter in enumerate("kmgt")
+    for middle, base in (("", 1000), ("i", 1024))
+}
+
 _DURATION = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -208,6 +229,7 @@ class Policy(Value):
         "on_failure",
         "max_concurrency",
         "on_interrupt",
+        "memory_limit",
     )
 
     def __init__(
@@ -224,6 +246,7 @@ class Policy(Value):
         on_failure: OnFailure | None = None,  # of the tasks that this one grows; None: the enclosing scope's
         max_concurrency: int | None = None,  # of the tasks that this one grows, at any depth
         on_interrupt: OnInterrupt = OnInterrupt.RERUN,
+        memory_limit: int | None = None,  # bytes of address space: see `check_memory`
     ) -> None:
         self.priority = priority
         self.retry = retry
@@ -237,6 +260,7 @@ class Policy(Value):
         self.on_failure = on_failure
         self.max_concurrency = max_concurrency
         self.on_interrupt = on_interrupt
+        self.memory_limit = memory_limit
 
 
 def odd_of(policy: Policy) -> int:
@@ -317,6 +341,10 @@ def _maybe_seconds(name: str, value: object) -> float | None:
     return None if value is None else seconds(name, value)
 
 
+def _maybe_size(name: str, value: object) -> int | None:
+    return None if value is None else size(name, value)
+
+
 def _retries(name: str, value: object) -> Retry:
     return Retry(attempts=1 + count(name, value, least=0))
 
@@ -382,6 +410,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "on_failure": _choice(OnFailure),
     "on_interrupt": _choice(OnInterrupt),
     "max_concurrency": limit,
+    "memory_limit": _maybe_size,
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
@@ -390,7 +419,14 @@ assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
 class Rules(Value):
     """What holds for a whole run: slots (None: no limit), what a failure does, the deadline in seconds from its start."""
 
-    __slots__ = ("max_concurrency", "on_failure", "deadline", "grace", "crash_budget")  # noqa: RUF023 - as they are given
+    __slots__ = (  # noqa: RUF023 - as they are given
+        "max_concurrency",
+        "on_failure",
+        "deadline",
+        "grace",
+        "crash_budget",
+        "max_tasks_per_worker",
+    )
 
     def __init__(
         self,
@@ -399,12 +435,14 @@ class Rules(Value):
         deadline: float | None = None,
         grace: float = 5.0,
         crash_budget: int = CRASH_BUDGET,
+        max_tasks_per_worker: int | None = None,
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
         self.deadline = deadline
         self.grace = grace
         self.crash_budget = crash_budget
+        self.max_tasks_per_worker = max_tasks_per_worker
 
     @classmethod
     def of(
@@ -415,6 +453,7 @@ class Rules(Value):
         deadline: object = None,
         grace: object = 5.0,
         crash_budget: object = CRASH_BUDGET,
+        max_tasks_per_worker: object = None,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
@@ -427,4 +466,5 @@ class Rules(Value):
             deadline=_maybe_seconds("deadline", deadline),
             grace=seconds("grace", grace),
             crash_budget=count("crash_budget", crash_budget, least=0),
+            max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
         )

@@ -275,6 +275,15 @@ class Driver:
             self._adopter = Adopter()
         return self._adopter
 
+    @property
+    def max_tasks_per_worker(self) -> int | None:
+        """So many calls run in a worker process; None: any number."""
+        return self._rules.max_tasks_per_worker
+
+    def memory_limit(self, attempt: Attempt) -> int | None:
+        """Bytes that the attempt may take; None: as many as there are."""
+        return self.table.policies[attempt.task].memory_limit
+
     def _marks(self) -> dict[str, str]:
         """What everything that a process of this run started carries in its environment."""
         return {"PLAIT_RUN": self.id}

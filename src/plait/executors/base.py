@@ -14,6 +14,7 @@ from plait.executors.reports import Asked, Beat, Begun, Ended, Interrupted, Outp
 from plait.executors.tokens import CancelToken
 
 if TYPE_CHECKING:
+    from plait._core.policy import Policy
     from plait.executors.contract import Sink
 
 _token_lock = threading.Lock()
@@ -128,6 +129,18 @@ def executor_for(function: Any, executor: str | None = None) -> str:
     return executor
 
 
+def check_memory(policy: Policy, executor: str) -> None:
+    """Nothing, if whoever runs the task can keep its `memory_limit`.
+
+    Raises:
+        UsageError: for a coroutine or a thread, which share the memory of the program.
+    """
+    if policy.memory_limit is not None and executor not in ("process", "shell"):
+        raise UsageError(
+            f"memory_limit is for executor 'process' and for commands: on {executor!r} a task shares the memory of the program"
+        )
+
+
 def name_of(function: Any) -> str:
     """A callable's name, for keys: of the function below partials, else of the object's class."""
     while isinstance(function, partial):
@@ -158,6 +171,7 @@ __all__ = [
     "Spent",
     "Ticket",
     "awaited",
+    "check_memory",
     "current_attempt",
     "executor_for",
     "name_of",

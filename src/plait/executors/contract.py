@@ -51,6 +51,15 @@ class Sink(Protocol):
         """The context in which the run was started: bodies run in copies of it."""
         ...
 
+    @property
+    def max_tasks_per_worker(self) -> int | None:
+        """So many calls run in a worker process; None: any number."""
+        ...
+
+    def memory_limit(self, attempt: Attempt) -> int | None:
+        """Bytes that the attempt may take; None: as many as there are."""
+        ...
+
     def look(self) -> float:
         """Reads the clock: what is told and pulled from here on is at that time."""
         ...

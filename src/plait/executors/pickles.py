@@ -18,8 +18,10 @@ class Encoder:
         self._last: Any = None
         self._name: str | None = None
 
-    def encoded(self, call: Call) -> bytes:
+    def encoded(self, call: Call, memory: int | None = None) -> bytes:
         """A call as a worker takes it: its function by name where it has one that finds it, and pickled arguments.
+
+        `memory`: so many bytes may be added to what the worker has, while it runs.
 
         Raises:
             NotPicklable: for arguments that cannot travel, by their type.
@@ -31,6 +33,8 @@ class Encoder:
         ):  # most runs call one function many times, and finding its name takes longer than the rest
             self._name = reference(body)
             self._last = body
+        if memory is not None:
+            return _encoded(self._name, body, (tuple(args), dict(kwargs or {}), memory))
         if self._name is not None:
             try:
                 return pickle.dumps((self._name, args, kwargs), pickle.HIGHEST_PROTOCOL)
@@ -39,7 +43,7 @@ class Encoder:
         return _encoded(self._name, body, (tuple(args), dict(kwargs or {})))
 
 
-def _encoded(named: str | None, body: Any, given: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
+def _encoded(named: str | None, body: Any, given: tuple[Any, ...]) -> bytes:
     try:
         if named is not None:
             return pickle.dumps((named, *given), pickle.HIGHEST_PROTOCOL)
@@ -55,9 +59,9 @@ def _encoded(named: str | None, body: Any, given: tuple[tuple[Any, ...], dict[st
         raise NotPicklable(f"the call cannot be sent to a worker process: {error}") from None
 
 
-def _check_arguments(given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+def _check_arguments(given: tuple[Any, ...]) -> None:
     """Nothing, if each argument can travel; NotPicklable with the first that cannot."""
-    args, kwargs = given
+    args, kwargs, *_ = given
     for place, value in [*enumerate(args), *kwargs.items()]:
         try:
             pickle.dumps(value, pickle.HIGHEST_PROTOCOL)

@@ -18,6 +18,7 @@ from plait._core.scheduler import NOT_BEGUN
 from plait.errors import UsageError, WorkerFailed
 from plait.executors.base import Attempt, Ended, Interrupted, Output
 from plait.executors.pickles import Encoder, end_of
+from plait.executors.shortage import Shortage, is_short
 from plait.executors.worker import ENDED, HEAD, NUMBER, READY, RESULT, RETURNED, REVOKED, Told
 from plait.executors.workers import Held, WorkerProcess, how, started_within_a_worker
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from plait.executors.contract import Sink
 
 READ_BYTES = 256 * 1024
+
+MOST_WRITTEN = 256 * 1024 * 1024
+"""A worker whose calls wrote more bytes than that is replaced: what it wrote is on the disk until it ends."""
 
 BAD_STARTS = 2
 """So many workers in a row that end before they can take a call: no more are started for this run."""
@@ -44,6 +48,7 @@ class ProcessExecutor:
         self._sink = sink
         self._loop = sink.loop
         self._most = _cpus()
+        self._each = sink.max_tasks_per_worker
         self._encoder = Encoder()
         self._adopter = sink.adopter
         self._waiting: dict[Attempt, bytes] = {}
@@ -52,6 +57,7 @@ class ProcessExecutor:
         self._usual_s: float | None = None  # what a call takes; None until one was over
         self._bad_starts = 0
         self._why_bad = ""
+        self._shortage = Shortage(sink.loop, self._dispatch)
         self._coming = False  # is `_dispatch` to be called in this turn of the loop?
         self._check: TimerHandle | None = None
         self._check_at = 0.0
@@ -66,7 +72,7 @@ class ProcessExecutor:
                 raise UsageError(
                     "a run with process tasks starts while a worker imports the program: start it under `if __name__ == '__main__':`"
                 )
-            data = self._encoder.encoded(attempt.call)
+            data = self._encoder.encoded(attempt.call, self._sink.memory_limit(attempt))
         except BaseException as error:
             self._sink.report(attempt, Ended(self._sink.clock(), error=error))
             return
@@ -101,6 +107,7 @@ class ProcessExecutor:
 
     def close(self) -> None:
         self._waiting.clear()
+        self._shortage.close()
         if self._check is not None:
             self._check.cancel()
         for worker in list(self._workers):
@@ -150,13 +157,17 @@ class ProcessExecutor:
         for worker in self._workers:
             if worker.unwanted:
                 worker.ask()
+            if worker.retiring and not worker.held and not worker.stopping:
+                worker.stopping = True
+                worker.sweep()  # all that it did is told; its end follows
         starting = sum(not worker.ready for worker in self._workers)
+        staying = sum(not worker.retiring for worker in self._workers)
         idle = sum(worker.ready and not worker.held and worker.takes for worker in self._workers)
         if not self._waiting:
             if idle:
                 self._steal()
             return
-        while len(self._waiting) > starting + idle and len(self._workers) < self._most:
+        while len(self._waiting) > starting + idle and staying < self._most:
             if self._bad_starts >= BAD_STARTS:
                 self._give_up()
                 return
@@ -164,10 +175,13 @@ class ProcessExecutor:
                 self._spawn(next(iter(self._waiting)))
             except OSError as error:
                 self._why_bad = str(error)
-                if not self._workers:  # else what waits gets one of those that there are
+                # Where there are workers what waits gets one of those.
+                if not (self._workers or (is_short(error) and self._shortage.pause())):
                     self._give_up()
                 return
+            self._shortage.over()
             starting += 1
+            staying += 1
 
     def _give_out(self) -> None:
         """What waits goes to the workers that hold least; more than one call for each only where calls are short."""
@@ -179,13 +193,15 @@ class ProcessExecutor:
         fair = -(-(len(self._waiting) + sum(len(worker.held) for worker in free)) // max(self._most, 1))
         most = max(1, min(ahead, fair))
         given: dict[WorkerProcess, list[bytes]] = {}
-        while self._waiting:
+        while self._waiting and free:
             worker = min(free, key=_held_by)
             size = len(next(iter(self._waiting.values())))
             if worker.held and (len(worker.held) >= most or worker.bytes + size > MOST_AHEAD_BYTES):
                 break
             attempt = next(iter(self._waiting))
             self._give(worker, attempt, self._waiting.pop(attempt), False, given.setdefault(worker, []))
+            if worker.retiring:
+                free.remove(worker)
         for worker, parts in given.items():
             self._send(worker, parts)
 
@@ -201,16 +217,16 @@ class ProcessExecutor:
         # In turn, whoever holds least first. `held` has no end that is not told here: nothing else happens meanwhile.
         short = sorted((worker for worker in self._workers if worker.held and worker.takes), key=_held_by)
         given: dict[WorkerProcess, list[bytes]] = {worker: [] for worker in short}
-        lend, encoded = self._sink.lend, self._encoder.encoded
+        lend, encoded, memory_limit = self._sink.lend, self._encoder.encoded, self._sink.memory_limit
         for level in range(len(short[0].held) if short else ahead, ahead):
             for worker in short:
-                if len(worker.held) > level or worker.bytes > MOST_AHEAD_BYTES:
+                if len(worker.held) > level or worker.bytes > MOST_AHEAD_BYTES or worker.retiring:
                     continue
                 attempt = lend("process")
                 if attempt is None:
                     break
                 try:
-                    data = encoded(attempt.call)
+                    data = encoded(attempt.call, memory_limit(attempt))
                 except BaseException:
                     self._sink.came_back(attempt)  # its failure is told when its turn comes
                     attempt = None
@@ -289,6 +305,9 @@ class ProcessExecutor:
         number = self._numbers = self._numbers + 1
         attempt.handle = worker.held[number] = Held(attempt, data, number, worker, lent)
         worker.bytes += len(data)
+        worker.given += 1
+        if worker.given == self._each:
+            worker.retiring = True
         self._sink.spawned(attempt, worker.pid)
         parts += (HEAD.pack(number, len(data)), data)
         if attempt.timed:
@@ -388,6 +407,8 @@ class ProcessExecutor:
     def _came_back(self, worker: WorkerProcess, numbers: list[int]) -> None:
         """The worker will not begin these calls. What else it was asked for has begun, or is over."""
         asked, worker.asked = worker.asked, []
+        worker.given -= len(numbers)
+        worker.retiring = worker.given == self._each
         self._unbegun([worker.take_from(number) for number in numbers])
         if worker not in self._workers:
             return
@@ -465,6 +486,7 @@ class ProcessExecutor:
         paths = self._sink.output_paths(attempt) if any(map(int.__ne__, sizes, worker.seen)) else None
         for which, name in enumerate(("stdout", "stderr")):
             data, left_out = worker.take_written(which, sizes[which])
+            worker.retiring |= worker.seen[which] > MOST_WRITTEN
             if data:
                 if paths is not None:
                     with open(os.open(paths[which], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept:

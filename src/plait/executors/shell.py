@@ -21,15 +21,13 @@ from plait.errors import CommandFailed
 from plait.executors.base import Attempt, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name
 from plait.executors.outputs import File, Pipe, Stream
+from plait.executors.shortage import Shortage, is_short
 from plait.executors.spawning import Spawner
 from plait.executors.watchdog import Watchdog
 from plait.executors.watching import Watch
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
-
-_SHORT = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
-"""What passes once something else is over."""
 
 CLOSING_S = 1.0
 """So long the end of a run waits for a killed command; longer only the kernel holds one."""
@@ -83,6 +81,7 @@ class ShellExecutor:
         self._running: dict[Attempt, _Process] = {}
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
+        self._shortage = Shortage(sink.loop, self._try_again)
         self._groups: dict[int, list[int]] | None = None  # living processes by group, for one turn of the loop
 
     def start(self, attempt: Attempt) -> None:
@@ -92,17 +91,18 @@ class ShellExecutor:
             self._short[attempt] = None  # who came first goes first
 
     def _begin(self, attempt: Attempt) -> bool:
-        """Starts the command of an attempt, or says why it cannot be; false if it is to wait for the end of another one."""
+        """Starts the command of an attempt, or says why it cannot be; false if it is to wait for the end of another one, or a while."""
         command: ShellCommand
         _, command, args, kwargs = attempt.call
         try:
             command = command.filled(*args, **(kwargs or {}))
             process = self._spawn(attempt, command)
         except BaseException as error:
-            if self._running and isinstance(error, OSError) and error.errno in _SHORT:
+            if is_short(error) and (self._running or self._shortage.pause()):
                 return False
             self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
             return True
+        self._shortage.over()
         self._running[attempt] = process
         attempt.handle = process
         self._sink.spawned(attempt, process.pid)
@@ -110,6 +110,19 @@ class ShellExecutor:
             self._sink.began(attempt, self._sink.clock())
         self._wait_on(attempt, process)
         return True
+
+    def _try_again(self) -> None:
+        self._begin_short()
+        self._sink.more()
+
+    def _begin_short(self) -> None:
+        """Starts what waits for room, in order."""
+        while self._short:
+            attempt = next(iter(self._short))
+            del self._short[attempt]
+            if not self._begin(attempt):
+                self._short = {attempt: None, **self._short}
+                break
 
     def _withdrawn(self, attempt: Attempt) -> None:
         """An attempt was stopped before its command was started."""
@@ -143,6 +156,7 @@ class ShellExecutor:
 
     def close(self) -> None:
         self._short.clear()
+        self._shortage.close()
         for attempt in list(self._running):
             process = self._running.pop(attempt)
             signal_group(process.pid, signal.SIGKILL)
@@ -158,6 +172,9 @@ class ShellExecutor:
         argv = command.full_argv
         if not argv or not argv[0]:
             raise CommandFailed("the command is empty", retryable=False)
+        memory = self._sink.memory_limit(attempt)
+        if memory is not None:
+            argv = ("/bin/sh", "-c", 'ulimit -v "$0" && exec "$@"', str(-(-memory // 1024)), *argv)
         added = {**(command.env or {}), **self._sink.environment(attempt)}
         streams: list[Stream] = []
         try:
@@ -277,12 +294,7 @@ class ShellExecutor:
             stream.finish()
             self._let_go_of(stream)
         self._report_end(attempt, process, code)
-        while self._short:
-            attempt = next(iter(self._short))
-            del self._short[attempt]
-            if not self._begin(attempt):
-                self._short = {attempt: None, **self._short}
-                break
+        self._begin_short()
         self._sink.more()
 
     def _report_end(self, attempt: Attempt, process: _Process, code: int | None) -> None:

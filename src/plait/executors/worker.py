@@ -44,6 +44,9 @@ Told: TypeAlias = "tuple[int, bool, float, float, int, int, bytes]"
 PREPARING = "PLAIT_PREPARING"
 """In the environment of a worker that imports the program: a run that starts there was meant for the program alone."""
 
+AGAIN_MS = 50
+"""Between two tries to answer the engine, where there is no memory for that."""
+
 TOGETHER_S = 0.002
 """Results wait at most so long for others, while the worker has more to do."""
 
@@ -182,13 +185,20 @@ class Worker:
         poller = select.poll()
         poller.register(self._connection, getattr(select, "POLLRDHUP", 0) | select.POLLHUP)
         poller.register(self._asked, select.POLLIN)
+        unanswered = b""
         while True:
-            ready = poller.poll()
-            data = os.read(self._asked, 64 * 1024) if (self._asked, select.POLLIN) in ready else b""
-            if not data:
-                os.killpg(0, signal.SIGKILL)
-            free = self._give_back([number for (number,) in NUMBER.iter_unpack(data)])
-            self._send(0, bytes([REVOKED]) + b"".join(map(NUMBER.pack, free)))
+            try:
+                ready = poller.poll(AGAIN_MS if unanswered else None)
+                if ready:
+                    data = os.read(self._asked, 4096) if (self._asked, select.POLLIN) in ready else b""
+                    if not data:
+                        os.killpg(0, signal.SIGKILL)
+                    unanswered += data
+                free = self._give_back([number for (number,) in NUMBER.iter_unpack(unanswered)])
+                self._send(0, bytes([REVOKED]) + b"".join(map(NUMBER.pack, free)))
+                unanswered = b""
+            except MemoryError:
+                pass  # the call that runs is at its limit
 
     def _give_back(self, wanted: list[int]) -> list[int]:
         """Those of the calls that have not begun: they never will."""
@@ -244,7 +254,7 @@ class Worker:
         value: Any = None
         kind = RETURNED
         try:
-            function, args, kwargs = _call(data)
+            function, args, kwargs, memory = _call(data)
         except BaseException as error:
             self._end(UNREADABLE, f"{type(error).__name__}: {error}")
             return
@@ -252,7 +262,7 @@ class Worker:
             self._may_be_stopped = True
             if self._told_to_stop:
                 raise Stopped
-            value = function(*args, **kwargs)
+            value = function(*args, **kwargs) if memory is None else _within(memory, function, args, kwargs)
             self._may_be_stopped = False
         except BaseException as error:
             self._may_be_stopped = False
@@ -306,9 +316,34 @@ def _prepare(preparation: dict[str, Any]) -> None:
     spawn.prepare(preparation)
 
 
-def _call(data: bytes) -> tuple[Any, Any, Any]:
-    reference, args, kwargs = pickle.loads(data)
-    return _function(reference) if isinstance(reference, str) else reference, args, kwargs or {}
+def _call(data: bytes) -> tuple[Any, Any, Any, int | None]:
+    reference, args, kwargs, *memory = pickle.loads(data)
+    return (
+        _function(reference) if isinstance(reference, str) else reference,
+        args,
+        kwargs or {},
+        memory[0] if memory else None,
+    )
+
+
+def _within(memory: int, function: Any, args: Any, kwargs: Any) -> Any:
+    """What the function returns, with `memory` bytes of address space beside what this process has already."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm", "rb") as file:
+        most = int(file.read().split()[0]) * resource.getpagesize() + memory
+    # Nobody can go above what holds for the whole process.
+    most = min([most, *(each for each in (soft, hard) if each != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        return function(*args, **kwargs)
+    except MemoryError as error:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        error.add_note(f"memory_limit: {memory} bytes beside what its worker process had")
+        raise
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 _functions: dict[str, Any] = {}

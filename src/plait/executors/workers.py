@@ -42,8 +42,8 @@ class WorkerProcess:
     """A worker process: what it has to do, what it has said."""
 
     __slots__ = (
-        "asked", "asking", "board", "bytes", "connection", "early", "held", "inbox", "kin", "marks", "outbox", "output", "pidfd", "popen", "ready",
-        "seen", "stopping", "telling", "unwanted", "writing",
+        "asked", "asking", "board", "bytes", "connection", "early", "given", "held", "inbox", "kin", "marks", "outbox", "output", "pidfd", "popen", "ready",
+        "retiring", "seen", "stopping", "telling", "unwanted", "writing",
     )  # fmt: skip
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -55,13 +55,14 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         fds: list[int] = []
         files: list[IO[bytes]] = []
+        board: Board | None = None
         try:
             fds += os.pipe()
             memory = _shared()
             fds.append(memory)
             for _ in range(2):
                 files.append(_appended())
-            self.board = Board(memory)
+            self.board = board = Board(memory)
             points.reach("before spawn")
             passed = (theirs.fileno(), fds[0], memory)
             self.popen = subprocess.Popen(
@@ -78,8 +79,10 @@ class WorkerProcess:
             ours.close()
             for file in files:
                 file.close()
+            if board is not None:
+                board.close()
             if len(fds) > 1:
-                os.close(fds.pop(1))
+                os.close(fds[1])
             raise
         finally:
             theirs.close()
@@ -99,6 +102,9 @@ class WorkerProcess:
         self.writing = False
         self.ready = False
         self.stopping = False
+        self.retiring = False
+        """Is it to end, once what it has is over?"""
+        self.given = 0  # calls, without those that it gave back
         self.held: dict[int, Held] = {}
         """Calls that it was given and that are not over, by number, in their order: only the first can have begun and not ended."""
         self.bytes = 0  # of the calls in `held`
@@ -116,7 +122,7 @@ class WorkerProcess:
     @property
     def takes(self) -> bool:
         """May it be given more? Not while it is asked for what it has: what is behind that would lose what it waits for."""
-        return not (self.stopping or self.asked or self.unwanted)
+        return not (self.stopping or self.retiring or self.asked or self.unwanted)
 
     def take_from(self, number: int) -> Held:
         """It has that call no more."""

@@ -374,11 +374,18 @@ class _Reader:
                 continue
             if self.option(name, tree.items[name]) is not None:
                 (whole if looped and name in WHOLE else own)[name] = plain(tree.items[name])
+        if own.get("memory_limit") is not None and not self.can_be_limited(tree, body):
+            at = tree.keys["memory_limit"] if "memory_limit" in tree.items else tree.at
+            self.bad(at, "misplaced", "memory_limit is for commands and for calls with `executor: process`")
         try:
             return policy(PLAIN, **own), (policy(PLAIN, **whole) if looped else None)
         except UsageError as error:
             self.bad(tree.at, "value", str(error))
             return PLAIN, None
+
+    def can_be_limited(self, tree: Map, body: str) -> bool:
+        """Has the task a process of its own?"""
+        return body == "run" or ("executor" in tree.items and plain(tree.items["executor"]) == "process")
 
     def option(self, name: str, tree: Tree) -> Policy | None:
         """The policy with this one option; None, and a problem, where it cannot be."""

@@ -62,6 +62,11 @@ class Recorder:
     def adopter(self) -> None:
         return None
 
+    max_tasks_per_worker: int | None = None
+
+    def memory_limit(self, attempt: Attempt) -> int | None:
+        return None
+
     def output_paths(self, attempt: Attempt) -> tuple[str, str] | None:
         return None
 
