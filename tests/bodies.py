@@ -176,3 +176,9 @@ def say(text: str) -> int:
     """Prints it, and tells who did."""
     print(text)
     return os.getpid()
+
+
+def say_and_wait(text: str, path: str) -> None:
+    """Prints it, and waits for the file."""
+    print(text, flush=True)
+    wait_for(path)

@@ -241,6 +241,7 @@ MUTATIONS = [
     Mutation("F07 W9", "what a worker left lives on", "executors/processes.py", "            self._adopter.end(worker.marks)", "            pass", ADOPT + "test_what_a_python_task_leaves_ends_with_its_worker"),
     Mutation("F07", "zombies that came to us stay", "executors/adopting.py", "            if _reaped(pid):", "            if False:", ADOPT + "test_one_that_dies_by_itself_is_reaped"),
     Mutation("F07", "the command line does not adopt", "cli/session.py", "        driver.reap = True", "        driver.reap = False", ADOPT + "test_the_command_line_adopts"),
+    Mutation("F54", "over the cap nobody sees what is new", "executors/outputs.py", "        return self._recent or super().latest()", "        return super().latest()", SHELL + "test_what_a_command_writes_is_seen_while_it_runs"),
     Mutation("F29", "a refused fork fails its task", "executors/shell.py", "(self._running or self._shortage.pause())", "self._running", "executors/test_shell.py::test_a_fork_that_is_refused_is_tried_again"),
     Mutation("F29", "a refused fork is tried for ever", "executors/shortage.py", "            if self._made == len(PAUSES_S):", "            if False:", "executors/test_shell.py::test_a_fork_that_is_always_refused_fails_its_task"),
     Mutation("F29", "a worker that cannot be forked fails its task", "executors/processes.py", "(is_short(error) and self._shortage.pause())", "False", PROC + "TestLimits::test_a_worker_whose_start_is_refused_is_tried_again"),

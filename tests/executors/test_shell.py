@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import io
 import os
 import resource
 import signal
@@ -14,11 +16,15 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
+import bodies
 import plait
 from plait.errors import CommandFailed
 from plait.executors import shortage
-from plait.executors.outputs import Pipe
+from plait.executors.outputs import LATEST_BYTES, Pipe
+from plait.observe.live import LiveView
+from plait.observe.stream import RunEvent
 from processes import living
 
 pytestmark = pytest.mark.realtime
@@ -215,6 +221,43 @@ def test_what_no_wait_can_help_fails_with_its_cause(before: str, error: str) -> 
         "print(plait.run(graph, raise_on_failure=False)['command'].error)\n"
     )
     assert error in said
+
+
+@pytest.mark.parametrize("store", [None, "runs.db"])
+def test_what_a_command_writes_is_seen_while_it_runs(tmp_path: Path, store: str | None) -> None:
+    """The end of it, also of what is over the cap."""
+    go = tmp_path / "go"
+    script = f"seq 1 1000000; echo last line; printf 'bar 1\\rbar 2' >&2; while [ ! -e {go} ]; do sleep 0.01; done; echo over"
+    graph = plait.Graph("g")
+    graph.add("out", plait.shell(script))
+    graph.add("err", plait.shell(script.replace("seq 1 1000000; echo last line; ", "")))
+    graph.add("worker", plait.task(executor="process")(bodies.say_and_wait), args=("said", str(go)))
+    graph.add("thread", bodies.wait_for, args=(str(go),))
+
+    async def seen() -> plait.RunResult:
+        run = plait.start(graph, **({"store": tmp_path / store} if store else {}))
+        wanted = {"out": b"last line\n", "err": b"bar 1\rbar 2", "worker": b"said\n"}
+        while {key: data[-len(wanted[key]) :] for key, data in run._driver.latest(8).items()} != wanted:
+            await asyncio.sleep(0.01)
+        assert max(map(len, run._driver.latest(8).values())) <= LATEST_BYTES
+        assert len(run._driver.latest(1)) <= 1
+        go.touch()
+        return await run
+
+    result = asyncio.run(seen())
+    assert str(result.status) == "succeeded"
+
+
+def test_the_live_view_shows_the_last_line_with_anything_in_it() -> None:
+    """Without what moves the cursor; what draws over its own line has many."""
+    view = LiveView(Console(file=io.StringIO(), width=80), "view", lambda: 2)
+    for key in "ab":
+        view(RunEvent("r", 1, 0.0, "task_started", key, 1, 1, {}))
+    view.said({"a": b"one\ntwo\x1b[2J\n \n", "b": b"10 %\r20 %\r", "c": b"\n\n"})
+    console = Console(file=io.StringIO(), width=80)
+    console.print(view._draw())
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split()[-2 - ("%" in line) :] for line in lines[1:]] == [["a", "two?[2J"], ["b", "20", "%"]]
 
 
 def test_a_fork_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ from plait.logs import log
 
 if TYPE_CHECKING:
     from plait.executors.adopting import Adopter
-    from plait.executors.contract import Executor, Lender
+    from plait.executors.contract import Executor, Lender, Showing
 
 
 EXECUTORS = {
@@ -263,6 +263,16 @@ class Driver:
             value=self._value,
             interrupted=self.scheduler.left and bool(self.scheduler.unfinished),
         )
+
+    def latest(self, most: int) -> dict[str, bytes]:
+        """The end of what running tasks wrote so far, by key: of the first `most` of them, where anybody knows."""
+        found: dict[str, bytes] = {}
+        for attempt in list(self._attempts.values())[:most]:
+            executor = self._executors.get(attempt.call[0])
+            data = cast("Showing", executor).latest(attempt) if hasattr(executor, "latest") else b""
+            if data:
+                found[self.table.key(attempt.task)] = data
+        return found
 
     # -- what executors tell (the Sink)
 

@@ -29,6 +29,9 @@ from plait.observe.stream import RunEvent, Stream, summary
 from plait.observe.text import as_json, clean, clean_lines, failure_lines, summary_line
 from plait.runs import make_driver
 
+LOOK_S = 0.2
+"""On a terminal the last line of what running tasks wrote is looked at so often."""
+
 MOST_FAILURES = 20
 """Failures that the summary repeats; the others are counted."""
 
@@ -83,6 +86,18 @@ def run_made(
 ) -> int:
     """Shows what `make` gives (a run to be started, or one that is over), and gives the exit code."""
     return blocking(lambda: _Session(settings, printed, is_file).run(make))
+
+
+def _every(loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    """Calls `call` again and again; what ends that."""
+    timer: list[asyncio.TimerHandle] = []
+
+    def again() -> None:
+        call()
+        timer[:] = [loop.call_later(seconds, again)]
+
+    timer.append(loop.call_later(seconds, again))
+    return lambda: timer[0].cancel()
 
 
 class _Session:
@@ -140,7 +155,7 @@ class _Session:
         if _is_terminal() and level >= 0 and self._printed is None:
             from rich.console import Console
 
-            from plait.observe.live import LiveView
+            from plait.observe.live import SHOWN, LiveView
 
             view = stack.enter_context(LiveView(Console(stderr=True), driver.name, lambda: driver.table.size))
             if isinstance(driver, KeptDriver) and not driver.begins:
@@ -151,6 +166,7 @@ class _Session:
                 )
             )
             stream.subscribe(view)
+            stack.callback(_every(driver.loop, LOOK_S, lambda: view.said(driver.latest(SHOWN))))
         else:
             label = str if self._printed is None else self._printed.label
             stream.subscribe(Lines(say, level if self._printed is None else level - 1, label))

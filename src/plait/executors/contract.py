@@ -149,6 +149,14 @@ class Executor(Protocol):
         ...
 
 
+class Showing(Executor, Protocol):
+    """An executor that knows what code writes while it runs."""
+
+    def latest(self, attempt: Attempt) -> bytes:
+        """The end of what the attempt wrote so far, some lines of it at most; nothing if it does not run."""
+        ...
+
+
 class Lender(Executor, Protocol):
     """An executor that asks its sink for more than there are slots."""
 

@@ -7,6 +7,9 @@ import os
 _PIPE_BYTES = 64 * 1024
 """What a pipe holds, and what is read from one at a time."""
 
+LATEST_BYTES = 1024
+"""So much of the end of what was written is shown while a command runs."""
+
 _LAST_READS = 16
 """The last content of a pipe, once its command is over: so much at most, for somebody who left the group may write on."""
 
@@ -32,6 +35,10 @@ class Stream:
         """Takes what is there; false at the end, and where nothing is."""
         return False
 
+    def latest(self) -> bytes:
+        """The end of what was written so far."""
+        return bytes(self.data[-LATEST_BYTES:])
+
     def finish(self) -> None:
         """The command is over: takes what is left."""
 
@@ -45,11 +52,12 @@ class Stream:
 class Pipe(Stream):
     """A pipe that is emptied as it fills: nothing is written to a disk, and whoever holds it after the command's end holds nobody up."""
 
-    __slots__ = ()
+    __slots__ = ("_recent",)
 
     def __init__(self, most: int) -> None:
         super().__init__(most, *os.pipe())
         self.data = bytearray()
+        self._recent = b""  # the end of what is over the cap
         os.set_blocking(self.fd, False)
 
     def started(self) -> None:
@@ -63,8 +71,13 @@ class Pipe(Stream):
             return False
         if self.size < self._most:
             self.data += data[: self._most - self.size]
+        else:
+            self._recent = data[-LATEST_BYTES:] or self._recent
         self.size += len(data)
         return bool(data)
+
+    def latest(self) -> bytes:
+        return self._recent or super().latest()
 
     def finish(self) -> None:
         for _ in range(_LAST_READS):
@@ -82,6 +95,10 @@ class File(Stream):
             most, -1, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         )
         self._path = path
+
+    def latest(self) -> bytes:
+        size = os.fstat(self.end).st_size
+        return os.pread(self.end, LATEST_BYTES, max(0, size - LATEST_BYTES))
 
     def finish(self) -> None:
         self.size = os.fstat(self.end).st_size

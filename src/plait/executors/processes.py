@@ -105,6 +105,12 @@ class ProcessExecutor:
             held.worker.unwanted[held.number] = None
             self._soon()
 
+    def latest(self, attempt: Attempt) -> bytes:
+        held: Held | None = attempt.handle
+        if held is None or held.number != held.worker.board.begun[0]:
+            return b""
+        return held.worker.latest()
+
     def close(self) -> None:
         self._waiting.clear()
         self._shortage.close()

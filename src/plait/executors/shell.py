@@ -146,6 +146,13 @@ class ShellExecutor:
             self._end_adopted(attempt)
         return True
 
+    def latest(self, attempt: Attempt) -> bytes:
+        if attempt not in self._running:
+            return b""
+        process: _Process = attempt.handle
+        out, err = process.streams
+        return out.latest() or err.latest()
+
     def _adopted(self, attempt: Attempt) -> list[int]:
         """What an attempt started and nobody else has any more."""
         return [] if self._adopter is None else self._adopter.adopted(self._sink.environment(attempt))

@@ -18,6 +18,7 @@ from typing import IO, Any
 from plait import points
 from plait.executors.base import Attempt
 from plait.executors.groups import read_back, signal_group, signal_name
+from plait.executors.outputs import LATEST_BYTES
 from plait.executors.worker import BOARD_BYTES, HEAD, NUMBER, PREPARING, Board, Told
 
 KEPT_BYTES = 8 * 1024 * 1024
@@ -202,6 +203,13 @@ class WorkerProcess:
             return b"", 0
         data = read_back(self.output[which], first, min(size - first, KEPT_BYTES))
         return data, size - first - len(data)
+
+    def latest(self) -> bytes:
+        """The end of what the call that runs has written so far."""
+        for which, size in enumerate(self.written()):
+            if size > self.seen[which]:
+                return read_back(self.output[which], max(self.seen[which], size - LATEST_BYTES), LATEST_BYTES)
+        return b""
 
     def last_error(self) -> str:
         """What a traceback says at its end, without the notes that follow it."""

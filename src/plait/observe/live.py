@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -30,6 +31,7 @@ class LiveView:
         self._running: dict[str, float] = {}
         self._done: dict[str, int] = {}
         self._shares: dict[str, float] = {}
+        self._said: dict[str, str] = {}
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=True)
 
     def __enter__(self) -> LiveView:
@@ -68,6 +70,10 @@ class LiveView:
         """A task said how far it is."""
         self._shares[key] = share
 
+    def said(self, latest: Mapping[str, bytes]) -> None:
+        """What running tasks wrote so far ends like this: the last line of each is shown."""
+        self._said = {key: line for key, data in latest.items() if (line := _last_line(data))}
+
     def _draw(self) -> Group:
         total, done = max(1, self._total()), sum(self._done.values())
         grid = Grid.grid(padding=(0, 1))
@@ -85,14 +91,21 @@ class LiveView:
         lines = []
         for key, since in running[:SHOWN]:
             share = self._shares.get(key)
-            lines.append(
-                Text(
-                    f"  {duration(now - since):>7}  {f'{share:.0%}  ' if share is not None else ''}{clean(key)}",
-                    style="cyan",
-                    no_wrap=True,
-                    overflow="ellipsis",
-                )
+            line = Text(
+                f"  {duration(now - since):>7}  {f'{share:.0%}  ' if share is not None else ''}{clean(key)}",
+                style="cyan",
+                no_wrap=True,
+                overflow="ellipsis",
             )
+            if key in self._said:
+                line.append(f"  {self._said[key]}", style="dim")
+            lines.append(line)
         if len(running) > SHOWN:
             lines.append(Text(f"  and {len(running) - SHOWN} more", style="dim"))
         return Group(grid, *lines)
+
+
+def _last_line(data: bytes) -> str:
+    """The last line with anything in it; what draws over its own line (`\\r`) has many."""
+    lines = data.decode(errors="replace").replace("\r", "\n").split("\n")
+    return next((clean(line.strip()) for line in reversed(lines) if line.strip()), "")
