@@ -227,10 +227,10 @@ def test_what_no_wait_can_help_fails_with_its_cause(before: str, error: str) -> 
 def test_what_a_command_writes_is_seen_while_it_runs(tmp_path: Path, store: str | None) -> None:
     """The end of it, also of what is over the cap."""
     go = tmp_path / "go"
-    script = f"seq 1 1000000; echo last line; printf 'bar 1\\rbar 2' >&2; while [ ! -e {go} ]; do sleep 0.01; done; echo over"
+    script = f"seq 1 2000000; echo last line; printf 'bar 1\\rbar 2' >&2; while [ ! -e {go} ]; do sleep 0.01; done; echo over"
     graph = plait.Graph("g")
     graph.add("out", plait.shell(script))
-    graph.add("err", plait.shell(script.replace("seq 1 1000000; echo last line; ", "")))
+    graph.add("err", plait.shell(script.replace("seq 1 2000000; echo last line; ", "")))
     graph.add("worker", plait.task(executor="process")(bodies.say_and_wait), args=("said", str(go)))
     graph.add("thread", bodies.wait_for, args=(str(go),))
 
