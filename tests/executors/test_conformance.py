@@ -86,12 +86,12 @@ KINDS = [
         "shell", ShellExecutor, (ShellCommand(()), (("echo", "value"),)), (ShellCommand(()), (("false",),)), (ShellCommand(()), (("sleep", "3600"),)),
         (ShellCommand(""), ("trap '' TERM; while :; do sleep 1; done",)),
         odd_ends=((ShellCommand(()), (("/no/such/program",),)), (ShellCommand(()), (("nul\0",),)), (ShellCommand(""), ("kill -9 $$",)), (ShellCommand(()), (("/etc",),))),
-        forces=True,
+        forces=True, dies=(ShellCommand(""), ("kill -9 $$",)), says=(ShellCommand(()), (("echo", "said"),)),
     ),
     Kind(
         "process", ProcessExecutor, (str, ("value",)), (bodies.throw, (ValueError,)), (bodies.sleep, ()), (bodies.spin, ()),
         odd_ends=(*((bodies.throw, (kind,)) for kind in ODD), (bodies.unsendable, ()), (bodies.liar, ()), (bodies.picky, ())),
-        forces=True, at_once=_cpus(),
+        forces=True, at_once=_cpus(), dies=(bodies.die, ("kill",)), says=(bodies.say, ("said",)),
     ),
 ]  # fmt: skip
 
