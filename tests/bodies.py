@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,11 @@ def say_and_wait(text: str, path: str) -> None:
     """Prints it, and waits for the file."""
     print(text, flush=True)
     wait_for(path)
+
+
+LOCK = threading.Lock()
+
+
+def take_lock(seconds: float) -> bool:
+    """Is it open?"""
+    return LOCK.acquire(timeout=seconds)

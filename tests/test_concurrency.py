@@ -218,6 +218,38 @@ class TestRunWithConcurrency:
         virtual(lambda: plait.run_with_concurrency([peak.body(n) for n in range(9)]))
         assert peak.most == 3
 
+    def test_a_cleanup_is_told_once_and_has_its_grace(self) -> None:
+        """F42: a second cancel, of the run or of its caller, does not cut into what the first one set off; `grace` bounds it."""
+        said: list[str] = []
+
+        async def cleans(seconds: float) -> None:
+            try:
+                await asyncio.sleep(100)
+            finally:
+                try:
+                    await asyncio.sleep(seconds)
+                    said.append(f"cleaned for {seconds}")
+                except asyncio.CancelledError:
+                    said.append(f"cut after {asyncio.get_running_loop().time() - 1}")
+                    raise
+
+        async def main() -> tuple[float, list[bool]]:
+            graph = plait.Graph("g")
+            for seconds in (2.0, 9.0):
+                graph.add(f"cleans-{seconds:.0f}", cleans, args=(seconds,), grace=3)
+            graph.add("late", cleans, args=(2.5,), grace=3, timeout=0.5)  # told by its timeout, before any cancel
+            run = plait.start(graph)
+            await asyncio.sleep(1)
+            for _ in range(3):
+                run.cancel()
+                await asyncio.sleep(0.25)
+            result = await run
+            return asyncio.get_running_loop().time(), [each.enforced for each in result.values()]
+
+        at, enforced = plait_loop(main)
+        assert said == ["cleaned for 2.0", "cleaned for 2.5", "cut after 3.0"]
+        assert (at, enforced) == (4.0, [True, False, True])  # it ended as it was given up
+
     def test_a_task_that_ignores_the_signal_delays_the_return_by_grace_and_is_reported(self) -> None:
         """A11 F41."""
 

@@ -79,6 +79,7 @@ ROOMS: dict[str, set[str]] = {
         "calls",
         "concurrency",
         "executors",
+        "logs",
         "flow",
         "history",
         "observe",
@@ -124,6 +125,7 @@ ONLY = {
         "executors": {
             "adopting",
             "base",
+            "blocking",
             "contract",
             "groups",
             "outputs",
@@ -262,6 +264,18 @@ def test_every_public_name_is_exported_once_typed_and_documented() -> None:
                     assert inspect.getdoc(value), f"{name}.{member} has no docstring"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = plait.nothing  # type: ignore[attr-defined]
+
+
+def test_no_process_is_forked_with_python_in_it() -> None:
+    """F51: a fork takes along locks that no thread of the child will ever open; what is started begins afresh."""
+    never = re.compile(
+        r"\bos\.fork(pty)?\(|preexec_fn|get_context\(|set_start_method\(|\bProcess\(target|\bfork_exec\("
+    )
+    assert [
+        f"{path.name}: {found[0]}"
+        for path in sorted(Path(plait.__file__).parent.rglob("*.py"))
+        for found in never.finditer(path.read_text())
+    ] == []
 
 
 def test_modules_have_docstrings_and_no_wait_for() -> None:

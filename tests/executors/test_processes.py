@@ -345,6 +345,13 @@ class TestStops:
                 os.kill(pid, signal.SIGKILL)
 
 
+class TestAfresh:
+    def test_a_lock_that_a_thread_holds_here_is_open_in_a_worker(self) -> None:
+        """F51: nobody there would ever open it."""
+        with bodies.LOCK:
+            assert plait.map_(bodies.take_lock, [5], executor="process", timeout=30) == [True]
+
+
 class TestLimits:
     def test_a_call_has_no_more_memory_than_its_limit(self) -> None:
         """F30: its task failed, with the limit in a note; the worker goes on, and the next call has its own limit or none."""

@@ -93,7 +93,7 @@ def test_a_group_that_ended_is_left_alone(tmp_path: Path) -> None:
         watchdog.add(fourth.pid)
         assert watchdog._size == 3
         watchdog.remove(ends[0].pid)
-        pid, watchdog._pid = watchdog._pid, -1
+        pid, watchdog.pid = watchdog.pid, -1
         os.close(watchdog._pipe)  # as when we die
         os.waitpid(pid, 0)
         assert [child.poll() for child in ends] == [None, None, -signal.SIGTERM, -signal.SIGTERM]

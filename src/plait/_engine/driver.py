@@ -276,6 +276,10 @@ class Driver:
 
     # -- what executors tell (the Sink)
 
+    def key(self, task: int) -> str:
+        """The path of a task."""
+        return self.table.key(task)
+
     @property
     def adopter(self) -> Adopter | None:
         """Ends what attempts leave behind, from when an executor first asks; None where that is not wanted."""

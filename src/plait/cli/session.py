@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from plait.cli import output
 from plait.cli.output import OutputGone, out, say
 from plait.errors import StoreError
 from plait.executors.base import Output, Progress
+from plait.logs import log
 from plait.observe.lines import Lines
 from plait.observe.stream import RunEvent, Stream, summary
 from plait.observe.text import as_json, clean, clean_lines, failure_lines, summary_line
@@ -85,7 +87,22 @@ def run_made(
     make: Callable[[], Driver | RunResult], settings: Settings, printed: Printed | None = None, *, is_file: bool = True
 ) -> int:
     """Shows what `make` gives (a run to be started, or one that is over), and gives the exit code."""
-    return blocking(lambda: _Session(settings, printed, is_file).run(make))
+    with _Warnings():
+        return blocking(lambda: _Session(settings, printed, is_file).run(make))
+
+
+class _Warnings(logging.Handler):
+    """What the library warns of is said, a line each."""
+
+    def __enter__(self) -> None:
+        log.addHandler(self)
+
+    def __exit__(self, *error: object) -> None:
+        log.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            say(f"plait: {clean(record.getMessage())}")
 
 
 def _every(loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]) -> Callable[[], None]:

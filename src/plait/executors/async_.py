@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from plait.executors.base import CURRENT, UNDER_WAY, Attempt, Ended, Ticket, awaited
+from plait.executors.blocking import unwatch, watch
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
@@ -36,6 +37,8 @@ class AsyncExecutor:
         self.spare: Seat | None = None  # one whose pool task has ended: it may serve another
         # Pool tasks that swallowed being stopped. All others are held by the loop, which is to run them, or by their attempt.
         self.deaf: WeakSet[asyncio.Task[None]] = WeakSet()
+        # On a virtual clock no loop is late.
+        self._watched = None if hasattr(sink.loop, "plait_clock") else watch(sink.id, sink.loop)
 
     def start(self, attempt: Attempt) -> None:
         seat = self.spare
@@ -61,6 +64,8 @@ class AsyncExecutor:
         return False
 
     def close(self) -> None:
+        if self._watched is not None:
+            unwatch(self._watched)
         for task in self.deaf:
             # Abandoned: their loop may be closed under them, and the outcome has said so.
             task._log_destroy_pending = False  # type: ignore[attr-defined]

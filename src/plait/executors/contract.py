@@ -32,6 +32,15 @@ class Sink(Protocol):
         ...
 
     @property
+    def id(self) -> str:
+        """The run's id."""
+        ...
+
+    def key(self, task: int) -> str:
+        """The path of a task."""
+        ...
+
+    @property
     def adopter(self) -> Adopter | None:
         """Ends what attempts leave behind; None where that is not wanted."""
         ...

@@ -65,6 +65,11 @@ class Recorder:
     def spawned(self, attempt: Attempt, pid: int) -> None:
         self.pids.append(pid)
 
+    id = "conformance"
+
+    def key(self, task: int) -> str:
+        return str(task)
+
     @property
     def adopter(self) -> None:
         return None
