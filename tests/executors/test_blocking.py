@@ -12,7 +12,7 @@ import pytest
 
 import plait
 from plait.executors import blocking
-from plait.executors.blocking import LATE_S, Watched
+from plait.executors.blocking import LATE_S, Watched, watch
 from plait.logs import log
 
 pytestmark = pytest.mark.realtime
@@ -37,6 +37,7 @@ def test_a_coroutine_that_blocks_its_loop_is_named(
 ) -> None:
     """In its first step, and in a later one."""
     monkeypatch.setattr(blocking, "LOOK_S", 0.01)
+    blocking._watched.clear()  # of tests whose executors are never closed
     monkeypatch.setattr(blocking, "LATE_S", 0.05)
 
     @plait.task
@@ -83,6 +84,19 @@ def test_it_is_told_once_for_each_time_and_not_of_one_that_turns(caplog: pytest.
     assert "something has kept the loop of run r for 1.0 s" in caplog.text
 
 
+def test_a_loop_that_was_closed_or_stands_still_is_late_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Before the run was over, by whoever owns it."""
+    loop = asyncio.new_event_loop()
+    watched = watch("r", loop)
+    for now in (0.0, 10.0, 20.0):
+        watched.look(now)
+    assert watched in blocking._watched
+    loop.close()
+    watched.look(30.0)
+    assert watched not in blocking._watched
+    assert not caplog.records
+
+
 def test_a_loop_that_waits_is_not_woken() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -110,6 +124,7 @@ def _waits(watched: Watched) -> bool:
 
 def test_nobody_looks_once_no_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocking, "LOOK_S", 0.001)
+    blocking._watched.clear()
 
     async def body() -> int:
         return len(blocking._watched)

@@ -37,7 +37,11 @@ class Watched:
 
     def look(self, now: float) -> None:
         """Asks for a turn, or tells that none came."""
-        if self._asked_at is None:
+        if self._loop.is_closed():
+            unwatch(self)  # before the run was over
+        elif not self._loop.is_running():
+            self._asked_at = None
+        elif self._asked_at is None:
             frame = sys._current_frames().get(self._thread)
             if frame is None or frame.f_globals.get("__name__") == "selectors":
                 return  # it waits, or is not run
