@@ -98,10 +98,25 @@ def test_a_group_that_ended_is_left_alone(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
         assert [child.poll() for child in ends] == [None, None, -signal.SIGTERM, -signal.SIGTERM]
     finally:
-        os.close(watchdog._table)
         for child in ends:
             child.kill()
             child.wait()
+
+
+def test_there_is_room_for_as_many_groups_as_run() -> None:
+    """The table grows: what stood in it stays, and each place is told of once."""
+    watchdog = Watchdog()
+    try:
+        for group in range(1_000_000, 1_001_500):  # no group has such a number
+            watchdog.add(group)
+        for group in range(1_000_000, 1_001_500, 2):
+            watchdog.remove(group)
+        assert watchdog._memory is not None
+        told = [int(line) for line in watchdog._memory[:].split(b"\n") if line.strip()]
+        assert sorted(filter(None, told)) == list(range(1_000_001, 1_001_500, 2))
+        assert len(told) == 1500
+    finally:
+        watchdog.close()
 
 
 def test_without_one_commands_run_all_the_same(

@@ -6,6 +6,7 @@ output after its group is gone holds nobody up.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
@@ -28,6 +29,9 @@ from plait.executors.watching import Watch
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
+
+YOUNG_S = 0.005
+"""A command that ends within so much is read at its end: until then nobody looks whether it wrote something."""
 
 CLOSING_S = 1.0
 """So long the end of a run waits for a killed command; longer only the kernel holds one."""
@@ -78,6 +82,9 @@ class ShellExecutor:
         self._spawner = Spawner()
         self._watchdog = Watchdog()
         self._adopter = sink.adopter
+        self._young: dict[_Process, None] = {}
+        """Those whose output is not watched yet."""
+        self._looking: asyncio.TimerHandle | None = None
         self._running: dict[Attempt, _Process] = {}
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
@@ -170,8 +177,9 @@ class ShellExecutor:
             process.wait_dead(CLOSING_S)
             process.reap()
             self._unwatch(process)
-            for stream in process.streams:
-                self._let_go_of(stream)
+            self._close(process)
+        if self._looking is not None:
+            self._looking.cancel()
         self._watch.close()
         self._watchdog.close()
 
@@ -188,20 +196,23 @@ class ShellExecutor:
             for path in self._sink.output_paths(attempt) or (None, None):
                 stream: Stream = Pipe(command.kept_bytes) if path is None else File(command.kept_bytes, path)
                 streams.append(stream)
-                if stream.fd >= 0:
-                    self._watch.add(stream.fd, partial(self._readable, stream))
             out, err = streams
             pid, popen = self._spawner.spawn(argv, added, command.cwd, out.end, err.end)
         except BaseException:
             for stream in streams:
-                self._let_go_of(stream)
+                stream.close()
             raise
         self._watchdog.add(pid)
         if self._adopter is not None:
             self._adopter.known |= {pid, self._watchdog.pid}
         for stream in streams:
             stream.started()
-        return _Process(command, pid, popen, streams)
+        process = _Process(command, pid, popen, streams)
+        if out.fd >= 0:
+            self._young[process] = None
+            if self._looking is None:
+                self._looking = self._sink.loop.call_later(YOUNG_S, self._watch_output)
+        return process
 
     # -- waiting
 
@@ -229,6 +240,20 @@ class ShellExecutor:
         except RuntimeError:
             pass  # the loop is closed, and `close` has seen to this process
 
+    def _watch_output(self) -> None:
+        """Has the output of commands that go on read as it comes: else one that writes much would wait."""
+        self._looking = None
+        young, self._young = self._young, {}
+        for process in young:
+            for stream in process.streams:
+                try:
+                    self._watch.add(stream.fd, partial(self._readable, stream))
+                except OSError:  # the system has no room for that
+                    stream.read()
+                    self._young[process] = None
+        if self._young:
+            self._looking = self._sink.loop.call_later(YOUNG_S, self._watch_output)
+
     def _readable(self, stream: Stream) -> None:
         """Takes what a command wrote; a pipe whose other end is closed is let go."""
         if not stream.read():
@@ -242,7 +267,8 @@ class ShellExecutor:
     def _exited(self, attempt: Attempt, process: _Process) -> None:
         if attempt not in self._running:
             return
-        self._unwatch(process)
+        if process.pidfd >= 0:
+            self._watch.remove(process.pidfd)
         # What the command left behind in its group ends with it. The leader is not reaped yet, so the group's number
         # cannot have passed to somebody else.
         if attempt.stopped_at is None or not self._watch_group(attempt, process):
@@ -280,12 +306,20 @@ class ShellExecutor:
             self._group_ended(attempt, process)
 
     def _unwatch(self, process: _Process) -> None:
+        self._young.pop(process, None)
+        for fd in (process.pidfd, *process.left, *(stream.fd for stream in process.streams)):
+            if fd >= 0:
+                self._watch.remove(fd)
+
+    def _close(self, process: _Process) -> None:
+        """Lets go of all its descriptors, none of which is watched any more."""
         for pidfd in (process.pidfd, *process.left):
             if pidfd >= 0:
-                self._watch.remove(pidfd)
                 os.close(pidfd)
         process.pidfd = -1
         process.left = []
+        for stream in process.streams:
+            stream.close()
 
     # -- the end
 
@@ -299,10 +333,14 @@ class ShellExecutor:
             self._adopter.known.discard(process.pid)
         for stream in process.streams:
             stream.finish()
-            self._let_go_of(stream)
+        self._unwatch(process)
+        if self._short:
+            self._close(process)
         self._report_end(attempt, process, code)
         self._begin_short()
         self._sink.more()
+        self._close(process)  # the next one was started first: that takes as long as all that happens before
+        self._begin_short()
 
     def _report_end(self, attempt: Attempt, process: _Process, code: int | None) -> None:
         out, err = (bytes(stream.data) for stream in process.streams)

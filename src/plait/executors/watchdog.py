@@ -5,6 +5,7 @@ A process of our own would take longer to start than most commands take to run: 
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import tempfile
@@ -28,7 +29,8 @@ sleep {GRACE_S}
 kill -s KILL -- $groups
 """
 
-_WIDTH = 12
+_WIDTH, _BYTES = 12, 4096
+"""Of a line of the table, and of the table in the beginning."""
 
 
 class Watchdog:
@@ -41,7 +43,8 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.pid = 0
-        self._table = self._pipe = -1
+        self._pipe = -1
+        self._memory: mmap.mmap | None = None
         self._places: dict[int, int] = {}
         self._free: list[int] = []
         self._size = 0
@@ -73,12 +76,19 @@ class Watchdog:
             except ChildProcessError:
                 pass  # the program waits for any child that it has
             os.close(self._pipe)
-            os.close(self._table)
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         self.pid = 0
         self._places.clear()
 
     def _write(self, place: int, group: int) -> None:
-        os.pwrite(self._table, b"%-*d\n" % (_WIDTH - 1, group), place * _WIDTH)
+        assert self._memory is not None
+        at = place * _WIDTH
+        if at + _WIDTH > len(self._memory):
+            self._memory.resize(len(self._memory) * 2)
+            _clear(self._memory, at)
+        self._memory[at : at + _WIDTH] = b"%-*d\n" % (_WIDTH - 1, group)
 
     def _begin(self) -> bool:
         if not self.enabled:
@@ -89,6 +99,9 @@ class Watchdog:
             fds += (ours, theirs)
             table = _table()
             fds.append(table)
+            os.ftruncate(table, _BYTES)
+            self._memory = mmap.mmap(table, _BYTES)
+            _clear(self._memory, 0)
             actions = (
                 (os.POSIX_SPAWN_DUP2, theirs, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -105,8 +118,14 @@ class Watchdog:
             self.enabled = False
             return False
         os.close(theirs)
-        self._pipe, self._table = ours, table
+        os.close(table)  # it stays while it is mapped
+        self._pipe = ours
         return True
+
+
+def _clear(memory: mmap.mmap, first: int) -> None:
+    """Lines without a group from `first` on."""
+    memory[first:] = b"\n" * (len(memory) - first)
 
 
 def _table() -> int:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import Callable
+
+SLICE_S = 0.002
+"""What gets ready while a callback runs is seen to without a turn of the loop, for so long."""
 
 _HAS_EPOLL = hasattr(select, "epoll")
 
@@ -37,23 +41,29 @@ class Watch:
         self._callbacks[fd] = callback
 
     def remove(self, fd: int) -> None:
-        """Watches `fd` no more."""
-        if self._epoll is None:
+        """Watches `fd` no more, if it was watched."""
+        if not _HAS_EPOLL:
             self._loop.remove_reader(fd)
-        else:
-            del self._callbacks[fd]
+        elif self._callbacks.pop(fd, None) is not None and self._epoll is not None:
             self._epoll.unregister(fd)
 
     def close(self) -> None:
         """Watches nothing any more."""
+        self._callbacks.clear()
         if self._epoll is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
+            self._epoll = None
 
     def _ready(self) -> None:
-        assert self._epoll is not None
-        found = [(fd, self._callbacks[fd]) for fd, _ in self._epoll.poll(0)]
-        for fd, callback in found:
-            # One that ran before may have closed this descriptor, and its number may be another's by now.
-            if self._callbacks.get(fd) is callback:
-                callback()
+        until = 0.0
+        while self._epoll is not None and (ready := self._epoll.poll(0)):
+            found = [(fd, self._callbacks[fd]) for fd, _ in ready]
+            for fd, callback in found:
+                # One that ran before may have closed this descriptor, and its number may be another's by now.
+                if self._callbacks.get(fd) is callback:
+                    callback()
+            now = time.monotonic()
+            until = until or now + SLICE_S
+            if now > until:
+                return
