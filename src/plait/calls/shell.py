@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from plait._core.policy import Value
 from plait.errors import CommandFailed, UsageError
 
 OutputKind: TypeAlias = Literal["text", "lines", "json"]
@@ -16,19 +15,28 @@ KEPT_BYTES = 8 * 1024 * 1024
 """Of each stream, at most this much is read back into memory; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShellCommand:
+class ShellCommand(Value):
     """An argv, run without a shell, or a script for `/bin/sh -c`, without pipefail. Standard input is empty.
 
     Its value is standard output: `text` (trailing newlines removed, as `$(...)` does; undecodable bytes as U+FFFD),
     `lines` (a list, without line ends) or `json`.
     """
 
-    argv: tuple[str, ...] | str
-    env: Mapping[str, str] | None = None  # added to plait's own
-    cwd: str | None = None
-    output: OutputKind = "text"
-    kept_bytes: int = KEPT_BYTES
+    __slots__ = ("argv", "env", "cwd", "output", "kept_bytes")  # noqa: RUF023 - as they are given
+
+    def __init__(
+        self,
+        argv: tuple[str, ...] | str,
+        env: Mapping[str, str] | None = None,  # added to plait's own
+        cwd: str | None = None,
+        output: OutputKind = "text",
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
+        self.argv = argv
+        self.env = env
+        self.cwd = cwd
+        self.output = output
+        self.kept_bytes = kept_bytes
 
     @property
     def full_argv(self) -> tuple[str, ...]:
@@ -77,6 +85,8 @@ def strict_json(data: str | bytes) -> Any:
     Raises:
         ValueError, RecursionError: for what is no JSON, or nested too deep.
     """
+    import json  # few commands need it
+
     return json.loads(data, parse_constant=_refuse_constant)
 
 
@@ -95,6 +105,8 @@ def word(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return str(int(value))
     if isinstance(value, (dict, list, tuple)):
+        import json
+
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return str(value)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-import tempfile
 
 from plait.logs import log
 
@@ -132,6 +131,8 @@ def _table() -> int:
     """A file without a name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("plait-groups")
+    import tempfile  # which takes longer than all else that a command needs
+
     fd, path = tempfile.mkstemp()
     os.unlink(path)
     return fd
