@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -283,6 +284,16 @@ class TestOrphans:
             assert made.output("resume").splitlines()[-1] == "{'a': 'again'}"
             assert reader.poll() is None
             reader.kill()
+
+    def test_a_machine_on_which_somebody_always_comes_is_looked_at_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """F06: a build beside it starts a process every millisecond."""
+        pids, come = psutil.pids, itertools.count(10_000_000)  # no process has such a number
+        monkeypatch.setattr(psutil, "pids", lambda: [*pids(), next(come)])
+        with subprocess.Popen(["sleep", "60"]) as sleeper:
+            assert end_orphans(MemoryStore(), "r", [(sleeper.pid, started_ticks(sleeper.pid) or 0)]) == 1
+            assert sleeper.wait() == -signal.SIGTERM
 
     def test_nobody_waits_for_the_reaping_of_the_dead(self) -> None:
         """F15: where nobody reaps orphans they stay zombies, and a takeover must not wait for them."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.0
 """Between TERM and KILL, and for KILL to end them: nobody waits for what they do, only for their end."""
 
+ENOUGH_LOOKS = 4
+"""So many looks at what has come since the last one, none of which was of the run: the others come from elsewhere."""
+
 MOST_LOOKS = 10
 """What forks faster than it is found and killed this often, or what the kernel holds, is left, and named."""
 
@@ -83,9 +86,12 @@ def _living(found: dict[int, Any], run: _Run) -> list[Any]:
     groups = {pid for pid, started in run.recorded.items() if started_ticks(pid) in (started, None)}
     here = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     seen: set[int] = set()
-    # Who ends while the others are looked at may have started one more: until nobody has come meanwhile.
-    while new := set(psutil.pids()) - seen:
+    # Who ends while the others are looked at may have started one more: until nobody has come meanwhile, or nobody of the run's
+    # has for some looks. On a busy machine somebody always comes.
+    without = 0
+    while without < ENOUGH_LOOKS and (new := set(psutil.pids()) - seen):
         seen |= new
+        before = len(found)
         for pid in new - here:
             process = _of_the_run(pid, run, groups)
             if process is not None:
@@ -97,6 +103,7 @@ def _living(found: dict[int, Any], run: _Run) -> list[Any]:
                         found.setdefault(child.pid, child)
             except psutil.Error:
                 continue
+        without = 0 if len(found) > before else without + 1
     # One that is dead and not reaped, for nobody waits for it, is as good as gone.
     return [process for process in found.values() if started_ticks(process.pid) is not None and process.is_running()]
 
