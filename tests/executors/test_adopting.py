@@ -32,6 +32,10 @@ def _alive(pid: int) -> bool:
         return False
 
 
+def _lives(path: Path) -> bool:
+    return _alive(int(path.read_text()))
+
+
 def _told(path: Path) -> bool:
     return path.exists() and bool(path.read_text())
 
@@ -45,7 +49,8 @@ def _there(pid: int) -> bool:
 def nothing_is_left() -> Iterator[None]:
     before = set(_children())
     yield
-    assert set(_children()) <= before
+    left = set(_children()) - before
+    assert not left, [Path(f"/proc/{pid}/stat").read_text() for pid in left]
     assert adopting._wanted == 0
 
 
@@ -100,6 +105,41 @@ def test_a_daemon_of_a_stopped_command_has_its_grace(told: Path, tmp_path: Path)
     asyncio.run(stopped())
     assert (tmp_path / "trapped").read_text() == "told\n"
     assert not _alive(int(told.read_text()))
+
+
+@pytest.mark.parametrize("executor", ["shell", "process"])
+@pytest.mark.parametrize("reap", [True, False])
+def test_nothing_of_a_stopped_attempt_lives_on(told: Path, executor: str, reap: bool) -> None:
+    """X2: also where this process is no subreaper: by its marks. The one beside it is let be."""
+    deaf = DAEMON.replace("exec sleep 300", 'trap "" TERM; while :; do sleep 0.1; done').format(pid=told)
+    graph = plait.Graph("g")
+    if executor == "shell":
+        graph.add("stopped", plait.shell(f"{deaf}; sleep 300", grace=0.1))
+    else:
+        graph.add("stopped", _leave_and_spin, args=(deaf,), executor="process", grace=0.1)
+    graph.add("beside", plait.shell(f"while [ ! -e {told}.go ]; do sleep 0.01; done", uninterruptible=True))
+    alive: list[bool] = []
+
+    async def stopped() -> plait.RunResult:
+        run = plait.start(graph, reap=reap, max_concurrency=2)
+        while not _told(told):
+            await asyncio.sleep(0.01)
+        run.cancel()
+        async for event in run.events():
+            if event.event == "task_cancelled":
+                alive.append(_lives(told))
+                told.with_name("pid.go").touch()
+        return await run
+
+    result = asyncio.run(stopped())
+    assert alive == [False]
+    assert [str(result[key].status) for key in ("stopped", "beside")] == ["cancelled", "succeeded"]
+
+
+def _leave_and_spin(script: str) -> None:
+    subprocess.run(["sh", "-c", script], check=True)
+    while True:
+        pass
 
 
 def test_what_a_daemon_starts_ends_too(told: Path, tmp_path: Path) -> None:

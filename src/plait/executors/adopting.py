@@ -33,34 +33,43 @@ class Adopter:
         """Children that an executor started itself, and has not reaped."""
         self._seen: dict[int, set[bytes]] = {}
         """Marks of living children: of one that died meanwhile the kernel tells nothing any more."""
+        self._sessions: dict[int, set[bytes]] = {}
+        """And of sessions that are not ours: nor of one that has not begun what it is to execute."""
 
-    def adopted(self, marks: Mapping[str, str]) -> list[int]:
-        """Living processes that came to us and carry all these marks; the dead among them are reaped."""
+    def adopted(self, marks: Mapping[str, str], group: int = 0) -> list[int]:
+        """Living processes that came to us and carry all these marks, or belong to that group; the dead among them are reaped."""
         if not self.works:
             return []
         wanted = {os.fsencode(f"{name}={value}") for name, value in marks.items()}
-        found, seen = [], {}
+        found, seen, sessions = [], {}, {}
+        own = os.getsid(0)
         for pid in _children():
             if pid in self.known:
                 continue
-            carried = _marks(pid)
-            if carried is None:
-                carried = self._seen.get(pid, set())
-            if carried:
-                seen[pid] = carried
-            if not wanted <= carried:
+            session = _session(pid)
+            carried = _marks(pid) or self._seen.get(pid) or self._sessions.get(session)
+            if group and _group(pid) == group:
+                carried = wanted
+            if not carried:
                 continue
-            if _reaped(pid):
-                seen.pop(pid, None)
-            else:
-                found.append(pid)
-        self._seen = seen
+            seen[pid] = carried
+            if session not in (own, 0):
+                sessions[session] = carried
+            if wanted <= carried:
+                if _reaped(pid):
+                    del seen[pid]
+                else:
+                    found.append(pid)
+        self._seen, self._sessions = seen, sessions
         return found
 
-    def end(self, marks: Mapping[str, str]) -> None:
-        """KILL for all of them and all that they started, until there are no more; waits for their death."""
+    def end(self, marks: Mapping[str, str], group: int = 0) -> None:
+        """KILL for all of them and all that they started, until there are no more; waits for their death.
+
+        The leader of `group` is known, and not reaped yet: the number is nobody else's.
+        """
         for _ in range(MOST_LOOKS):
-            found = self.adopted(marks)
+            found = self.adopted(marks, group)
             if not found:
                 return
             below = [each for pid in found for each in _below(pid)]
@@ -77,6 +86,28 @@ class Adopter:
         if self.works:
             _end()
         self.works = False
+
+
+def environments() -> dict[int, set[bytes]]:
+    """What every process carries that we may look into; empty where there is no /proc."""
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return {}
+    return {pid: carried for pid in pids if (carried := _marks(pid)) is not None and pid != os.getpid()}
+
+
+def end_marked(marks: Mapping[str, str], carried: Mapping[int, set[bytes]]) -> None:
+    """KILL for those of these processes that carry all these marks, and all that they started; waits for their death.
+
+    For stopped attempts of a process that is no subreaper: what left both its group and its parent is found by nothing else.
+    """
+    wanted = {os.fsencode(f"{name}={value}") for name, value in marks.items()}
+    found = [pid for pid, each in carried.items() if wanted <= each]
+    every = [*found, *(each for pid in found for each in _below(pid))]
+    for pid in every:
+        _kill(pid)
+    _wait(every)
 
 
 _lock = threading.Lock()
@@ -145,6 +176,22 @@ def _marks(pid: int) -> set[bytes] | None:
             return set(file.read().split(b"\0")) or None
     except OSError:
         return None
+
+
+def _group(pid: int) -> int:
+    """The group of a process, dead ones included; 0 if it is gone."""
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _session(pid: int) -> int:
+    """The session of a process, dead ones included; 0 if it is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _reaped(pid: int) -> bool:

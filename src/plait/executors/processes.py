@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from plait._core.scheduler import NOT_BEGUN
 from plait.errors import UsageError, WorkerFailed
+from plait.executors.adopting import end_marked, environments
 from plait.executors.base import Attempt, Ended, Interrupted, Output
 from plait.executors.pickles import Encoder, end_of
 from plait.executors.shortage import Shortage, is_short
@@ -450,6 +451,8 @@ class ProcessExecutor:
             self._sink.began(attempt, began + behind)
         if out != worker.seen[0] or err != worker.seen[1]:
             self._tell_output(worker, attempt, (out, err))
+        if leaves and attempt.stopped_at is not None:
+            self._end_left(worker)
         end = end_of(kind, data, at, attempt)
         if kind == RETURNED and end.error is None and not end.stopped:
             self._sink.returned(attempt.ticket, end.value, at=at)
@@ -459,6 +462,15 @@ class ProcessExecutor:
         if following is not None and following.lent and worker in self._workers:
             following.lent = False
             self._sink.passed(following.attempt, at)
+
+    def _end_left(self, worker: WorkerProcess) -> None:
+        """Ends what calls of the worker left behind in sessions of their own."""
+        if self._adopter is not None:
+            self._adopter.end(worker.marks, worker.pid)
+        else:
+            carried = environments()
+            carried.pop(worker.pid, None)
+            end_marked(worker.marks, carried)
 
     # -- when calls with a timeout began
 
@@ -516,8 +528,9 @@ class ProcessExecutor:
         worker.sweep()
         unbegun = [worker.take_from(number) for number in list(worker.held)]
         self._let_go(worker)
+        if ran is not None or self._adopter is not None:
+            self._end_left(worker)
         if self._adopter is not None:
-            self._adopter.end(worker.marks)
             self._adopter.known.discard(worker.pid)
         code = worker.popen.wait()
         if not worker.ready and not self._why_bad:

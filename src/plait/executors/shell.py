@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from plait._core.scheduler import NOT_BEGUN
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
+from plait.executors.adopting import end_marked, environments
 from plait.executors.base import Attempt, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name
 from plait.executors.outputs import File, Pipe, Stream
@@ -89,7 +90,9 @@ class ShellExecutor:
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
         self._shortage = Shortage(sink.loop, self._try_again)
-        self._groups: dict[int, list[int]] | None = None  # living processes by group, for one turn of the loop
+        # Of all living processes, for one turn of the loop: by group, and what they carry in their environment.
+        self._groups: dict[int, list[int]] | None = None
+        self._carried: dict[int, set[bytes]] | None = None
 
     def start(self, attempt: Attempt) -> None:
         if attempt.stopped_at is not None:
@@ -150,7 +153,7 @@ class ShellExecutor:
     def force(self, attempt: Attempt) -> bool:
         if attempt in self._running:
             signal_group(attempt.handle.pid, signal.SIGKILL)
-            self._end_adopted(attempt)
+            self._end_adopted(attempt, attempt.handle)
         return True
 
     def latest(self, attempt: Attempt) -> bytes:
@@ -164,9 +167,16 @@ class ShellExecutor:
         """What an attempt started and nobody else has any more."""
         return [] if self._adopter is None else self._adopter.adopted(self._sink.environment(attempt))
 
-    def _end_adopted(self, attempt: Attempt) -> None:
+    def _end_adopted(self, attempt: Attempt, process: _Process) -> None:
         if self._adopter is not None:
-            self._adopter.end(self._sink.environment(attempt))
+            self._adopter.end(self._sink.environment(attempt), process.pid)
+
+    def _end_escaped(self, attempt: Attempt) -> None:
+        """Ends what a stopped attempt started and nobody has any more, where that does not come to us."""
+        if self._carried is None:
+            self._carried = environments()
+            self._sink.loop.call_soon(self._forget_looks)
+        end_marked(self._sink.environment(attempt), self._carried)
 
     def close(self) -> None:
         self._short.clear()
@@ -291,11 +301,11 @@ class ShellExecutor:
         """The living processes of a group, but for its leader. Many commands that end together share one look."""
         if self._groups is None:
             self._groups = living_groups()
-            self._sink.loop.call_soon(self._forget_groups)
+            self._sink.loop.call_soon(self._forget_looks)
         return [pid for pid in self._groups.get(group, ()) if pid != group]
 
-    def _forget_groups(self) -> None:
-        self._groups = None
+    def _forget_looks(self) -> None:
+        self._groups = self._carried = None
 
     def _member_ended(self, attempt: Attempt, process: _Process, pidfd: int) -> None:
         self._watch.remove(pidfd)
@@ -327,7 +337,10 @@ class ShellExecutor:
         del self._running[attempt]
         signal_group(process.pid, signal.SIGKILL)
         self._watchdog.remove(process.pid)
-        self._end_adopted(attempt)
+        if self._adopter is not None:
+            self._end_adopted(attempt, process)
+        elif attempt.stopped_at is not None:
+            self._end_escaped(attempt)
         code = process.reap()
         if self._adopter is not None:
             self._adopter.known.discard(process.pid)
