@@ -185,15 +185,24 @@ def keepers(shape: str, rounds: int | None = None, timeout: float = 180) -> tupl
 
 
 POOL, MAP = "ProcessPoolExecutor, chunks of 1", "plait.map_, process"
+FORKED = "forked processes, a share each"
 
 
-def in_processes(name: str, size: int, goal: str, work: str, *more: Row) -> Group:
+def in_processes(name: str, size: int, goal: str, work: str, slow: int | None, *more: Row) -> Group:
+    """`slow` is the size of the rows of peers that take long."""
     rows = [
         Row("one after another", "limits", f"one by one {work}"),
+        Row(FORKED, "limits", f"forked {work}"),
         Row(POOL, "limits", f"pool {work}"),
         Row(MAP, "with_plait", f"process {work}"),
+        *more,
+        Row("joblib", "peers.pools", f"joblib {work}", peer="joblib", venv="processes"),
+        Row("loky, chunks of 1", "peers.pools", f"loky {work}", peer="loky", venv="processes", rounds=3),
+        Row("Dask, LocalCluster", "peers.dask_", f"cluster {work}", slow, "distributed", "dask", rounds=3, timeout=180),
+        Row("Ray", "peers.ray_", work, slow, peer="ray", venv="ray", rounds=3, timeout=180),
     ]
-    return Group(name, size, [*rows, *more], "one after another", POOL, goal=goal, memory=False, smoke=20)
+    pairs = ((MAP, FORKED),)
+    return Group(name, size, rows, "one after another", POOL, pairs, goal=goal, memory=False, smoke=20)
 
 
 def in_threads(slots: int) -> Group:
@@ -204,6 +213,7 @@ def in_threads(slots: int) -> Group:
             Row("ThreadPoolExecutor.map", "limits", f"threads {slots}"),
             Row("plait.map_, thread", "with_plait", f"threads {slots}"),
             Row("plait.run, a node each", "with_plait", f"thread nodes {slots}"),
+            Row("joblib, threading", "peers.pools", f"joblib threads {slots}", peer="joblib", venv="processes"),
         ],
         "ThreadPoolExecutor.map",
         goal="no slower than ThreadPoolExecutor.map",
@@ -271,6 +281,8 @@ def commands(slots: int) -> Group:
             Row("plait run FILE, a task each", "commands", f"plait run tasks {slots}"),
             Row("xargs -P", "peers.commands", f"xargs {slots}", peer="xargs"),
             Row("GNU parallel", "peers.commands", f"parallel {slots}", peer="parallel"),
+            Row("doit", "peers.commands", f"doit {slots}", peer="doit", venv="doit", rounds=3),
+            Row("snakemake", "peers.commands", f"snakemake {slots}", 200, peer="snakemake", venv="snakemake", rounds=3),
         ],
         "make -Otarget",
         "ninja",
@@ -414,12 +426,14 @@ GROUPS: list[Group] = [
         600,
         "starting the workers included, at most 1.10 of one after another, shared by the CPUs (aim: 1.05)",
         "long",
+        None,
     ),
     in_processes(
         "CPU tasks of 50 µs",
         40_000,
         "starting the workers included, at most 1.6 of one after another, shared by the CPUs (aim: 1.35)",
         "short",
+        10_000,
         Row("ProcessPoolExecutor, 16 chunks a CPU", "limits", "pool short tuned"),
         Row("plait.map_, process, 100 slots", "with_plait", "process short 100"),
     ),

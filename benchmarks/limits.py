@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NoReturn
 
 from common import (
     HOUR,
@@ -308,6 +308,24 @@ def pool_row(body: Callable[[int], int], chunk: Callable[[int], int], size: int)
     return flat(work, size)
 
 
+def forked_row(body: Callable[[int], int], size: int) -> Job:
+    """A process for each CPU, its share in a plain loop, nothing told but how it ended: what this machine can give."""
+    count = cpus()
+    shares = [range(size * at // count, size * (at + 1) // count) for at in range(count)]
+
+    def child(share: range) -> NoReturn:
+        code = 1
+        try:
+            code = [body(item) for item in share] != list(share)
+        finally:
+            os._exit(code)
+
+    def work() -> list[int]:
+        return [os.waitpid(pid, 0)[1] for pid in [os.fork() or child(share) for share in shares]]
+
+    return Job(work, lambda found: found == [0] * count)
+
+
 def threads_row(slots: int, size: int) -> Job:
     def work() -> list[int]:
         with ThreadPoolExecutor(slots) as pool:
@@ -323,6 +341,8 @@ def one_by_one(body: Callable[[int], int], size: int) -> Job:
 ROWS: dict[str, Callable[[int], Job]] = {
     "one by one short": partial(one_by_one, short),
     "one by one long": partial(one_by_one, long),
+    "forked short": partial(forked_row, short),
+    "forked long": partial(forked_row, long),
     "pool short": partial(pool_row, short, lambda size: 1),
     "pool long": partial(pool_row, long, lambda size: 1),
     "pool short tuned": partial(pool_row, short, lambda size: -(-size // (cpus() * 16))),

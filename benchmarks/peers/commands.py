@@ -1,9 +1,11 @@
-"""make, ninja, xargs and GNU parallel: `size` times /bin/true, as whole processes; writing their file is not part of the work."""
+"""make, ninja, xargs, GNU parallel, doit and snakemake: `size` times /bin/true, as whole processes; writing their file is not part of the work."""
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from common import Job, process, written
 
@@ -30,12 +32,34 @@ def parallel(slots: int, size: int) -> Job:
     return process(["parallel", "--will-cite", "-j", str(slots), "/bin/true"], numbers(size))
 
 
+def doit(slots: int, size: int) -> Job:
+    """A database for each size: it is new when the work begins."""
+    text = f'def task_t():\n    for number in range({size}):\n        yield {{"name": number, "actions": [["/bin/true"]]}}\n'
+    file = written(f"dodo_{size}.py", text)
+    return process([script("doit"), "-f", file, "--db-file", f"doit.{size}", "-n", str(slots)])
+
+
+def snakemake(slots: int, size: int) -> Job:
+    """A job has to have a file: snakemake itself touches it."""
+    text = (
+        f'rule all:\n    input: expand("done.{size}/{{n}}", n=range({size}))\n'
+        f'rule t:\n    output: touch("done.{size}/{{n}}")\n    shell: "/bin/true"\n'
+    )
+    words = [script("snakemake"), "-s", written(f"Snakefile.{size}", text), "--cores", str(slots)]
+    return process(words, XDG_CACHE_HOME=str(Path("cache").absolute()))
+
+
+def script(name: str) -> str:
+    """A program of this environment."""
+    return str(Path(sysconfig.get_path("scripts"), name))
+
+
 def numbers(size: int) -> str:
     return "".join(f"{number}\n" for number in range(size))
 
 
 ROWS: dict[str, Callable[[int], Job]] = {
     f"{program.__name__} {slots}": partial(program, slots)
-    for program in (make, ninja, xargs, parallel)
+    for program in (make, ninja, xargs, parallel, doit, snakemake)
     for slots in (2, 8)
 }
