@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
+
+from faults import unavailable
 
 pytestmark = pytest.mark.realtime
 
@@ -66,6 +71,131 @@ def test_the_first_graph(tmp_path: Path) -> None:
         output(sys.executable, str(ROOT / "examples/first_graph.py"), cwd=tmp_path)
         == "10 words on 5 pages\n[0, 1, 4, 9, 16]\n"
     )
+
+
+def test_the_sweep_names_the_best_and_goes_on_after_settings_that_fail(tmp_path: Path) -> None:
+    if importlib.util.find_spec("sklearn") is None:
+        unavailable("scikit-learn")
+    shown = output(sys.executable, str(ROOT / "examples/sweep.py"), "--small", "--compare", cwd=tmp_path)
+    lines = shown.splitlines()
+    assert lines[0].split() == ["nu", "gamma", "accuracy", "std"]
+    assert [line.split()[:2] for line in lines[1:3]] == [["0.05", "0.1"], ["0.05", "0.01"]]
+    assert lines[3:6] == [
+        "nu=1.0 gamma=0.01 failed: specified nu is infeasible",
+        "nu=1.0 gamma=0.1 failed: specified nu is infeasible",
+        "best: nu=0.05 gamma=0.1",
+    ]
+    assert re.fullmatch(r"4 settings in [\d.]+ s, the start of the workers included \(\d+ CPUs\)", lines[6])
+    assert re.fullmatch(r"one after another: [\d.]+ s, the same best; speed-up [\d.]+", lines[7])
+
+
+def test_the_sweep_says_in_a_line_that_scikit_learn_is_missing(tmp_path: Path) -> None:
+    program = "import runpy, sys; sys.modules['sklearn'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT / "examples/sweep.py")], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "this example needs scikit-learn: pip install scikit-learn\n"
+
+
+# The folders and functions of the library that `build_c.py` builds, in a few lines: what is compressed is left as it is.
+LIBRARY = {
+    "c/include/brotli/decode.h": """
+        #include <stddef.h>
+        #include <stdint.h>
+        #define BROTLI_DECODER_RESULT_SUCCESS 1
+        int BrotliDecoderDecompress(size_t, const uint8_t *, size_t *, uint8_t *);
+        uint32_t BrotliDecoderVersion(void);
+    """,
+    "c/include/brotli/encode.h": """
+        #include <stddef.h>
+        #include <stdint.h>
+        #define BROTLI_MODE_TEXT 1
+        int BrotliEncoderCompress(int, int, int, size_t, const uint8_t *, size_t *, uint8_t *);
+    """,
+    "c/common/copy.c": """
+        #include <string.h>
+        void copied(size_t from, const void *data, size_t *to, void *into) { memcpy(into, data, from); *to = from; }
+    """,
+    "c/common/version.c": "#include <brotli/decode.h>\nuint32_t BrotliDecoderVersion(void) { return 0x01002003; }\n",
+    "c/dec/copy.c": """
+        #include <brotli/decode.h>
+        void copied(size_t, const void *, size_t *, void *);
+        int BrotliDecoderDecompress(size_t from, const uint8_t *data, size_t *to, uint8_t *into) {
+            copied(from, data, to, into);
+            return BROTLI_DECODER_RESULT_SUCCESS;
+        }
+    """,
+    "c/enc/copy.c": """
+        #include <brotli/encode.h>
+        void copied(size_t, const void *, size_t *, void *);
+        int BrotliEncoderCompress(int q, int w, int m, size_t from, const uint8_t *data, size_t *to, uint8_t *into) {
+            copied(from, data, to, into);
+            return 1;
+        }
+    """,
+}
+
+
+def build_c(folder: Path, files: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """`build_c.py` on a source distribution of these files, which takes no network."""
+    if shutil.which("gcc") is None or shutil.which("make") is None:
+        unavailable("gcc or make")
+    for name, text in files.items():
+        path = folder / "little-1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with tarfile.open(folder / "little-1.tar.gz", "w:gz") as archive:
+        archive.add(folder / "little-1", "little-1")
+    program = [
+        sys.executable,
+        str(ROOT / "examples/build_c.py"),
+        "--sdist",
+        "little-1.tar.gz",
+        "--out",
+        "built",
+        "-j",
+        "2",
+    ]
+    return subprocess.run([*program, *words], capture_output=True, text=True, cwd=folder, timeout=110)
+
+
+def test_the_build_compiles_joins_and_tries_a_library(tmp_path: Path) -> None:
+    done = build_c(tmp_path, LIBRARY)
+    library = tmp_path / "built" / "brotli-build" / "plait" / "libbrotli.a"
+    said = f"Brotli 1.2.3: 100000 bytes, compressed to 100000, and back\n{library}: 4 files in "
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(said)
+    listed = output("ar", "t", str(library), cwd=tmp_path).split()
+    assert sorted(listed) == ["common_copy.o", "common_version.o", "dec_copy.o", "enc_copy.o"]
+
+
+def test_the_build_compares_itself_with_make(tmp_path: Path) -> None:
+    done = build_c(tmp_path, LIBRARY, "--compare")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == ["plait", "make"] * 3
+    assert all(line.endswith("Brotli 1.2.3: 100000 bytes, compressed to 100000, and back") for line in lines[:6])
+    assert re.fullmatch(
+        r"plait: median [\d.]+ s \(n=3, -j 2\)\nmake: median [\d.]+ s \(n=3, -j 2\)", "\n".join(lines[6:])
+    )
+
+
+def test_a_file_that_does_not_compile_is_named_with_what_gcc_said_and_the_others_are_compiled(tmp_path: Path) -> None:
+    done = build_c(tmp_path, LIBRARY | {"c/dec/broken.c": "int wrong(void) { return nothing; }\n"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("dec_broken: ")
+    assert re.search(r"broken\.c:1:\d+: error: ", done.stderr)
+    assert done.stderr.endswith("4 succeeded, 1 failed, 3 upstream_failed\n")
+
+
+def test_the_build_says_in_a_line_what_is_missing(tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "examples/build_c.py"), "--sdist", "none.tar.gz", "--out", str(tmp_path)]
+    done = subprocess.run(words, env={"PATH": str(tmp_path)}, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "gcc is not installed\n")
+    done = build_c(tmp_path, {"README": "no library"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(" holds no c/common/*.c: it is not brotli\n")
 
 
 def blocks() -> list[tuple[str, str, str]]:
