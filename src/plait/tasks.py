@@ -392,7 +392,9 @@ def shell(
     body = ShellCommand(
         "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
     )
-    definition = _with_options(Definition(name or "shell", body, "shell", PLAIN), dict(options))
+    definition = Definition(name or "shell", body, "shell", PLAIN)
+    if options:
+        definition = _with_options(definition, dict(options))
     return make_node(definition, (words,), Beside({"env": dict(env)}) if env else NOTHING_BESIDE)
 
 

@@ -19,6 +19,9 @@ class Stream:
 
     __slots__ = ("_most", "data", "end", "fd", "size")
 
+    piped = False
+    """Does it come through a pipe?"""
+
     def __init__(self, most: int, fd: int, end: int) -> None:
         self._most = most
         self.data: bytes | bytearray = b""
@@ -53,12 +56,18 @@ class Pipe(Stream):
     """A pipe that is emptied as it fills: nothing is written to a disk, and whoever holds it after the command's end holds nobody up."""
 
     __slots__ = ("_recent",)
+    piped = True
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = 0) -> None:
         super().__init__(most, *os.pipe())
         self.data = bytearray()
         self._recent = b""  # the end of what is over the cap
         os.set_blocking(self.fd, False)
+
+    def keeps(self, most: int) -> Pipe:
+        """It, for a command of whose output so much is kept."""
+        self._most = most
+        return self
 
     def started(self) -> None:
         os.close(self.end)

@@ -83,6 +83,7 @@ class ShellExecutor:
         self._spawner = Spawner()
         self._watchdog = Watchdog()
         self._adopter = sink.adopter
+        self._spare: list[Pipe] = []
         self._young: dict[_Process, None] = {}
         """Those whose output is not watched yet."""
         self._looking: asyncio.TimerHandle | None = None
@@ -190,6 +191,9 @@ class ShellExecutor:
             self._close(process)
         if self._looking is not None:
             self._looking.cancel()
+        for pipe in self._spare:
+            pipe.close()
+        self._spare.clear()
         self._watch.close()
         self._watchdog.close()
 
@@ -204,8 +208,11 @@ class ShellExecutor:
         streams: list[Stream] = []
         try:
             for path in self._sink.output_paths(attempt) or (None, None):
-                stream: Stream = Pipe(command.kept_bytes) if path is None else File(command.kept_bytes, path)
-                streams.append(stream)
+                if path is not None:
+                    streams.append(File(command.kept_bytes, path))
+                else:
+                    pipe = self._spare.pop() if self._spare else Pipe()
+                    streams.append(pipe.keeps(command.kept_bytes))
             out, err = streams
             pid, popen = self._spawner.spawn(argv, added, command.cwd, out.end, err.end)
         except BaseException:
@@ -352,8 +359,18 @@ class ShellExecutor:
         self._report_end(attempt, process, code)
         self._begin_short()
         self._sink.more()
-        self._close(process)  # the next one was started first: that takes as long as all that happens before
+        # What follows takes as long as all that comes before: the next one was started first.
+        self._close(process)
         self._begin_short()
+        self._prepare(process)
+
+    def _prepare(self, last: _Process) -> None:
+        """Makes the pipes of the next command, while those that run are at work."""
+        if self._running and not self._short and not self._spare and last.streams[0].piped:
+            try:
+                self._spare += (Pipe(), Pipe())
+            except OSError:
+                pass  # the system has no room for them
 
     def _report_end(self, attempt: Attempt, process: _Process, code: int | None) -> None:
         out, err = (bytes(stream.data) for stream in process.streams)

