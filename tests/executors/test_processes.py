@@ -345,6 +345,15 @@ class TestStops:
                 os.kill(pid, signal.SIGKILL)
 
 
+class TestOdd:
+    def test_a_task_that_closes_its_output_fails_nobody(self) -> None:
+        assert plait.map_(bodies.close_output, [1], executor="process") == [1]
+        close = plait.task(bodies.close_output).options(executor="process")
+        write = plait.task(bodies.take).options(executor="process")
+        first = close.bind(1)
+        assert plait.run([first, write.bind(2).after(first)]) == [1, 2]
+
+
 class TestAfresh:
     def test_a_lock_that_a_thread_holds_here_is_open_in_a_worker(self) -> None:
         """F51: nobody there would ever open it."""

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from asyncio import TimerHandle
+from pickle import loads
 from typing import TYPE_CHECKING
 
 from plait._core.scheduler import NOT_BEGUN
@@ -453,11 +454,15 @@ class ProcessExecutor:
             self._tell_output(worker, attempt, (out, err))
         if leaves and attempt.stopped_at is not None:
             self._end_left(worker)
-        end = end_of(kind, data, at, attempt)
-        if kind == RETURNED and end.error is None and not end.stopped:
-            self._sink.returned(attempt.ticket, end.value, at=at)
+        if kind == RETURNED and attempt.stopped_at is None:
+            try:
+                value = loads(data)
+            except BaseException:
+                self._sink.report(attempt, end_of(kind, data, at, attempt))
+            else:
+                self._sink.returned(attempt.ticket, value, at=at)
         else:
-            self._sink.report(attempt, end)
+            self._sink.report(attempt, end_of(kind, data, at, attempt))
         following = next(iter(worker.held.values()), None)
         if following is not None and following.lent and worker in self._workers:
             following.lent = False

@@ -43,7 +43,7 @@ class WorkerProcess:
     """A worker process: what it has to do, what it has said."""
 
     __slots__ = (
-        "asked", "asking", "board", "bytes", "connection", "early", "given", "held", "inbox", "kin", "marks", "outbox", "output", "pidfd", "popen", "ready",
+        "asked", "asking", "board", "bytes", "connection", "early", "given", "held", "inbox", "kin", "marks", "outbox", "output", "pid", "pidfd", "popen", "ready",
         "retiring", "seen", "stopping", "telling", "unwanted", "writing",
     )  # fmt: skip
 
@@ -91,6 +91,8 @@ class WorkerProcess:
                 os.close(fd)
         ours.setblocking(False)
         os.set_blocking(fds[1], False)
+        self.pid = self.popen.pid
+        """Its number, and its group's."""
         self.marks = environment
         self.connection = ours
         self.asking = fds[1]
@@ -114,11 +116,6 @@ class WorkerProcess:
         self.unwanted: dict[int, None] = {}  # calls that it is to be asked for
         self.kin: list[Any] = []
         self.telling = False
-
-    @property
-    def pid(self) -> int:
-        """Its number, and its group's."""
-        return self.popen.pid
 
     @property
     def takes(self) -> bool:
