@@ -55,7 +55,10 @@ ROWS: dict[str, Callable[[int], Job]] = {
     f"{name} {slots}": partial(work, slots)
     for slots in (2, 8)
     for name, work in {
-        **{name: partial(program, name) for name in ("spawn", "captured", "asyncio", "plait", "plait sh")},
+        **{
+            name: partial(program, name)
+            for name in ("spawn", "captured", "captured sh", "asyncio", "plait", "plait sh")
+        },
         "plait map": plait_map,
         "plait run foreach": plait_foreach,
         "plait run tasks": plait_file,

@@ -23,7 +23,12 @@ def spawn(slots: int, times: int) -> int:
     return well
 
 
-def captured(slots: int, times: int) -> int:
+def captured_sh(slots: int, times: int) -> int:
+    """`captured`, through the shell."""
+    return captured(slots, times, ["/bin/sh", "-c", "/bin/true"])
+
+
+def captured(slots: int, times: int, argv: list[str] = ["/bin/true"]) -> int:  # noqa: B006 - nobody changes it
     """The same with standard output and errors of each read through two pipes."""
     import select
 
@@ -35,7 +40,7 @@ def captured(slots: int, times: int) -> int:
         while started < times and running < slots:
             (out, out_end), (err, err_end) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
             actions = [(os.POSIX_SPAWN_DUP2, out_end, 1), (os.POSIX_SPAWN_DUP2, err_end, 2)]
-            pid = os.posix_spawn("/bin/true", ["/bin/true"], os.environ, file_actions=actions)
+            pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
             os.close(out_end)
             os.close(err_end)
             ends[out] = ends[err] = [pid, 2]
@@ -94,6 +99,7 @@ def with_plait_sh(slots: int, times: int) -> int:
 PROGRAMS = {
     "spawn": spawn,
     "captured": captured,
+    "captured sh": captured_sh,
     "asyncio": with_asyncio,
     "plait": with_plait,
     "plait sh": with_plait_sh,

@@ -228,7 +228,38 @@ def commit_row(share: float, size: int) -> Job:
     return Job(work, lambda count: count == size)
 
 
+TIMEOUT_S = GRACE_S = 0.1
+
+
+def spins(deaf: bool) -> None:
+    """For ever, in pure Python."""
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            if not deaf:
+                raise
+
+
+def end_row(deaf: bool, size: int) -> Job:
+    """Seconds from when a call that spins is to be over until it is, with its worker: the longest of all."""
+
+    def work() -> Span:
+        graph = plait.Graph("spins")
+        for number in range(size):
+            graph.add(f"n{number}", spins, args=(deaf,), executor="process", timeout=TIMEOUT_S, grace=GRACE_S)
+        result = plait.run(graph, raise_on_failure=False, max_concurrency=1)
+        allowed = TIMEOUT_S + (GRACE_S if deaf else 0)
+        late = [each.ended_at - each.started_at - allowed for each in result.values()]
+        return Span(max(late), 0.0, [str(each.status) for each in result.values()])
+
+    return Job(work, lambda found: found == ["timed_out"] * size)
+
+
 ROWS: dict[str, Callable[[int], Job]] = {
+    "end spinning": partial(end_row, False),
+    "end deaf": partial(end_row, True),
     **{f"threads {slots}": partial(threads_row, slots) for slots in (2, 8)},
     **{f"thread nodes {slots}": partial(thread_nodes_row, slots) for slots in (2, 8)},
     "process short": partial(process_row, short),
