@@ -54,6 +54,8 @@ class Watchdog:
             return
         if self._free:
             place = self._free.pop()
+        elif not self._has_room():
+            return
         else:
             place, self._size = self._size, self._size + 1
         self._places[group] = place
@@ -84,10 +86,19 @@ class Watchdog:
     def _write(self, place: int, group: int) -> None:
         assert self._memory is not None
         at = place * _WIDTH
-        if at + _WIDTH > len(self._memory):
-            self._memory.resize(len(self._memory) * 2)
-            _clear(self._memory, at)
         self._memory[at : at + _WIDTH] = b"%-*d\n" % (_WIDTH - 1, group)
+
+    def _has_room(self) -> bool:
+        """Is there a place more, or can one be made?"""
+        assert self._memory is not None
+        end = self._size * _WIDTH
+        if end + _WIDTH > len(self._memory):
+            try:
+                self._memory.resize(len(self._memory) * 2)
+            except (OSError, SystemError):  # no memory left; on macOS never
+                return False
+            _clear(self._memory, end)
+        return True
 
     def _begin(self) -> bool:
         if not self.enabled:
