@@ -193,6 +193,20 @@ def test_the_command_line_adopts(told: Path, tmp_path: Path) -> None:
     assert not _alive(int(told.read_text()))
 
 
+def test_what_is_killed_with_its_group_is_reaped() -> None:
+    """Its parent was the leader: it comes to us as it dies."""
+    plait.run([plait.shell("sleep 300 & true") for _ in range(5)], reap=True)
+
+
+def test_a_run_beside_one_that_adopts_adopts_too() -> None:
+    """What its commands leave behind comes to this process all the same, and would stay as zombies."""
+    adopter = Adopter()
+    try:
+        plait.run(plait.shell("(setsid sh -c 'sleep 0.01' &) ; (sh -c 'sleep 0.01' &) ; true"))
+    finally:
+        adopter.close()
+
+
 def test_two_runs_share_what_the_process_is() -> None:
     first, second = Adopter(), Adopter()
     first.close()

@@ -283,10 +283,12 @@ class Driver:
     @property
     def adopter(self) -> Adopter | None:
         """Ends what attempts leave behind, from when an executor first asks; None where that is not wanted."""
-        if self.reap and self._adopter is None:
-            from plait.executors.adopting import Adopter
+        if self._adopter is None:
+            from plait.executors.adopting import Adopter, is_subreaper
 
-            self._adopter = Adopter()
+            # Where another run has made this process a subreaper, what ours leave behind comes here, too.
+            if self.reap or is_subreaper():
+                self._adopter = Adopter()
         return self._adopter
 
     @property

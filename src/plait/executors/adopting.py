@@ -88,6 +88,11 @@ class Adopter:
         self.works = False
 
 
+def is_subreaper() -> bool:
+    """Has a run made this process one?"""
+    return _wanted > 0
+
+
 def environments() -> dict[int, set[bytes]]:
     """What every process carries that we may look into; empty where there is no /proc."""
     try:
