@@ -207,6 +207,31 @@ def test_a_run_beside_one_that_adopts_adopts_too() -> None:
         adopter.close()
 
 
+def test_a_run_that_began_before_one_that_adopts_adopts_too(tmp_path: Path) -> None:
+    """And each of its commands keeps its exit code."""
+    go = tmp_path / "go"
+    wait = f"while [ ! -e {go} ]; do sleep 0.01; done"
+
+    async def beside() -> plait.RunResult:
+        graph = plait.Graph("older")
+        graph.add("first", plait.shell("true"))
+        for number in range(5):
+            graph.add(f"n{number}", plait.shell(f"{wait}; true & exec sleep 0.2"))
+            graph.add(f"fails{number}", plait.shell(f"{wait}; exit 7"))
+        older = plait.start(graph, max_concurrency=10)
+        await plait.arun(plait.shell(f"touch {go}; sleep 0.1"), reap=True)
+        adopter = Adopter()  # this process stays one until the older run is over
+        try:
+            return await older
+        finally:
+            adopter.close()
+
+    result = asyncio.run(beside())
+    errors = [str(result[f"fails{number}"].error) for number in range(5)]
+    assert errors == ["exit 7"] * 5
+    assert [str(result[f"n{number}"].status) for number in range(5)] == ["succeeded"] * 5
+
+
 def test_two_runs_share_what_the_process_is() -> None:
     first, second = Adopter(), Adopter()
     first.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,12 +22,13 @@ import pytest
 
 import bodies
 import plait
-from plait.executors import processes, shortage
+from plait.executors import processes, shortage, workers
+from plait.executors.worker import Board, Worker
 
 pytestmark = pytest.mark.realtime
 
 
-def workers() -> list[psutil.Process]:
+def living_workers() -> list[psutil.Process]:
     """Living worker processes of this one."""
     found = []
     for child in psutil.Process().children(recursive=True):
@@ -60,7 +63,7 @@ def _nothing_is_left() -> Any:
     plait.map_(len, ["a"], executor="thread")  # what is made once for a process is there
     before = len(os.listdir("/proc/self/fd")), threading.active_count()
     yield
-    assert workers() == []
+    assert living_workers() == []
     assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
     until(lambda: (len(os.listdir("/proc/self/fd")), threading.active_count()) <= before)
 
@@ -352,6 +355,90 @@ class TestOdd:
         write = plait.task(bodies.take).options(executor="process")
         first = close.bind(1)
         assert plait.run([first, write.bind(2).after(first)]) == [1, 2]
+
+    def test_output_that_cannot_be_kept_costs_no_result(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nor does one that ends with its worker."""
+        graph = plait.Graph("g")
+        graph.add("says", bodies.say, args=("x",), executor="process")
+        graph.add("dies", bodies.say_and_die, args=("x",), executor="process", on_interrupt="fail", needs=["says"])
+        store = tmp_path / "store"  # a folder
+        plait.run(plait.task(bodies.take).bind(1), store=store, run_id="first")
+        logs = store / "logs"
+        shutil.rmtree(logs, ignore_errors=True)
+        logs.write_text("a file stands where the folder is to be")
+        result = plait.run(graph, store=store, raise_on_failure=False, run_id="second")
+        assert [str(result[key].status) for key in ("says", "dies")] == ["succeeded", "failed"]
+        assert "is not kept" in caplog.text
+
+    def test_a_stop_without_descriptors_stops(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """F28: psutil finds none to look into /proc."""
+
+        def nothing(pid: int) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(psutil, "Process", nothing)
+        spin = plait.task(bodies.spin).options(executor="process", timeout=0.2, grace=0.2)
+        with pytest.raises(plait.TaskTimedOut):
+            plait.run(spin.bind())
+        monkeypatch.undo()
+
+    def test_a_stop_that_comes_before_the_call_begins_is_for_that_call(self) -> None:
+        """C9: it was given to the worker, which is about to begin it. One for a call that is over is for nobody."""
+        ours, theirs = socket.socketpair()
+        fd = workers._shared()
+        board = Board(fd)
+        os.close(fd)
+        try:
+            worker = Worker(theirs, -1, board)
+            worker._number, board.stop = 4, 3
+            worker._terminate(signal.SIGTERM, None)
+            assert not worker._told_to_stop
+            board.stop = 5
+            worker._terminate(signal.SIGTERM, None)
+            assert worker._told_to_stop
+        finally:
+            ours.close()
+            theirs.close()
+            board.close()
+
+    def test_workers_that_are_to_be_replaced_have_their_place(self) -> None:
+        """E9: no more of them at once than CPUs."""
+        counts: list[int] = []
+
+        async def counted() -> None:
+            graph = plait.Graph("g")
+            for number in range(8):
+                graph.add(f"n{number}", bodies.sleep, args=(0.1,), executor="process")
+            run = plait.start(graph, max_concurrency=8, max_tasks_per_worker=1)
+            while not run._driver.done.done():
+                counts.append(len(run._driver._executors["process"]._workers) if run._driver._executors else 0)  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
+
+        asyncio.run(counted())
+        assert 1 <= max(counts) <= processes._cpus() + 1  # one that was killed is not reaped yet
+
+    def test_it_waits_for_descriptors_that_commands_hold(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """F29: for as long as anything of the run goes on."""
+        go, tries = tmp_path / "go", 0
+        start = subprocess.Popen
+
+        def starting(*args: Any, **kwargs: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries == 5:
+                go.touch()
+            if not go.exists():
+                raise OSError(errno.EMFILE, "Too many open files")
+            return start(*args, **kwargs)
+
+        monkeypatch.setattr(subprocess, "Popen", starting)
+        monkeypatch.setattr(shortage, "PAUSES_S", (0.001, 0.001))
+        graph = plait.Graph("g")
+        graph.add("command", plait.shell(f"while [ ! -e {go} ]; do sleep 0.01; done"))
+        graph.add("call", bodies.take, args=(1,), executor="process")
+        assert str(plait.run(graph).status) == "succeeded"
 
 
 class TestAfresh:

@@ -304,6 +304,43 @@ def test_a_command_that_waits_for_a_process_can_be_stopped(monkeypatch: pytest.M
     assert {str(each.status) for each in result.values()} == {"cancelled"}
 
 
+def test_a_pipe_is_not_lost_where_there_is_room_for_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F28: of the two that are made for the next command."""
+    made, pipe = 0, Pipe.__init__
+
+    def making(self: Pipe, most: int = 0) -> None:
+        nonlocal made
+        made += 1
+        if made % 4 == 0:
+            raise OSError(errno.EMFILE, "Too many open files")
+        pipe(self, most)
+
+    plait.run(three_commands())
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(Pipe, "__init__", making)
+    graph = plait.Graph("g")
+    for number in range(40):
+        graph.add(f"n{number}", plait.shell(["true"]))
+    result = plait.run(graph, max_concurrency=4)
+    assert {str(each.status) for each in result.values()} == {"succeeded"}
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_descriptor_above_todays_limit_stands_in_nobodys_way() -> None:
+    """F28: it was opened, and may be inherited, before the limit was lowered."""
+    said = limited("import os\n" + LOWERED)
+    assert said == "fine\n"
+
+
+LOWERED = """
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 64))
+os.dup2(0, 55)
+os.set_inheritable(55, True)
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, 64))
+print(plait.run(plait.shell("echo fine")))
+"""
+
+
 def three_commands() -> plait.Graph:
     graph = plait.Graph("three")
     for number in range(3):

@@ -214,6 +214,22 @@ class TestStops:
         assert (str(result["front"].status), str(result["late"].status)) == ("succeeded", "timed_out")
         assert not result["late"].enforced
 
+    def test_what_ended_is_told_before_the_long_call_behind_it_ends(
+        self, most_held: Callable[[], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Whoever needs a short call does not wait for a long one, for which nobody of them knew."""
+        monkeypatch.setattr(processes, "_cpus", lambda: 1)
+        go = tmp_path / "go"
+        graph = plait.Graph("g")
+        short = plait.task(bodies.sleep).options(executor="process")
+        keys = [f"short{number}" for number in range(60)]
+        for key in keys:
+            graph.add(key, short, args=(0.0,))
+        graph.add("long", plait.task(bodies.wait_for).options(executor="process"), args=(str(go),))
+        graph.add("opens", go.touch, needs=keys)
+        result = plait.run(graph, max_concurrency=64)
+        assert str(result.status) == "succeeded"
+
     def test_what_the_engine_says_of_a_call_is_not_for_another(self) -> None:
         ours, theirs = socket.socketpair()
         board = Board(workers._shared())

@@ -103,6 +103,28 @@ def test_a_group_that_ended_is_left_alone(tmp_path: Path) -> None:
             child.wait()
 
 
+def test_one_that_somebody_killed_and_waited_for_stands_in_nobodys_way() -> None:
+    watchdog = Watchdog()
+    watchdog.add(1_000_000)
+    os.kill(watchdog.pid, signal.SIGKILL)
+    os.waitpid(watchdog.pid, 0)
+    watchdog.close()
+    watchdog.close()
+
+
+def test_a_run_ends_whatever_stands_in_the_way_of_clearing_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(self: Watchdog) -> None:
+        close(self)
+        raise OSError("odd")
+
+    close = Watchdog.close
+    monkeypatch.setattr(Watchdog, "close", fails)
+    assert plait.run(plait.shell("echo fine")) == "fine"
+    assert "something that run" in caplog.text
+
+
 def test_there_is_room_for_as_many_groups_as_run() -> None:
     """The table grows: what stood in it stays, and each place is told of once."""
     watchdog = Watchdog()

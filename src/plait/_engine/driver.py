@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Container
 from contextvars import Context, copy_context
+from functools import partial
 from importlib import import_module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, assert_never, cast
@@ -198,10 +199,17 @@ class Driver:
         LIVE.discard(self)
         self._killed = True
         for executor in self._executors.values():
-            executor.close()
+            self._closed(executor.close)
         if self._adopter is not None:
-            self._adopter.end(self._marks())
+            self._closed(partial(self._adopter.end, self._marks()))
             self._adopter.close()
+
+    def _closed(self, close: Callable[[], None]) -> None:
+        """A run ends, whatever stands in the way of clearing up after it."""
+        try:
+            close()
+        except Exception:
+            log.exception("something that run %s started may be left", self.id)
 
     def cancelled_outside(self) -> bool:
         """Is the caller's task, or the loop, being cancelled? Then the run is, and what is cancelled is its victim."""
@@ -290,6 +298,11 @@ class Driver:
             if self.reap or is_subreaper():
                 self._adopter = Adopter()
         return self._adopter
+
+    @property
+    def used(self) -> int:
+        """How many attempts hold a slot."""
+        return self.scheduler.used
 
     @property
     def max_tasks_per_worker(self) -> int | None:

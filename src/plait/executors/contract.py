@@ -61,6 +61,11 @@ class Sink(Protocol):
         ...
 
     @property
+    def used(self) -> int:
+        """How many attempts hold a slot."""
+        ...
+
+    @property
     def max_tasks_per_worker(self) -> int | None:
         """So many calls run in a worker process; None: any number."""
         ...

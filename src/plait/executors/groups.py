@@ -34,6 +34,14 @@ def signal_group(pid: int, number: int) -> None:
         pass  # nobody is left; on macOS a group of zombies answers EPERM
 
 
+def signal_process(pid: int, number: int) -> None:
+    """Sends a signal to a process, if it is still there and ours to signal."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
 def signal_name(number: int) -> str:
     """`SIGKILL` for 9; `signal 77` where there is no name."""
     try:

@@ -62,7 +62,11 @@ class Pipe(Stream):
         super().__init__(most, *os.pipe())
         self.data = bytearray()
         self._recent = b""  # the end of what is over the cap
-        os.set_blocking(self.fd, False)
+        try:
+            os.set_blocking(self.fd, False)
+        except OSError:
+            self.close()
+            raise
 
     def keeps(self, most: int) -> Pipe:
         """It, for a command of whose output so much is kept."""

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from plait._core.scheduler import NOT_BEGUN
 from plait.errors import UsageError, WorkerFailed
-from plait.executors.adopting import end_marked, environments
+from plait.executors.adopting import end_marked, environments, is_subreaper
 from plait.executors.base import Attempt, Ended, Interrupted, Output
 from plait.executors.pickles import Encoder, end_of
 from plait.executors.shortage import Shortage, is_short
 from plait.executors.worker import ENDED, HEAD, NUMBER, READY, RESULT, RETURNED, REVOKED, Told
 from plait.executors.workers import Held, WorkerProcess, how, started_within_a_worker
+from plait.logs import log
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
@@ -38,6 +39,9 @@ BAD_STARTS = 2
 AHEAD_S, MOST_AHEAD, MOST_AHEAD_BYTES = 0.01, 128, 64 * 1024
 """Behind the call that runs a worker is given calls for so many seconds, by what calls took so far; never more of them than that, nor of
 their bytes."""
+
+LOOK_S = 0.005
+"""After so long it is looked for results of which a worker that is at work did not tell."""
 
 RECENT = 0.2
 """The weight of the latest call in what calls take."""
@@ -61,6 +65,7 @@ class ProcessExecutor:
         self._why_bad = ""
         self._shortage = Shortage(sink.loop, self._dispatch)
         self._coming = False  # is `_dispatch` to be called in this turn of the loop?
+        self._look: TimerHandle | None = None
         self._check: TimerHandle | None = None
         self._check_at = 0.0
         # The name by which a worker knows the program's main module, and the classes of what it sends back.
@@ -96,6 +101,9 @@ class ProcessExecutor:
     def force(self, attempt: Attempt) -> bool:
         held: Held | None = attempt.handle
         if held is not None:
+            self._take_results(held.worker)
+            if attempt.handle is not held:
+                return True
             if held.number != next(iter(held.worker.held)):
                 return False  # the one before it keeps the worker from giving it back, and is not to be harmed
             held.worker.kill()
@@ -116,8 +124,9 @@ class ProcessExecutor:
     def close(self) -> None:
         self._waiting.clear()
         self._shortage.close()
-        if self._check is not None:
-            self._check.cancel()
+        for timer in (self._check, self._look):
+            if timer is not None:
+                timer.cancel()
         for worker in list(self._workers):
             if worker.held or worker.stopping:
                 worker.see_kin()
@@ -169,27 +178,35 @@ class ProcessExecutor:
                 worker.stopping = True
                 worker.sweep()  # all that it did is told; its end follows
         starting = sum(not worker.ready for worker in self._workers)
-        staying = sum(not worker.retiring for worker in self._workers)
+        # Of those that are to be replaced, one that still runs its last call has its place.
+        staying = sum(bool(worker.held) or not worker.retiring for worker in self._workers)
         idle = sum(worker.ready and not worker.held and worker.takes for worker in self._workers)
+        self._look_soon()
         if not self._waiting:
             if idle:
                 self._steal()
             return
         while len(self._waiting) > starting + idle and staying < self._most:
             if self._bad_starts >= BAD_STARTS:
-                self._give_up()
+                if not any(worker.ready for worker in self._workers):
+                    self._give_up()
                 return
             try:
                 self._spawn(next(iter(self._waiting)))
             except OSError as error:
                 self._why_bad = str(error)
                 # Where there are workers what waits gets one of those.
-                if not (self._workers or (is_short(error) and self._shortage.pause())):
+                if not (self._workers or (is_short(error) and self._shortage.pause(self._others))):
                     self._give_up()
                 return
             self._shortage.over()
             starting += 1
             staying += 1
+
+    @property
+    def _others(self) -> bool:
+        """Does anything of the run hold a slot that does not wait here?"""
+        return self._sink.used > len(self._waiting)
 
     def _give_out(self) -> None:
         """What waits goes to the workers that hold least; more than one call for each only where calls are short."""
@@ -260,6 +277,7 @@ class ProcessExecutor:
         environment = self._sink.environment(attempt)
         marks = {name: value for name, value in environment.items() if name in _OF_THE_RUN}
         self._started += 1
+        self._adopts()
         worker = WorkerProcess({**marks, "PLAIT_WORKER": f"{os.getpid()}-{self._started}"})
         self._workers.add(worker)
         if self._adopter is not None:
@@ -280,7 +298,10 @@ class ProcessExecutor:
             threading.Thread(target=self._wait, args=(worker,), daemon=True, name="plait-wait").start()
 
     def _wait(self, worker: WorkerProcess) -> None:
-        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        try:
+            os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass  # somebody else has waited for it
         try:
             self._loop.call_soon_threadsafe(self._exited, worker)
         except RuntimeError:
@@ -416,7 +437,7 @@ class ProcessExecutor:
         """The worker will not begin these calls. What else it was asked for has begun, or is over."""
         asked, worker.asked = worker.asked, []
         worker.given -= len(numbers)
-        worker.retiring = worker.given == self._each
+        worker.retiring = worker.given == self._each or max(worker.seen) > MOST_WRITTEN
         self._unbegun([worker.take_from(number) for number in numbers])
         if worker not in self._workers:
             return
@@ -468,6 +489,14 @@ class ProcessExecutor:
             following.lent = False
             self._sink.passed(following.attempt, at)
 
+    def _adopts(self) -> bool:
+        """Does what is left behind come to this process? A run that began later than this one may have made it so."""
+        if self._adopter is None and is_subreaper():
+            self._adopter = self._sink.adopter
+            if self._adopter is not None:
+                self._adopter.known.update(worker.pid for worker in self._workers)
+        return self._adopter is not None
+
     def _end_left(self, worker: WorkerProcess) -> None:
         """Ends what calls of the worker left behind in sessions of their own."""
         if self._adopter is not None:
@@ -476,6 +505,26 @@ class ProcessExecutor:
             carried = environments()
             carried.pop(worker.pid, None)
             end_marked(worker.marks, carried)
+
+    # -- results that nobody told of: a worker tells of several at once, and may have begun a long call before it did
+
+    def _look_soon(self) -> None:
+        if self._look is None and any(len(worker.held) > 1 for worker in self._workers):
+            self._look = self._loop.call_later(LOOK_S, self._look_at_boards)
+
+    def _look_at_boards(self) -> None:
+        """Takes what is there. Looks again while calls come and go; one that runs for longer is told of at its end."""
+        self._look = None
+        now = time.monotonic()
+        going = False
+        for worker in list(self._workers):
+            self._take_results(worker)
+            if worker in self._workers and len(worker.held) > 1:
+                number, began = worker.board.begun
+                going |= number != next(iter(worker.held)) or now - began < LOOK_S
+        self._sink.more()
+        if going and self._look is None:
+            self._look = self._loop.call_later(LOOK_S, self._look_at_boards)
 
     # -- when calls with a timeout began
 
@@ -506,14 +555,18 @@ class ProcessExecutor:
 
     def _tell_output(self, worker: WorkerProcess, attempt: Attempt, sizes: tuple[int, int]) -> None:
         """Reports what the task wrote, and keeps it where the run keeps such things."""
-        paths = self._sink.output_paths(attempt) if any(map(int.__ne__, sizes, worker.seen)) else None
+        paths = None
+        if any(map(int.__ne__, sizes, worker.seen)):
+            try:
+                paths = self._sink.output_paths(attempt)
+            except OSError as error:
+                log.warning("what a task wrote is not kept: %s", error)
         for which, name in enumerate(("stdout", "stderr")):
             data, left_out = worker.take_written(which, sizes[which])
             worker.retiring |= worker.seen[which] > MOST_WRITTEN
             if data:
                 if paths is not None:
-                    with open(os.open(paths[which], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept:
-                        kept.write(data)
+                    _keep(paths[which], data)
                 self._sink.report(attempt, Output(name, data, left_out))
 
     def _exited(self, worker: WorkerProcess) -> None:
@@ -531,9 +584,10 @@ class ProcessExecutor:
             self._bad_starts += 1
             self._why_bad = worker.last_error()
         worker.sweep()
+        adopts = self._adopts()
         unbegun = [worker.take_from(number) for number in list(worker.held)]
         self._let_go(worker)
-        if ran is not None or self._adopter is not None:
+        if adopts or ran is not None:
             self._end_left(worker)
         if self._adopter is not None:
             self._adopter.known.discard(worker.pid)
@@ -553,6 +607,15 @@ class ProcessExecutor:
 
 _OF_THE_RUN = ("PLAIT_RUN", "PLAIT_KEPT_IN")
 """What of a task's environment holds for all tasks of the run."""
+
+
+def _keep(path: str, data: bytes) -> None:
+    """Writes a file; where it cannot be written the task has a result all the same."""
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept:
+            kept.write(data)
+    except OSError as error:
+        log.warning("what a task wrote is not kept: %s", error)
 
 
 def _held_by(worker: WorkerProcess) -> int:

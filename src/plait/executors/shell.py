@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from plait._core.scheduler import NOT_BEGUN
 from plait.calls.shell import ShellCommand, tail
 from plait.errors import CommandFailed
-from plait.executors.adopting import end_marked, environments
+from plait.executors.adopting import end_marked, environments, is_subreaper
 from plait.executors.base import Attempt, Ended, Output
-from plait.executors.groups import living_groups, signal_group, signal_name
+from plait.executors.groups import living_groups, signal_group, signal_name, signal_process
 from plait.executors.outputs import File, Pipe, Stream
 from plait.executors.shortage import Shortage, is_short
 from plait.executors.spawning import Spawner
@@ -84,7 +84,7 @@ class ShellExecutor:
         self._watchdog = Watchdog()
         self._adopter = sink.adopter
         self._spare: list[Pipe] = []
-        self._young: dict[_Process, None] = {}
+        self._young: dict[Stream, None] = {}
         """Those whose output is not watched yet."""
         self._looking: asyncio.TimerHandle | None = None
         self._running: dict[Attempt, _Process] = {}
@@ -109,7 +109,7 @@ class ShellExecutor:
             command = command.filled(*args, **(kwargs or {}))
             process = self._spawn(attempt, command)
         except BaseException as error:
-            if is_short(error) and (self._running or self._shortage.pause()):
+            if is_short(error) and (self._running or self._shortage.pause(self._others)):
                 return False
             self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
             return True
@@ -121,6 +121,11 @@ class ShellExecutor:
             self._sink.began(attempt, self._sink.clock())
         self._wait_on(attempt, process)
         return True
+
+    @property
+    def _others(self) -> bool:
+        """Does anything of the run hold a slot that does not wait here, beside the one at hand?"""
+        return self._sink.used > len(self._short) + 1
 
     def _try_again(self) -> None:
         self._begin_short()
@@ -149,7 +154,7 @@ class ShellExecutor:
             for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process would sleep through TERM
                 signal_group(pid, number)
                 for each in self._adopted(attempt):
-                    os.kill(each, number)
+                    signal_process(each, number)
 
     def force(self, attempt: Attempt) -> bool:
         if attempt in self._running:
@@ -163,6 +168,14 @@ class ShellExecutor:
         process: _Process = attempt.handle
         out, err = process.streams
         return out.latest() or err.latest()
+
+    def _adopts(self) -> bool:
+        """Does what is left behind come to this process? A run that began later than this one may have made it so."""
+        if self._adopter is None and is_subreaper():
+            self._adopter = self._sink.adopter
+            if self._adopter is not None:
+                self._adopter.known.update((self._watchdog.pid, *(each.handle.pid for each in self._running)))
+        return self._adopter is not None
 
     def _adopted(self, attempt: Attempt) -> list[int]:
         """What an attempt started and nobody else has any more."""
@@ -203,7 +216,8 @@ class ShellExecutor:
             raise CommandFailed("the command is empty", retryable=False)
         memory = self._sink.memory_limit(attempt)
         if memory is not None:
-            argv = ("/bin/sh", "-c", 'ulimit -v "$0" && exec "$@"', str(-(-memory // 1024)), *argv)
+            # Where it cannot be had a lower one holds already.
+            argv = ("/bin/sh", "-c", 'ulimit -v "$0" 2>/dev/null; exec "$@"', str(-(-memory // 1024)), *argv)
         added = {**(command.env or {}), **self._sink.environment(attempt)}
         streams: list[Stream] = []
         try:
@@ -226,7 +240,7 @@ class ShellExecutor:
             stream.started()
         process = _Process(command, pid, popen, streams)
         if out.fd >= 0:
-            self._young[process] = None
+            self._young.update(dict.fromkeys(streams))
             if self._looking is None:
                 self._looking = self._sink.loop.call_later(YOUNG_S, self._watch_output)
         return process
@@ -261,13 +275,12 @@ class ShellExecutor:
         """Has the output of commands that go on read as it comes: else one that writes much would wait."""
         self._looking = None
         young, self._young = self._young, {}
-        for process in young:
-            for stream in process.streams:
-                try:
-                    self._watch.add(stream.fd, partial(self._readable, stream))
-                except OSError:  # the system has no room for that
-                    stream.read()
-                    self._young[process] = None
+        for stream in young:
+            try:
+                self._watch.add(stream.fd, partial(self._readable, stream))
+            except OSError:  # the system has no room for that
+                stream.read()
+                self._young[stream] = None
         if self._young:
             self._looking = self._sink.loop.call_later(YOUNG_S, self._watch_output)
 
@@ -296,11 +309,15 @@ class ShellExecutor:
         for pid in (*self._members(process.pid), *self._adopted(attempt)):
             try:
                 pidfd = os.pidfd_open(pid)
-                self._watch.add(pidfd, partial(self._member_ended, attempt, process, pidfd))
             except ProcessLookupError:
                 continue  # it just ended
             except (OSError, AttributeError):
                 break  # no way to wait for it: it ends now
+            try:
+                self._watch.add(pidfd, partial(self._member_ended, attempt, process, pidfd))
+            except OSError:
+                os.close(pidfd)
+                break
             process.left.append(pidfd)
         return bool(process.left)
 
@@ -323,7 +340,8 @@ class ShellExecutor:
             self._group_ended(attempt, process)
 
     def _unwatch(self, process: _Process) -> None:
-        self._young.pop(process, None)
+        for stream in process.streams:
+            self._young.pop(stream, None)
         for fd in (process.pidfd, *process.left, *(stream.fd for stream in process.streams)):
             if fd >= 0:
                 self._watch.remove(fd)
@@ -341,10 +359,11 @@ class ShellExecutor:
     # -- the end
 
     def _group_ended(self, attempt: Attempt, process: _Process) -> None:
+        adopts = self._adopts()
         del self._running[attempt]
         signal_group(process.pid, signal.SIGKILL)
         self._watchdog.remove(process.pid)
-        if self._adopter is not None:
+        if adopts:
             self._end_adopted(attempt, process)
         elif attempt.stopped_at is not None:
             self._end_escaped(attempt)
@@ -368,7 +387,8 @@ class ShellExecutor:
         """Makes the pipes of the next command, while those that run are at work."""
         if self._running and not self._short and not self._spare and last.streams[0].piped:
             try:
-                self._spare += (Pipe(), Pipe())
+                for _ in range(2):
+                    self._spare.append(Pipe())
             except OSError:
                 pass  # the system has no room for them
 

@@ -24,13 +24,16 @@ class Shortage:
         self._made = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def pause(self) -> bool:
-        """Has it tried again after a while; false once that was done often enough since something could be started."""
+    def pause(self, others: bool) -> bool:
+        """Has it tried again after a while; false once that was done often enough since something could be started.
+
+        While `others` run, of whose end this executor is not told, it never is.
+        """
         if self._timer is None:
-            if self._made == len(PAUSES_S):
+            if self._made == len(PAUSES_S) and not others:
                 return False
-            self._timer = self._loop.call_later(PAUSES_S[self._made], self._again)
-            self._made += 1
+            self._timer = self._loop.call_later(PAUSES_S[min(self._made, len(PAUSES_S) - 1)], self._again)
+            self._made = min(self._made + 1, len(PAUSES_S))
         return True
 
     def over(self) -> None:

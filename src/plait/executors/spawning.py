@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -40,19 +41,27 @@ class Spawner:
             environment[name.encode(*_CODING)] = value.encode(*_CODING)
         points.reach("before spawn")
         popen: subprocess.Popen[bytes] | None = None
-        if cwd is not None or "PATH" in added:
-            popen = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=cwd, process_group=0
-            )
-            pid = popen.pid
-        else:
+        pid = 0
+        if cwd is None and "PATH" not in added:
             actions = (
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, out, 1),
                 (os.POSIX_SPAWN_DUP2, err, 2),
                 *self._closing,
             )
-            pid = os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=_DEFAULTS)
+            try:
+                pid = os.posix_spawnp(
+                    argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=_DEFAULTS
+                )
+            except OSError as error:
+                # A descriptor that is to be closed is above the limit of today: it was opened before that was lowered.
+                if error.errno != errno.EBADF:
+                    raise
+        if not pid:
+            popen = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=cwd, process_group=0
+            )
+            pid = popen.pid
         points.reach("after spawn")
         return pid, popen
 

@@ -42,7 +42,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.pid = 0
-        self._pipe = -1
+        self._pipe = self._pidfd = -1
         self._memory: mmap.mmap | None = None
         self._places: dict[int, int] = {}
         self._free: list[int] = []
@@ -71,17 +71,30 @@ class Watchdog:
     def close(self) -> None:
         """All groups ended, and so does the watchdog."""
         if self.pid > 0:
-            os.kill(self.pid, signal.SIGKILL)
+            self._kill()
             try:
                 os.waitpid(self.pid, 0)
             except ChildProcessError:
                 pass  # the program waits for any child that it has
             os.close(self._pipe)
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
         if self._memory is not None:
             self._memory.close()
             self._memory = None
         self.pid = 0
         self._places.clear()
+
+    def _kill(self) -> None:
+        """By what tells it from a later process of the same number: the program may have waited for it."""
+        try:
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # somebody else killed it
 
     def _write(self, place: int, group: int) -> None:
         assert self._memory is not None
@@ -130,6 +143,10 @@ class Watchdog:
         os.close(theirs)
         os.close(table)  # it stays while it is mapped
         self._pipe = ours
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self._pidfd = -1  # none here, or no room for it
         return True
 
 

@@ -171,7 +171,7 @@ class Worker:
     # -- what the engine wants
 
     def _terminate(self, number: int, frame: Any) -> None:
-        if self._board.stop and self._board.stop != self._number:
+        if self._board.stop and self._board.stop < self._number:
             return  # that call is over, and what runs now is another one's
         self._told_to_stop = True
         if self._may_be_stopped:
@@ -261,7 +261,8 @@ class Worker:
             return
         try:
             self._may_be_stopped = True
-            if self._told_to_stop:
+            if self._told_to_stop or self._board.stop == self._number:
+                self._told_to_stop = True
                 raise Stopped
             value = function(*args, **kwargs) if memory is None else _within(memory, function, args, kwargs)
             self._may_be_stopped = False

@@ -58,6 +58,7 @@ class WorkerProcess:
         files: list[IO[bytes]] = []
         board: Board | None = None
         try:
+            data = pickle.dumps(_preparation())
             fds += os.pipe()
             memory = _shared()
             fds.append(memory)
@@ -100,7 +101,6 @@ class WorkerProcess:
         self.seen = [0, 0]  # bytes of standard output and error that earlier tasks wrote
         self.pidfd = -1
         self.inbox = bytearray()
-        data = pickle.dumps(_preparation())
         self.outbox: deque[memoryview] = deque([memoryview(HEAD.pack(0, len(data)) + data)])
         self.writing = False
         self.ready = False
@@ -155,12 +155,12 @@ class WorkerProcess:
 
     def see_kin(self) -> None:
         """Remembers what it has started: a process that left its group is found by its parent alone, while that lives."""
-        import psutil
-
         try:
+            import psutil
+
             self.kin += psutil.Process(self.pid).children(recursive=True)
-        except psutil.Error:
-            pass  # it is dead: what it left behind in its group is still found
+        except Exception:
+            pass  # it is dead, or the system short of descriptors: what it left behind in its group is still found
 
     def kill(self) -> None:
         """KILL for it and all that it started."""

@@ -75,6 +75,7 @@ class Recorder:
         return None
 
     max_tasks_per_worker: int | None = None
+    used = 0
 
     def memory_limit(self, attempt: Attempt) -> int | None:
         return None
