@@ -219,6 +219,8 @@ def test_a_run_that_began_before_one_that_adopts_adopts_too(tmp_path: Path) -> N
             graph.add(f"n{number}", plait.shell(f"{wait}; true & exec sleep 0.2"))
             graph.add(f"fails{number}", plait.shell(f"{wait}; exit 7"))
         older = plait.start(graph, max_concurrency=10)
+        while "shell" not in older._driver._executors:
+            await asyncio.sleep(0.01)
         await plait.arun(plait.shell(f"touch {go}; sleep 0.1"), reap=True)
         adopter = Adopter()  # this process stays one until the older run is over
         try:
