@@ -15,12 +15,12 @@ observe       readers of events;   cli      the command line
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from plait._version import __version__ as __version__
 
+TYPE_CHECKING = False  # that of `typing` costs milliseconds, and each worker process would wait for it
 if TYPE_CHECKING:
+    from typing import Any
+
     from plait._core.outcome import Outcome as Outcome
     from plait._core.policy import Retry as Retry
     from plait._core.result import RunResult as RunResult
@@ -147,6 +147,8 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'plait' has no attribute {name!r}")
+    from importlib import import_module
+
     value = globals()[name] = getattr(import_module(home), name)
     return value
 

@@ -35,8 +35,7 @@ A user's own exception is never wrapped: it passes through with a note that name
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # worker processes import this, and would wait for `typing`
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from plait._engine.records import policy_data, policy_of, value_data
 from plait.errors import NotStorable, StoreDamaged
-from plait.references import declared_type, fingerprint, named, reference, resolve
+from plait.fingerprints import declared_type, fingerprint
+from plait.references import named, reference, resolve
 from plait.stores.values import PLAIN, SMALL
 from plait.tasks import NOTHING_BESIDE, Beside, Definition, Node, holds_node, make_node
 

@@ -198,11 +198,13 @@ def test_what_died_in_its_group_is_reaped() -> None:
     plait.run([plait.shell("true & exec sleep 0.3") for _ in range(5)], reap=True)
 
 
-def test_a_run_beside_one_that_adopts_adopts_too() -> None:
+def test_a_run_beside_one_that_adopts_adopts_too(tmp_path: Path) -> None:
     """What its commands leave behind comes to this process all the same, and would stay as zombies."""
+    up = tmp_path / "up"
     adopter = Adopter()
     try:
-        plait.run(plait.shell("(setsid sh -c 'sleep 0.01' &) ; (sh -c 'sleep 0.01' &) ; true"))
+        left = f"(setsid sh -c 'touch {up}; sleep 600' &) ; (sh -c 'sleep 0.01' &)"
+        plait.run(plait.shell(f"{left} ; while [ ! -e {up} ]; do :; done"))
     finally:
         adopter.close()
 

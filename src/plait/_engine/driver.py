@@ -25,7 +25,7 @@ from plait._core.policy import CONTROL, TIMED, OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
-from plait._core.table import NONE, Move, Table
+from plait._core.table import Move, Table
 from plait._engine.work import Growth, Work
 from plait.errors import UsageError
 from plait.executors.base import (
@@ -305,6 +305,18 @@ class Driver:
         return self.scheduler.used
 
     @property
+    def unfinished(self) -> int:
+        """How many tasks of the run are not over."""
+        return self.scheduler.unfinished
+
+    @property
+    def patient(self) -> bool:
+        """Does nobody look at a result before the run is over? No reader, no stream, no task that needs it, and it cannot become more."""
+        return (
+            self.table.moves is None and self._on_settled is None and not self.table.users and not self._work.suspects
+        )
+
+    @property
     def max_tasks_per_worker(self) -> int | None:
         """So many calls run in a worker process; None: any number."""
         return self._rules.max_tasks_per_worker
@@ -367,24 +379,30 @@ class Driver:
                 self._follow()
         return None
 
-    def lend(self, executor: str) -> Attempt | None:
-        """An attempt of the next ready task, if that is for `executor`, to begin once `passed` gives it the slot of another one."""
-        scheduler, table = self.scheduler, self.table
-        task = NONE if self._killed else scheduler.lend(self.now)
-        if task < 0:
-            return None
-        if task >= self._end or task < self._first:
-            self._turn_to(task)
-        try:
-            call = self._work.call(task - self._first, table, self._first)
-        except BaseException:
-            call = UNDER_WAY  # its failure is told when its turn comes
-        if call[0] != executor:
-            scheduler.came_back(task, self.now)
-            return None
-        timed = table.policies[task].timeout if table.odd[task] & TIMED else None
-        attempt = self._attempts[task] = Attempt.of((self, task, 1, self._work.suspects), call, timed or 0.0)
-        return attempt
+    def lend(self, executor: str, most: int) -> list[Attempt]:
+        """Attempts of the next ready tasks, as long as they are for `executor`, each to begin once `passed` gives it the slot of another."""
+        lent: list[Attempt] = []
+        scheduler, table, attempts, now = self.scheduler, self.table, self._attempts, self.now
+        while len(lent) < most and not self._killed and (task := scheduler.lend(now)) >= 0:
+            if task >= self._end or task < self._first:
+                self._turn_to(task)
+            work, first = self._work, self._first
+            try:
+                call = work.call(task - first, table, first)
+            except BaseException:
+                call = UNDER_WAY  # its failure is told when its turn comes
+            if call[0] != executor:
+                scheduler.came_back(task, now)
+                break
+            attempt = attempts[task] = Attempt()  # `Attempt.of`, written out
+            attempt.ticket = (self, task, 1, work.suspects)
+            attempt.task = task
+            attempt.number = 1
+            attempt.call = call
+            attempt.timed = (table.policies[task].timeout or 0.0) if table.odd[task] & TIMED else 0.0
+            attempt.handle = attempt.stopped_at = attempt.token = None
+            lent.append(attempt)
+        return lent
 
     def passed(self, attempt: Attempt, at: float) -> None:
         """The attempt before a lent one just ended, at `at`: this one has its slot, and may have begun."""
@@ -441,8 +459,15 @@ class Driver:
         self._timer_at = at
         self._timer = self.loop.call_later(max(0.0, at - self.clock()), self._tick)
 
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False, at: float | None = None) -> None:
-        """`Ended(at, value, stopped=stopped)` without the record: what most attempts report. None: now."""
+    def returned(
+        self,
+        ticket: Ticket,
+        value: Any,
+        stopped: bool = False,
+        at: float | None = None,
+        following: Attempt | None = None,
+    ) -> None:
+        """`Ended(at, value, stopped=stopped)` without the record: what most attempts report. None: now. And `passed(following, at)`."""
         now = self.now = self.clock()
         if at is not None:
             now = at
@@ -454,6 +479,8 @@ class Driver:
             if self._attempts:
                 self._attempts.pop(task, None)
             scheduler.returned(task, number, value, now, stopped)
+        if following is not None:
+            scheduler.passed(following.task, now)
         if scheduler.commands or not scheduler.unfinished or self.table.moves:
             self._follow()
 

@@ -291,9 +291,14 @@ class KeptDriver(Driver):
 
     # -- the run
 
-    def lend(self, executor: str) -> Attempt | None:
+    @property
+    def patient(self) -> bool:
+        """No: results are to be on record."""
+        return False
+
+    def lend(self, executor: str, most: int) -> list[Attempt]:
         """Nothing: what begins must be on record before."""
-        return None
+        return []
 
     def start(self) -> None:
         """Starts whatever may start; a run that was taken over goes on."""

@@ -77,7 +77,7 @@ class Adopter:
                 _kill(pid)
             _wait(found)
             _wait(below)
-            for pid in set(below) & set(_children()):  # they came to us as they died
+            for pid in below:  # they came to us as they died; the list of children may leave one out while others die
                 _reaped(pid)
         log.warning("processes that a task left behind live on: %s", found)
 

@@ -66,6 +66,16 @@ class Sink(Protocol):
         ...
 
     @property
+    def unfinished(self) -> int:
+        """How many tasks of the run are not over."""
+        ...
+
+    @property
+    def patient(self) -> bool:
+        """Does nobody look at a result before the run is over? Many of them may be told at once then."""
+        ...
+
+    @property
     def max_tasks_per_worker(self) -> int | None:
         """So many calls run in a worker process; None: any number."""
         ...
@@ -86,8 +96,15 @@ class Sink(Protocol):
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         ...
 
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False, at: float | None = None) -> None:
-        """`Ended(at, value, stopped=stopped)` without the record: what most attempts report. None: now."""
+    def returned(
+        self,
+        ticket: Ticket,
+        value: Any,
+        stopped: bool = False,
+        at: float | None = None,
+        following: Attempt | None = None,
+    ) -> None:
+        """`Ended(at, value, stopped=stopped)` without the record: what most attempts report. None: now. And `passed(following, at)`."""
         ...
 
     def suspended(self) -> bool:
@@ -102,10 +119,10 @@ class Sink(Protocol):
         """The attempt of a ticket; made here where its body runs and nobody has asked before."""
         ...
 
-    def lend(self, executor: str) -> Attempt | None:
-        """An attempt of the next ready task, where all slots are taken and it is for `executor`; None otherwise.
+    def lend(self, executor: str, most: int) -> list[Attempt]:
+        """Attempts of the next ready tasks, where all slots are taken and they are for `executor`: `most` of them, or fewer.
 
-        It is not to begin before the attempt that it waits behind has ended: `passed` is told then, right after that end. Or
+        Each is not to begin before the attempt that it waits behind has ended: `passed` is told then, right after that end. Or
         it comes back.
         """
         ...

@@ -21,14 +21,23 @@ from plait.executors.adopting import end_marked, environments, is_subreaper
 from plait.executors.base import Attempt, Ended, Interrupted, Output
 from plait.executors.pickles import Encoder, end_of
 from plait.executors.shortage import Shortage, is_short
-from plait.executors.worker import ENDED, HEAD, NUMBER, READY, RESULT, RETURNED, REVOKED, Told
+from plait.executors.worker import (
+    ENDED,
+    HEAD,
+    NUMBER,
+    READY,
+    RECEIVED_BYTES,
+    RESULT,
+    RETURNED,
+    REVOKED,
+)
 from plait.executors.workers import Held, WorkerProcess, how, started_within_a_worker
 from plait.logs import log
 
 if TYPE_CHECKING:
     from plait.executors.contract import Sink
 
-READ_BYTES = 256 * 1024
+READ_BYTES = RECEIVED_BYTES
 
 MOST_WRITTEN = 256 * 1024 * 1024
 """A worker whose calls wrote more bytes than that is replaced: what it wrote is on the disk until it ends."""
@@ -36,12 +45,24 @@ MOST_WRITTEN = 256 * 1024 * 1024
 BAD_STARTS = 2
 """So many workers in a row that end before they can take a call: no more are started for this run."""
 
-AHEAD_S, MOST_AHEAD, MOST_AHEAD_BYTES = 0.01, 128, 64 * 1024
-"""Behind the call that runs a worker is given calls for so many seconds, by what calls took so far; never more of them than that, nor of
-their bytes."""
+TOGETHER_S = 0.005
+"""A worker that has more to do tells of results after so many seconds at the latest: waking the engine costs more than all the rest."""
 
-LOOK_S = 0.005
-"""After so long it is looked for results of which a worker that is at work did not tell."""
+PATIENT = 10
+"""So many times as long where nobody looks at a result before the run is over."""
+
+AHEAD, MOST_AHEAD, MOST_AHEAD_BYTES = 3, 1024, 64 * 1024
+"""Behind the call that runs a worker is given calls for so many times that, by what calls took so far; never more of them than that, nor
+of their bytes."""
+
+LEAST_AHEAD = 4
+"""Towards the end so many, for the hand-over takes its time, too."""
+
+LOOK = 2
+"""After so many times that it is looked for results of which a worker that is at work did not tell."""
+
+UNSAID = 3
+"""A worker that holds fewer calls has told of all that it ended before it began the next one."""
 
 RECENT = 0.2
 """The weight of the latest call in what calls take."""
@@ -61,6 +82,8 @@ class ProcessExecutor:
         self._workers: set[WorkerProcess] = set()
         self._numbers = self._started = 0
         self._usual_s: float | None = None  # what a call takes; None until one was over
+        self._usual_bytes = 0.0  # of a call on its way there
+        self._ahead, self._together = 1, TOGETHER_S
         self._bad_starts = 0
         self._why_bad = ""
         self._shortage = Shortage(sink.loop, self._dispatch)
@@ -167,21 +190,30 @@ class ProcessExecutor:
     def _dispatch(self) -> None:
         """Gives what waits to workers, starts more of them where that is not enough, and asks for what is to come back."""
         self._coming = False
+        self._plan()
         if self._waiting:
             self._give_out()
-        if not self._waiting:
+        # What waits for a worker that is about to come keeps no other one from work.
+        if not self._waiting or not all(worker.ready for worker in self._workers):
             self._borrow()
+        starting = staying = idle = 0
+        unsaid = False
         for worker in self._workers:
+            worker.board.together = self._together
             if worker.unwanted:
                 worker.ask()
             if worker.retiring and not worker.held and not worker.stopping:
                 worker.stopping = True
                 worker.sweep()  # all that it did is told; its end follows
-        starting = sum(not worker.ready for worker in self._workers)
-        # Of those that are to be replaced, one that still runs its last call has its place.
-        staying = sum(bool(worker.held) or not worker.retiring for worker in self._workers)
-        idle = sum(worker.ready and not worker.held and worker.takes for worker in self._workers)
-        self._look_soon()
+            if worker.held:
+                staying += 1
+                unsaid = unsaid or len(worker.held) >= UNSAID
+            elif not worker.retiring:  # one that is to be replaced has its place while it runs its last call
+                staying += 1
+                idle += worker.ready and worker.takes
+            starting += not worker.ready
+        if unsaid and self._look is None:
+            self._look = self._loop.call_later(LOOK * self._together, self._look_at_boards)
         if not self._waiting:
             if idle:
                 self._steal()
@@ -213,10 +245,9 @@ class ProcessExecutor:
         free = [worker for worker in self._workers if worker.ready and worker.takes]
         if not free:
             return
-        ahead = self._ahead()
         # Workers that are about to come get their share of what waits.
         fair = -(-(len(self._waiting) + sum(len(worker.held) for worker in free)) // max(self._most, 1))
-        most = max(1, min(ahead, fair))
+        most = max(1, min(self._ahead, fair))
         given: dict[WorkerProcess, list[bytes]] = {}
         while self._waiting and free:
             worker = min(free, key=_held_by)
@@ -230,36 +261,57 @@ class ProcessExecutor:
         for worker, parts in given.items():
             self._send(worker, parts)
 
-    def _ahead(self) -> int:
-        """How many calls a worker may hold, by what calls take."""
-        if self._usual_s is None:
-            return 1
-        return 1 + min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9)))
+    def _plan(self) -> None:
+        """How many calls a worker may hold, by what calls take, and for how long it collects results.
+
+        Of what is left a worker gets a half of its share at most: all of them are to be at work until the end, without much to steal
+        (guided self-scheduling; Polychronopoulos and Kuck, IEEE Transactions on Computers C-36(12), 1987).
+        """
+        together = TOGETHER_S * PATIENT if self._sink.patient else TOGETHER_S
+        behind = 0
+        if self._usual_s is not None:
+            most = min(MOST_AHEAD, max(LEAST_AHEAD, self._sink.unfinished // (2 * max(self._most, 1))))
+            usual = max(self._usual_s, 1e-9)
+            behind = min(most, int(AHEAD * together / usual))
+            together = min(together, usual * behind / AHEAD)  # once it tells, it still has calls for some time
+        self._ahead, self._together = 1 + behind, together
 
     def _borrow(self) -> None:
         """Where calls are short, workers get some for which there is no slot yet, behind those that have one."""
-        ahead = self._ahead()
+        ahead = self._ahead
         # In turn, whoever holds least first. `held` has no end that is not told here: nothing else happens meanwhile.
-        short = sorted((worker for worker in self._workers if worker.held and worker.takes), key=_held_by)
+        short = [
+            worker
+            for worker in self._workers
+            if 0 < len(worker.held) < ahead and worker.takes and worker.bytes <= MOST_AHEAD_BYTES
+        ]
+        if not short:
+            return
+        short.sort(key=_held_by)
+        wanted = sum(ahead - len(worker.held) for worker in short)
+        if self._usual_bytes > 1:
+            wanted = min(wanted, 1 + int(sum(MOST_AHEAD_BYTES - worker.bytes for worker in short) / self._usual_bytes))
+        lent = self._sink.lend("process", wanted)
+        lent.reverse()
         given: dict[WorkerProcess, list[bytes]] = {worker: [] for worker in short}
-        lend, encoded, memory_limit = self._sink.lend, self._encoder.encoded, self._sink.memory_limit
-        for level in range(len(short[0].held) if short else ahead, ahead):
-            for worker in short:
-                if len(worker.held) > level or worker.bytes > MOST_AHEAD_BYTES or worker.retiring:
-                    continue
-                attempt = lend("process")
-                if attempt is None:
+        memory_limit = self._sink.memory_limit
+        while lent and short:
+            level = len(short[0].held) + 1
+            for worker in list(short):
+                if len(worker.held) >= level:
                     break
                 try:
-                    data = encoded(attempt.call, memory_limit(attempt))
+                    data = self._encoder.encoded(lent[-1].call, memory_limit(lent[-1]))
                 except BaseException:
-                    self._sink.came_back(attempt)  # its failure is told when its turn comes
-                    attempt = None
+                    short.clear()  # its failure is told when its turn comes
                     break
-                self._give(worker, attempt, data, True, given[worker])
-            else:
-                continue
-            break
+                self._give(worker, lent.pop(), data, True, given[worker])
+                if level >= ahead or worker.bytes > MOST_AHEAD_BYTES or worker.retiring:
+                    short.remove(worker)
+                if not lent:
+                    break
+        for attempt in lent:
+            self._sink.came_back(attempt)
         for worker, parts in given.items():
             if parts:
                 self._send(worker, parts)
@@ -334,6 +386,7 @@ class ProcessExecutor:
         number = self._numbers = self._numbers + 1
         attempt.handle = worker.held[number] = Held(attempt, data, number, worker, lent)
         worker.bytes += len(data)
+        self._usual_bytes += RECENT * (len(data) - self._usual_bytes)
         worker.given += 1
         if worker.given == self._each:
             worker.retiring = True
@@ -368,10 +421,13 @@ class ProcessExecutor:
                 self._loop.remove_writer(worker.connection)
 
     def _readable(self, worker: WorkerProcess) -> None:
-        if self._read(worker) and worker in self._workers:
-            self._loop.remove_reader(worker.connection)  # it is dead, which is told elsewhere
-        self._sink.more()
-        self._dispatch()
+        self._coming = True  # below, and not once more in the loop's next turn
+        try:
+            if self._read(worker) and worker in self._workers:
+                self._loop.remove_reader(worker.connection)  # it is dead, which is told elsewhere
+            self._sink.more()
+        finally:
+            self._dispatch()
 
     def _read(self, worker: WorkerProcess) -> bool:
         """Takes what the worker has said; True at its end."""
@@ -400,10 +456,10 @@ class ProcessExecutor:
         if worker not in self._workers:
             return
         early, held, data = worker.early, worker.held, worker.board.take()
-        at = 0
-        while at < len(data):
-            number, size, *told = RESULT.unpack_from(data, at)
-            end = at + HEAD.size + size
+        at, size = 0, len(data)
+        while at < size:
+            number, length, *told = RESULT.unpack_from(data, at)
+            end = at + HEAD.size + length
             early[number] = (*told, data[at + RESULT.size : end])
             at = end
         if worker.telling or not early:
@@ -412,7 +468,7 @@ class ProcessExecutor:
         behind = self._sink.clock() - time.monotonic()
         try:
             while early and worker in self._workers and (number := next(iter(held), 0)) in early:
-                self._over(worker, number, early.pop(number), behind)
+                self._over(worker, number, behind, *early.pop(number))
         finally:
             worker.telling = False
 
@@ -430,12 +486,13 @@ class ProcessExecutor:
                 worker.ready = True
                 self._bad_starts = 0
             elif message[0] == REVOKED:
-                self._came_back(worker, [each for (each,) in NUMBER.iter_unpack(message[1:])])
+                self._came_back(worker, *NUMBER.unpack_from(message, 1))
         del data[:at]
 
-    def _came_back(self, worker: WorkerProcess, numbers: list[int]) -> None:
-        """The worker will not begin these calls. What else it was asked for has begun, or is over."""
+    def _came_back(self, worker: WorkerProcess, first: int) -> None:
+        """The worker will not begin what it was asked for from that call on. What else it was asked for has begun, or is over."""
         asked, worker.asked = worker.asked, []
+        numbers = [number for number in asked if number >= first]
         worker.given -= len(numbers)
         worker.retiring = worker.given == self._each or max(worker.seen) > MOST_WRITTEN
         self._unbegun([worker.take_from(number) for number in numbers])
@@ -459,9 +516,20 @@ class ProcessExecutor:
             elif held.attempt.stopped_at is not None:
                 self._sink.report(held.attempt, Ended(self._sink.clock(), stopped=NOT_BEGUN))
 
-    def _over(self, worker: WorkerProcess, number: int, told: Told, behind: float) -> None:
+    def _over(
+        self,
+        worker: WorkerProcess,
+        number: int,
+        behind: float,
+        kind: int,
+        leaves: bool,
+        began: float,
+        ended: float,
+        out: int,
+        err: int,
+        data: bytes,
+    ) -> None:
         """A call is over. The run's clock is `behind` the system's by so much."""
-        kind, leaves, began, ended, out, err, data = told
         attempt = worker.take_from(number).attempt
         if worker.stopping and not leaves:
             worker.stopping = False  # the signal came too late for that call, and is for no other
@@ -475,19 +543,23 @@ class ProcessExecutor:
             self._tell_output(worker, attempt, (out, err))
         if leaves and attempt.stopped_at is not None:
             self._end_left(worker)
+        following: Attempt | None = None
+        for held in worker.held.values():
+            if held.lent:
+                held.lent = False
+                following = held.attempt
+            break
         if kind == RETURNED and attempt.stopped_at is None:
             try:
                 value = loads(data)
             except BaseException:
-                self._sink.report(attempt, end_of(kind, data, at, attempt))
+                pass  # told below
             else:
-                self._sink.returned(attempt.ticket, value, at=at)
-        else:
-            self._sink.report(attempt, end_of(kind, data, at, attempt))
-        following = next(iter(worker.held.values()), None)
-        if following is not None and following.lent and worker in self._workers:
-            following.lent = False
-            self._sink.passed(following.attempt, at)
+                self._sink.returned(attempt.ticket, value, False, at, following)
+                return
+        self._sink.report(attempt, end_of(kind, data, at, attempt))
+        if following is not None:
+            self._sink.passed(following, at)
 
     def _adopts(self) -> bool:
         """Does what is left behind come to this process? A run that began later than this one may have made it so."""
@@ -508,10 +580,6 @@ class ProcessExecutor:
 
     # -- results that nobody told of: a worker tells of several at once, and may have begun a long call before it did
 
-    def _look_soon(self) -> None:
-        if self._look is None and any(len(worker.held) > 1 for worker in self._workers):
-            self._look = self._loop.call_later(LOOK_S, self._look_at_boards)
-
     def _look_at_boards(self) -> None:
         """Takes what is there. Looks again while calls come and go; one that runs for longer is told of at its end."""
         self._look = None
@@ -519,12 +587,12 @@ class ProcessExecutor:
         going = False
         for worker in list(self._workers):
             self._take_results(worker)
-            if worker in self._workers and len(worker.held) > 1:
+            if worker in self._workers and len(worker.held) >= UNSAID:
                 number, began = worker.board.begun
-                going |= number != next(iter(worker.held)) or now - began < LOOK_S
+                going |= number != next(iter(worker.held)) or now - began < LOOK * self._together
         self._sink.more()
         if going and self._look is None:
-            self._look = self._loop.call_later(LOOK_S, self._look_at_boards)
+            self._look = self._loop.call_later(LOOK * self._together, self._look_at_boards)
 
     # -- when calls with a timeout began
 

@@ -159,9 +159,10 @@ class ThreadExecutor:
     def _borrow(self) -> None:
         """Where calls are short, some for which there is no slot yet are at hand."""
         most = self._in_flight * min(MOST_AHEAD, int(AHEAD_S / max(self._usual_s, 1e-9)) - 1)
-        while len(self._lent) < most and not self._closed and (attempt := self._sink.lend("thread")) is not None:
-            self._lent[attempt] = True
-            self._ahead.append(attempt)
+        if len(self._lent) < most and not self._closed:
+            for attempt in self._sink.lend("thread", most - len(self._lent)):
+                self._lent[attempt] = True
+                self._ahead.append(attempt)
 
 
 def _reached(attempt: Attempt, at: float) -> bool:

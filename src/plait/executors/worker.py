@@ -1,27 +1,30 @@
 """The other end of the pipe: a process that runs calls, one at a time, until its engine is gone.
 
-Nobody imports this but the worker itself (`python -m plait.executors.worker FDS`), and it imports little: each worker waits for it.
+It imports little, for each worker waits for it: that is why it takes from the C modules `_pickle`, `_signal`, `_socket` and `_thread`
+what `pickle`, `signal`, `socket` and `threading` offer above them, with a third of a worker's start for `enum` and `re`.
 
 Calls come over a socket, several at once, and are run in their order. What they come to is put into shared memory (`Board`), where
-it outlives the worker, and the engine is woken over the socket: at once when the worker has nothing else to do, else once for all
-that ended within two milliseconds. Over a pipe the engine asks for calls back that have not begun; a thread answers, while the code of
+it outlives the worker, and the engine is woken over the socket: at once when the worker has nothing else to do, or a call failed, else
+once for all that ended within the time that the engine says. Over a pipe the engine asks for calls back that have not begun; a thread answers, while the code of
 a call runs.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
+import _thread
 import mmap
 import os
-import pickle
 import select
-import signal
-import socket
 import struct
 import sys
-import threading
 import time
-from collections import deque
-from typing import Any, TypeAlias
+from _pickle import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HEAD = struct.Struct("!QQ")
 """Before each message: the call that it is about (0: none), and the number of bytes that follow."""
@@ -30,6 +33,10 @@ READY, WOKEN, REVOKED, RETURNED, RAISED, UNSENDABLE, UNREADABLE = range(7)
 """What a worker says, in the first byte of its messages. The first three are about no call."""
 
 NUMBER = struct.Struct("!Q")
+"""After REVOKED: of the calls that were asked for, this one and those behind it will not begin."""
+
+ASKED = struct.Struct("!QQ")
+"""What the engine asks for: calls from one to another, the last that was given."""
 
 ENDED = struct.Struct("!B?ddQQ")
 """What is before a result: its kind, whether the worker was told to stop and leaves, when the code began and ended, how much there is of
@@ -38,8 +45,8 @@ standard output and error by then."""
 RESULT = struct.Struct(HEAD.format + ENDED.format[1:])
 """Both in one."""
 
-Told: TypeAlias = "tuple[int, bool, float, float, int, int, bytes]"
-"""What `ENDED` holds, and the result."""
+NEWEST_PICKLE = 5
+"""The protocol of what is sent; that of `pickle.HIGHEST_PROTOCOL`."""
 
 PREPARING = "PLAIT_PREPARING"
 """In the environment of a worker that imports the program: a run that starts there was meant for the program alone."""
@@ -47,14 +54,14 @@ PREPARING = "PLAIT_PREPARING"
 AGAIN_MS = 50
 """Between two tries to answer the engine, where there is no memory for that."""
 
-TOGETHER_S = 0.002
-"""Results wait at most so long for others, while the worker has more to do."""
-
 BOARD_BYTES = 256 * 1024
+
+RECEIVED_BYTES = 64 * 1024
+"""At once, at most. For more than 128 KB the allocator asks the system each time, which takes longer than the rest."""
 
 
 class Board:
-    """Shared memory of a worker and its engine: what the worker runs, what it is to stop, and a ring of results.
+    """Shared memory of a worker and its engine: what the worker runs, what it is to stop, how long results wait, and a ring of them.
 
     Each word has one writer. Calls have rising numbers, from 1. Results stand in the ring from `_TAKEN` to `_PUT`, both of which
     count bytes and only grow.
@@ -67,7 +74,7 @@ class Board:
         self._memory = mmap.mmap(fd, BOARD_BYTES)
         self._bytes = memoryview(self._memory)
         self._words = self._bytes[:64].cast("Q")
-        self._times = self._bytes[64:80].cast("d")
+        self._times = self._bytes[64:88].cast("d")
         self._ring = self._bytes[self._HEADER :]
 
     def close(self) -> None:
@@ -97,6 +104,15 @@ class Board:
     @stop.setter
     def stop(self, number: int) -> None:
         self._words[self._STOP] = number
+
+    @property
+    def together(self) -> float:
+        """Results wait at most so many seconds for others, while the worker has more to do."""
+        return self._times[2]
+
+    @together.setter
+    def together(self, seconds: float) -> None:
+        self._times[2] = seconds
 
     def put(self, data: bytes) -> bool:
         """Adds to the ring; False where it has no room for that."""
@@ -132,16 +148,16 @@ class Stopped(BaseException):
 class Worker:
     """One worker process."""
 
-    def __init__(self, connection: socket.socket, asked: int, board: Board) -> None:
+    def __init__(self, connection: _socket.socket, asked: int, board: Board) -> None:
         self._connection = connection
         self._asked = asked
         self._board = board
         self._inbox = bytearray()
-        self._calls: deque[tuple[int, bytes]] = deque()
-        self._taking = threading.Lock()
+        self._calls: list[tuple[int, bytes]] = []
+        self._taking = _thread.allocate_lock()
         self._number = 0  # of the call that runs, or ran last
-        self._revoked: set[int] = set()
-        self._sending = threading.Lock()
+        self._revoked: list[tuple[int, int]] = []  # from one call to another, in their order
+        self._sending = _thread.allocate_lock()
         self._unsaid = False  # is there a result of which the engine was not told?
         self._said_at = self._began = self._ended = 0.0
         self._sizes = (0, 0)
@@ -152,12 +168,12 @@ class Worker:
         """Runs what comes, until nothing comes any more."""
         while not self._calls:
             self._receive()
-        _, preparation = self._calls.popleft()
-        threading.Thread(target=self._listen, name="plait-engine", daemon=True).start()
+        _, preparation = self._calls.pop(0)
+        _thread.start_new_thread(self._listen, ())
         os.environ[PREPARING] = "1"
-        _prepare(pickle.loads(preparation))
+        _prepare(**loads(preparation))
         del os.environ[PREPARING]
-        signal.signal(signal.SIGTERM, self._terminate)
+        _signal.signal(_signal.SIGTERM, self._terminate)
         self._send(0, bytes([READY]))
         while not self._told_to_stop:
             try:
@@ -176,9 +192,9 @@ class Worker:
         self._told_to_stop = True
         if self._may_be_stopped:
             self._may_be_stopped = False  # once: what is on its way out is not disturbed again
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            os.killpg(0, signal.SIGTERM)  # what the call has started
-            signal.signal(signal.SIGTERM, self._terminate)
+            _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+            os.killpg(0, _signal.SIGTERM)  # what the call has started
+            _signal.signal(_signal.SIGTERM, self._terminate)
             raise Stopped
 
     def _listen(self) -> None:
@@ -193,48 +209,59 @@ class Worker:
                 if ready:
                     data = os.read(self._asked, 4096) if (self._asked, select.POLLIN) in ready else b""
                     if not data:
-                        os.killpg(0, signal.SIGKILL)
+                        os.killpg(0, _signal.SIGKILL)
                     unanswered += data
-                free = self._give_back([number for (number,) in NUMBER.iter_unpack(unanswered)])
-                self._send(0, bytes([REVOKED]) + b"".join(map(NUMBER.pack, free)))
-                unanswered = b""
+                while unanswered:
+                    self._send(0, bytes([REVOKED]) + NUMBER.pack(self._give_back(*ASKED.unpack_from(unanswered))))
+                    unanswered = unanswered[ASKED.size :]
             except MemoryError:
                 pass  # the call that runs is at its limit
 
-    def _give_back(self, wanted: list[int]) -> list[int]:
-        """Those of the calls that have not begun: they never will."""
+    def _give_back(self, first: int, last: int) -> int:
+        """The first of the calls that has not begun: it and those behind it never will."""
         with self._taking:
-            free = [number for number in wanted if number > self._number]
-            self._revoked.update(free)
-        return free
+            first = max(first, self._number + 1)
+            self._revoked.append((first, last))
+        return first
 
     # -- calls come
 
     def _next(self) -> bytes:
         """The next call; waits for it. What ended before is told no later than that."""
         while True:
+            if self._revoked:
+                self._drop_revoked()
             if not self._calls:
-                self._receive(socket.MSG_DONTWAIT)
+                self._receive(_socket.MSG_DONTWAIT)
             if not self._calls:
                 self._tell()
                 self._receive()
-            elif len(self._calls) == 1 or self._ended - self._said_at > TOGETHER_S:
+            elif len(self._calls) == 1 or self._ended - self._said_at > self._board.together:
                 self._tell()  # so that more comes before this one has nothing to do
             while self._calls:
-                number, data = self._calls.popleft()
+                number, data = self._calls.pop(0)
                 with self._taking:
-                    if number in self._revoked:
-                        self._revoked.discard(number)
+                    if self._revoked and self._is_revoked(number):
                         continue
                     self._number = number
                     at = self._began = time.monotonic()
                     self._board.begin(number, at)
                 return data
 
+    def _drop_revoked(self) -> None:
+        """What will not begin does not count as more to do."""
+        with self._taking:
+            self._calls = [call for call in self._calls if not self._is_revoked(call[0])]
+
+    def _is_revoked(self, number: int) -> bool:
+        while self._revoked and self._revoked[0][1] < number:
+            del self._revoked[0]  # calls come in their order
+        return any(first <= number <= last for first, last in self._revoked)
+
     def _receive(self, flags: int = 0) -> None:
         inbox = self._inbox
         try:
-            data = self._connection.recv(256 * 1024, flags)
+            data = self._connection.recv(RECEIVED_BYTES, flags)
         except BlockingIOError:
             return
         except OSError:
@@ -289,14 +316,16 @@ class Worker:
             data = _error_data(value)
         else:
             try:
-                data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+                data = dumps(value, NEWEST_PICKLE)
             except BaseException as error:
                 kind = UNSENDABLE
                 text = f"a value of type {type(value).__module__}.{type(value).__qualname__}: {_text(error)}"
-                data = pickle.dumps(text)
+                data = dumps(text)
         told = kind, self._told_to_stop, self._began, at, *sizes
         if self._board.put(RESULT.pack(self._number, ENDED.size + len(data), *told) + data):
             self._unsaid = True
+            if kind != RETURNED:
+                self._said_at = 0.0  # whatever failed may end the run, which is not to wait for that
         else:
             self._send(self._number, ENDED.pack(*told) + data)
 
@@ -315,15 +344,36 @@ class Worker:
             os._exit(1)  # the engine is gone
 
 
-def _prepare(preparation: dict[str, Any]) -> None:
-    """Makes this process one in which the program's functions are found: its paths, its folder, its main module."""
-    from multiprocessing import spawn
+def _prepare(path: list[str], argv: list[str], main_name: str | None, main_path: str | None) -> None:
+    """Makes this process one in which the program's functions are found: its paths, its arguments, its main module.
 
-    spawn.prepare(preparation)
+    As `multiprocessing.spawn.prepare` does it, without what that imports: the main module runs again under the name `__mp_main__`, so
+    that its `if __name__ == "__main__"` part stays asleep.
+    """
+    sys.path[:] = path
+    sys.argv[:] = argv
+    main = type(sys)("__mp_main__")
+    if main_name is not None:
+        import runpy
+
+        main.__dict__.update(runpy.run_module(main_name, run_name="__mp_main__", alter_sys=True))
+    elif main_path is not None and main_path.endswith(".pyc"):
+        import runpy
+
+        main.__dict__.update(runpy.run_path(main_path, run_name="__mp_main__"))
+    elif main_path is not None:
+        with open(main_path, "rb") as file:
+            code = compile(file.read(), main_path, "exec", dont_inherit=True)
+        main.__file__ = main_path
+        sys.modules["__mp_main__"] = main
+        exec(code, main.__dict__)
+    else:
+        return
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
 
 
 def _call(data: bytes) -> tuple[Any, Any, Any, int | None]:
-    reference, args, kwargs, *memory = pickle.loads(data)
+    reference, args, kwargs, *memory = loads(data)
     return (
         _function(reference) if isinstance(reference, str) else reference,
         args,
@@ -370,11 +420,11 @@ def _error_data(error: BaseException) -> bytes:
 
     trace = "".join(traceback.format_exception(error))
     try:
-        data = pickle.dumps((error, trace), pickle.HIGHEST_PROTOCOL)
-        pickle.loads(data)  # many can be pickled, and not be read again
+        data = dumps((error, trace), NEWEST_PICKLE)
+        loads(data)  # many can be pickled, and not be read again
         return data
     except BaseException:
-        return pickle.dumps(((type(error).__name__, _text(error)), trace))
+        return dumps(((type(error).__name__, _text(error)), trace))
 
 
 def _text(error: BaseException) -> str:
@@ -385,14 +435,12 @@ def _text(error: BaseException) -> str:
 
 
 def main() -> None:
-    """What a worker process does."""
+    """What a worker process does: `python -c START CONNECTION ASKED BOARD FOLDER`, three descriptors and where plait is."""
     connection, asked, board = map(int, sys.argv[1:4])
     shared = Board(board)
     os.close(board)
-    Worker(socket.socket(fileno=connection), asked, shared).serve()
+    Worker(_socket.socket(fileno=connection), asked, shared).serve()
 
 
-if __name__ == "__main__":
-    from plait.executors import worker  # this module again, under the name by which its classes are known
-
-    worker.main()
+START = "import sys; sys.path = [sys.argv[4], *filter(None, sys.path)]; from plait.executors.worker import main; main()"
+"""What the interpreter of a worker is given: the engine's own plait, and no module of the folder in which it happens to start."""

@@ -19,7 +19,7 @@ from plait import points
 from plait.executors.base import Attempt
 from plait.executors.groups import read_back, signal_group, signal_name
 from plait.executors.outputs import LATEST_BYTES
-from plait.executors.worker import BOARD_BYTES, HEAD, NUMBER, PREPARING, Board, Told
+from plait.executors.worker import ASKED, BOARD_BYTES, HEAD, PREPARING, START, Board
 
 KEPT_BYTES = 8 * 1024 * 1024
 """Of each stream of a task, at most this much is read back into memory; the rest is counted."""
@@ -68,7 +68,7 @@ class WorkerProcess:
             points.reach("before spawn")
             passed = (theirs.fileno(), fds[0], memory)
             self.popen = subprocess.Popen(
-                [sys.executable, *_flags(), "-m", "plait.executors.worker", *map(str, passed)],
+                [sys.executable, *_flags(), "-c", START, *map(str, passed), _FOLDER],
                 stdin=subprocess.DEVNULL,
                 stdout=files[0],
                 stderr=files[1],
@@ -111,7 +111,9 @@ class WorkerProcess:
         self.held: dict[int, Held] = {}
         """Calls that it was given and that are not over, by number, in their order: only the first can have begun and not ended."""
         self.bytes = 0  # of the calls in `held`
-        self.early: dict[int, Told] = {}  # results that came before those of calls before them
+        self.early: dict[
+            int, tuple[Any, ...]
+        ] = {}  # what `ENDED` holds, and results, that came before those of calls before them
         self.asked: list[int] = []  # calls that it was asked for, and has not answered
         self.unwanted: dict[int, None] = {}  # calls that it is to be asked for
         self.kin: list[Any] = []
@@ -142,7 +144,7 @@ class WorkerProcess:
             self.unwanted.clear()
             if wanted:
                 with suppress(OSError):  # it is dead, which is told elsewhere
-                    os.write(self.asking, b"".join(map(NUMBER.pack, wanted)))
+                    os.write(self.asking, ASKED.pack(first, wanted[-1]))
                 self.asked = wanted
 
     def terminate(self, number: int) -> None:
@@ -225,18 +227,24 @@ def _flags() -> list[str]:
 
 
 def _preparation() -> dict[str, Any]:
-    """What makes a process one in which the program's functions are found (as `multiprocessing.spawn.prepare` takes it)."""
-    found: dict[str, Any] = {
-        "name": "plait-worker", "sys_path": list(sys.path), "sys_argv": list(sys.argv), "dir": os.getcwd(),
-    }  # fmt: skip
+    """What makes a process one in which the program's functions are found."""
     main = sys.modules.get("__main__")
     name = getattr(getattr(main, "__spec__", None), "name", None)
     path = getattr(main, "__file__", None)
-    if name is not None:
-        found["init_main_from_name"] = name
-    elif path is not None and os.path.isfile(path):
-        found["init_main_from_path"] = os.path.abspath(path)
-    return found
+    if name is not None and name.rpartition(".")[2] == "__main__":
+        name = path = None  # of a package: what starts it has no `if`, and would start it again
+    if path is not None and (not os.path.isfile(path) or os.path.basename(path) in ("ipython", "ipython.py")):
+        path = None  # IPython starts without an `if`, too
+    return {
+        "path": list(sys.path),
+        "argv": list(sys.argv),
+        "main_name": name,
+        "main_path": path and os.path.abspath(path),
+    }
+
+
+_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""Where plait is."""
 
 
 def _shared() -> int:

@@ -17,6 +17,7 @@ from plait._engine.work import Call, Growth, Work
 from plait.calls.shell import ShellCommand, strict_json
 from plait.errors import UsageError
 from plait.executors.base import executor_for
+from plait.fingerprints import declared_type, fingerprint
 from plait.flow.lookups import follow
 from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall, Script
 from plait.flow.problems import Problems
@@ -24,7 +25,6 @@ from plait.flow.reader import fits, read_flow
 from plait.flow.templates import Template
 from plait.flow.tree import plain, read
 from plait.programs import Program
-from plait.references import declared_type, fingerprint
 
 MOST_ITEMS = 100_000
 """Items of one foreach."""

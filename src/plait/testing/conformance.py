@@ -76,6 +76,8 @@ class Recorder:
 
     max_tasks_per_worker: int | None = None
     used = 0
+    patient = False
+    unfinished = 0
 
     def memory_limit(self, attempt: Attempt) -> int | None:
         return None
@@ -92,8 +94,18 @@ class Recorder:
             attempt.timed = 0
             self.report(attempt, Begun(at))
 
-    def returned(self, ticket: Ticket, value: Any, stopped: bool = False, at: float | None = None) -> None:
-        self.report(self.attempt(ticket), Ended(self.clock() if at is None else at, value, stopped=stopped))
+    def returned(
+        self,
+        ticket: Ticket,
+        value: Any,
+        stopped: bool = False,
+        at: float | None = None,
+        following: Attempt | None = None,
+    ) -> None:
+        at = self.clock() if at is None else at
+        self.report(self.attempt(ticket), Ended(at, value, stopped=stopped))
+        if following is not None:
+            self.passed(following, at)
 
     def suspended(self) -> bool:
         return bool(self.queued)
@@ -114,8 +126,8 @@ class Recorder:
             assert self.executor is not None
             self.executor.start(self.attempt(ticket))
 
-    def lend(self, executor: str) -> Attempt | None:
-        return None
+    def lend(self, executor: str, most: int) -> list[Attempt]:
+        return []
 
     def passed(self, attempt: Attempt, at: float) -> None: ...
 
