@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import py_compile
 import shutil
 import signal
 import socket
@@ -225,6 +226,33 @@ class TestBadCalls:
         )
         done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60)
         assert done.stdout == "[2, 3]\n", done.stderr
+
+    @pytest.mark.parametrize("how", ["path", "name", "compiled", "package"])
+    def test_however_the_program_was_started(self, tmp_path: Path, how: str) -> None:
+        """And no file of the folder that it was started in comes before the library's modules."""
+        (tmp_path / "app").mkdir()
+        program = tmp_path / "app" / "program.py"
+        program.write_text(
+            "import operator, plait, sys\ndef twice(n): return 2 * n, __name__, sys.argv[1:]\n"
+            "def go(what): print(plait.map_(what, [1], executor='process'))\n"
+            "if __name__ == '__main__': go(twice)\n"
+        )
+        (tmp_path / "app" / "__main__.py").write_text("from app import program\nprogram.go(program.operator.neg)\n")
+        compiled = py_compile.compile(str(program), cfile=str(tmp_path / "program.pyc"))
+        (tmp_path / "bad").mkdir()
+        for name in ("struct", "mmap", "select", "operator"):
+            (tmp_path / "bad" / f"{name}.py").write_text("raise ImportError('not this one')\n")
+        ways = {
+            "path": [str(program)],
+            "name": ["-m", "app.program"],
+            "compiled": [str(compiled)],
+            "package": ["-m", "app"],
+        }
+        done = subprocess.run(
+            [sys.executable, *(["-P"] if how in ("name", "package") else []), *ways[how], "given"],
+            cwd=tmp_path / "bad", env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.stdout == ("[-1]\n" if how == "package" else "[(2, '__mp_main__', ['given'])]\n"), done.stderr
 
 
 class TestStops:

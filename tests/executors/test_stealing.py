@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +20,7 @@ import bodies
 import plait
 from plait.executors import processes, workers
 from plait.executors.processes import ProcessExecutor
-from plait.executors.worker import BOARD_BYTES, Board, Worker
+from plait.executors.worker import BOARD_BYTES, WOKEN, Board, Worker
 
 pytestmark = pytest.mark.realtime
 
@@ -229,6 +231,59 @@ class TestStops:
         graph.add("opens", go.touch, needs=keys)
         result = plait.run(graph, max_concurrency=64)
         assert str(result.status) == "succeeded"
+
+    def test_a_failure_is_told_at_once(self) -> None:
+        """It may end the run; what succeeded waits for others."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        board = Board(workers._shared())
+        board.together = 3600.0
+        worker = Worker(theirs, -1, board)
+        call = pickle.dumps(("bodies:sleep", (0,), None))
+        bad = pickle.dumps(("bodies:sleep", ("long",), None))
+        worker._said_at = time.monotonic()
+        worker._calls = [(number, bad if number == 3 else call) for number in range(1, 8)]
+        for number in range(1, 4):
+            worker._run(worker._next())
+            assert worker._number == number
+            with pytest.raises(BlockingIOError):
+                ours.recv(100)
+        worker._next()
+        assert ours.recv(100)[-1] == WOKEN
+        ours.close()
+        theirs.close()
+        board.close()
+
+    def test_results_wait_for_others_only_where_nobody_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[bool] = []
+        plan = ProcessExecutor._plan
+
+        def planning(self: ProcessExecutor) -> None:
+            seen.append(self._sink.patient)
+            plan(self)
+
+        monkeypatch.setattr(ProcessExecutor, "_plan", planning)
+
+        def all_seen(run: Callable[[], object]) -> set[bool]:
+            seen.clear()
+            run()
+            return set(seen)
+
+        async def stream() -> None:
+            async for _ in plait.as_completed(bodies.double, range(3), executor="process"):
+                pass
+
+        async def watched() -> None:
+            run = plait.start(double.map(range(3)))
+            async for _ in run.events():
+                pass
+
+        double = plait.task(bodies.double).options(executor="process")
+        first = double.bind(1)
+        assert all_seen(lambda: plait.map_(bodies.double, range(3), executor="process")) == {True}
+        assert all_seen(lambda: asyncio.run(stream())) == {False}
+        assert all_seen(lambda: asyncio.run(watched())) == {False}
+        assert all_seen(lambda: plait.run([first, double.bind(first)])) == {False}
 
     def test_what_the_engine_says_of_a_call_is_not_for_another(self) -> None:
         ours, theirs = socket.socketpair()
