@@ -1,6 +1,6 @@
 """What every row shares: the work that is measured, what it must give, and the clock.
 
-A row is a function from a size to a `Job`. It builds its input when called; `row.py` then measures `Job.work` alone and asks
+A row is a function from a size to a `Job`. It builds its input when called; `measure.py` then measures `Job.work` alone and asks
 `Job.right` about the result. No row imports plait but those of `with_plait.py`, so that each runs in its peer's own environment.
 """
 
@@ -67,28 +67,6 @@ async def noop(item: int) -> int:
 async def pause(item: int) -> int:
     """Suspends once, for one turn of the loop."""
     await asyncio.sleep(0)
-    return item
-
-
-def same(item: int) -> int:
-    """Nothing."""
-    return item
-
-
-def short(item: int) -> int:
-    """Some 50 µs of CPU."""
-    return _burnt(item, 900)
-
-
-def long(item: int) -> int:
-    """Some 5 ms of CPU."""
-    return _burnt(item, 90_000)
-
-
-def _burnt(item: int, times: int) -> int:
-    found = 0
-    for each in range(times):
-        found += each * each
     return item
 
 

@@ -195,6 +195,7 @@ def in_processes(name: str, size: int, goal: str, work: str, slow: int | None, *
         Row(FORKED, "limits", f"forked {work}"),
         Row(POOL, "limits", f"pool {work}"),
         Row(MAP, "with_plait", f"process {work}"),
+        Row("plait.run, a graph, workers at work already", "with_plait", f"process {work} warm"),
         *more,
         Row("joblib", "peers.pools", f"joblib {work}", peer="joblib", venv="processes"),
         Row("loky, chunks of 1", "peers.pools", f"loky {work}", peer="loky", venv="processes", rounds=3),
@@ -425,7 +426,7 @@ GROUPS: list[Group] = [
     one_task("durable, one task, as users have it", "plain"),
     in_processes(
         "CPU tasks of 5 ms",
-        600,
+        1_000,
         "starting the workers included, at most 1.10 of one after another, shared by the CPUs (aim: 1.05)",
         "long",
         None,

@@ -22,16 +22,14 @@ from common import (
     clock,
     flat,
     graph,
-    long,
     node,
     noop,
     pause,
-    same,
-    short,
     since,
     total,
     value,
 )
+from functions import long, same, short
 
 Body = Callable[[int], Coroutine[Any, Any, int]]
 

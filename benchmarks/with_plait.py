@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import LIMIT, MOD, SHAPES, Job, Shape, Span, flat, graph, long, new_file, node, noop, pause, same, short
+from common import LIMIT, MOD, SHAPES, Job, Shape, Span, clock, flat, graph, new_file, node, noop, pause, since
+from functions import long, same, short
 from limits import Body, Sleepers, cancel_row, stop_row, uvloop_run
 
 import plait
@@ -28,6 +29,26 @@ def amap_row(body: Body, runner: Callable[..., Any], size: int, **options: Any) 
 def process_row(body: Callable[[int], int], size: int, **options: Any) -> Job:
     """In worker processes, which are started for it."""
     return flat(lambda: plait.map_(body, range(size), executor="process", **options), size)
+
+
+def warm_row(body: Callable[[int], int], size: int) -> Job:
+    """In worker processes that have run a task each: a graph whose other tasks need one that starts the clock then."""
+    begun: list[Any] = []
+
+    async def begin() -> None:
+        begun.append(clock())
+
+    def work() -> Span:
+        graph = plait.Graph("warm")
+        warm = [graph.add(f"w{number}", body, args=(0,), executor="process") for number in range(4)]
+        gate = graph.add("begin", begin, needs=warm)
+        for number in range(size):
+            graph.add(str(number), body, args=(number,), executor="process", needs=[gate])
+        result = plait.run(graph)
+        span = since(begun.pop())
+        return span._replace(result=[result[str(number)].value for number in range(size)])
+
+    return Job(work, lambda found: found == list(range(size)))
 
 
 def threads_row(slots: int, size: int) -> Job:
@@ -265,6 +286,8 @@ ROWS: dict[str, Callable[[int], Job]] = {
     "process short": partial(process_row, short),
     "process short 100": partial(process_row, short, max_concurrency=LIMIT),
     "process long": partial(process_row, long),
+    "process short warm": partial(warm_row, short),
+    "process long warm": partial(warm_row, long),
     "amap noop": partial(amap_row, noop, asyncio.run),
     "amap pause": partial(amap_row, pause, asyncio.run),
     "amap noop timeout": partial(amap_row, noop, asyncio.run, timeout=60),

@@ -51,9 +51,11 @@ def tidy(path: str) -> None:
 
 
 def family(path: str, seconds: float = 3600.0) -> None:
-    """Starts a child, and one in a session of its own, whose numbers are in a file; and sleeps."""
+    """Starts a child, and one in a session of its own that carries nothing of its run, whose numbers are in a file; and sleeps."""
     children = [
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=apart)
+        subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=apart, env={} if apart else None
+        )
         for apart in (False, True)
     ]
     Path(path).write_text(" ".join(str(child.pid) for child in children))

@@ -180,7 +180,7 @@ def test_a_wrong_result_fails_its_row(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(
         "from common import Job\nROWS = {'w': lambda size: Job(lambda: 1, lambda found: found == 2)}\n"
     )
-    words = [sys.executable, "-c", f"import sys; sys.path += [{str(BENCHMARKS)!r}, {str(tmp_path)!r}]; import row; row.measure('wrong', 'w', 1, '')"]  # fmt: skip
+    words = [sys.executable, "-c", f"import sys; sys.path += [{str(BENCHMARKS)!r}, {str(tmp_path)!r}]; import measure; measure.measure('wrong', 'w', 1, '')"]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.strip()) == (1, "wrong result")
 

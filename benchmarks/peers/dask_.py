@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from common import SHAPES, Job, flat, graph, long, short, total, value
+from common import SHAPES, Job, flat, graph, total, value
 from dask.local import get_sync
 from dask.threaded import get as get_threaded
+from functions import long, short
 from limits import cpus
 
 

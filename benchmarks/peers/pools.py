@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from common import Job, flat, long, same, short
+from common import Job, flat
+from functions import long, same, short
 from limits import cpus
 
 

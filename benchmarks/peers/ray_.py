@@ -11,7 +11,8 @@ from functools import partial
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 import ray
-from common import Job, flat, long, short
+from common import Job, flat
+from functions import long, short
 from limits import cpus
 
 

@@ -248,10 +248,15 @@ class TestBadCalls:
             "compiled": [str(compiled)],
             "package": ["-m", "app"],
         }
+        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
         done = subprocess.run(
             [sys.executable, *(["-P"] if how in ("name", "package") else []), *ways[how], "given"],
-            cwd=tmp_path / "bad", env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            cwd=tmp_path / "bad",
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert done.stdout == ("[-1]\n" if how == "package" else "[(2, '__mp_main__', ['given'])]\n"), done.stderr
 
 
