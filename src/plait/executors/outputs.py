@@ -47,8 +47,10 @@ class Stream:
 
     def close(self) -> None:
         """Lets go of the descriptors."""
-        for fd in {self.fd, self.end} - {-1}:
-            os.close(fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+        if self.end >= 0:
+            os.close(self.end)
         self.fd = self.end = -1
 
 

@@ -341,10 +341,13 @@ class ShellExecutor:
 
     def _unwatch(self, process: _Process) -> None:
         for stream in process.streams:
-            self._young.pop(stream, None)
-        for fd in (process.pidfd, *process.left, *(stream.fd for stream in process.streams)):
-            if fd >= 0:
-                self._watch.remove(fd)
+            # One that is young is not watched yet.
+            if self._young.pop(stream, stream) is stream and stream.fd >= 0:
+                self._watch.remove(stream.fd)
+        if process.pidfd >= 0:
+            self._watch.remove(process.pidfd)
+        for fd in process.left:
+            self._watch.remove(fd)
 
     def _close(self, process: _Process) -> None:
         """Lets go of all its descriptors, none of which is watched any more."""
@@ -398,17 +401,20 @@ class ShellExecutor:
         for name, data, left in (("stdout", out, left_out), ("stderr", err, process.streams[1].size - len(err))):
             if data:
                 self._sink.report(attempt, Output(name, data, left))
-        stopped = attempt.stopped_at is not None
-        at = self._sink.clock()
+        error: Exception | None = None
+        value = None
         if code != 0:
-            self._sink.report(attempt, Ended(at, error=_failure(code, out, err), stopped=stopped))
-            return
-        try:
-            value = process.command.value(out, left_out)
-        except Exception as error:
-            self._sink.report(attempt, Ended(at, error=error, stopped=stopped))
+            error = _failure(code, out, err)
         else:
-            self._sink.report(attempt, Ended(at, value=value, stopped=stopped))
+            try:
+                value = process.command.value(out, left_out)
+            except Exception as raised:
+                error = raised
+        stopped = attempt.stopped_at is not None
+        if error is None and not stopped:
+            self._sink.returned(attempt.ticket, value)
+        else:
+            self._sink.report(attempt, Ended(self._sink.clock(), value, error, stopped=stopped))
 
 
 def _failure(code: int | None, out: bytes, err: bytes) -> CommandFailed:

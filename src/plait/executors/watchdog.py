@@ -29,6 +29,7 @@ kill -s KILL -- $groups
 """
 
 _WIDTH, _BYTES = 12, 4096
+_NOBODY = b"%-*d\n" % (_WIDTH - 1, 0)
 """Of a line of the table, and of the table in the beginning."""
 
 
@@ -99,7 +100,7 @@ class Watchdog:
     def _write(self, place: int, group: int) -> None:
         assert self._memory is not None
         at = place * _WIDTH
-        self._memory[at : at + _WIDTH] = b"%-*d\n" % (_WIDTH - 1, group)
+        self._memory[at : at + _WIDTH] = b"%-*d\n" % (_WIDTH - 1, group) if group else _NOBODY
 
     def _has_room(self) -> bool:
         """Is there a place more, or can one be made?"""
