@@ -280,7 +280,11 @@ class TestStops:
         first = double.bind(1)
         assert all_seen(lambda: plait.map_(bodies.double, range(3), executor="process")) == {True}
         assert all_seen(lambda: asyncio.run(stream())) == {False}
-        assert all_seen(lambda: plait.run([first, double.bind(first)])) == {False}
+        assert all_seen(lambda: plait.run([first, double.bind(first)])) == {
+            False,
+            True,
+        }  # and then nothing waits any more
+        assert all_seen(lambda: plait.run(plait.task(len).bind(double.map(range(400))))) == {False, True}
         caplog.set_level(logging.DEBUG, "plait")  # whoever reads moves
         assert all_seen(lambda: plait.map_(bodies.double, range(3), executor="process")) == {False}
 

@@ -57,6 +57,9 @@ from plait.errors import ChildFailed, TaskError, TaskInterrupted, TaskTimedOut
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
 
+FEW = 8
+"""So many tasks that still wait are looked at one by one."""
+
 NOT_BEGUN = 2
 """As `stopped` of an attempt: it was, and its code had not begun."""
 
@@ -234,6 +237,24 @@ class Scheduler:
             self._asked_back = False
             return task
         return NONE
+
+    def nothing_waits(self) -> bool:
+        """Can no end of what is under way make another task ready, or give it room? False where that takes more than a look to say."""
+        table = self.table
+        if self._limits:
+            return False
+        if not table.users:
+            return True
+        few = table.status.count(PENDING)
+        if few > FEW:
+            return False
+        under_way = self.used + len(self.lent)
+        task = -1
+        for _ in range(few):
+            task = table.status.index(PENDING, task + 1)
+            if table.odd[task] & (WATCHED | CONTROL) or table.left[task] <= under_way:
+                return False
+        return True
 
     # -- facts about attempts
 

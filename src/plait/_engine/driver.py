@@ -78,6 +78,7 @@ class Driver:
         "_listeners",
         "_on_settled",
         "_on_vacated",
+        "_others_wait",
         "_readers",
         "_rules",
         "_timer",
@@ -144,6 +145,7 @@ class Driver:
         self._adopter: Adopter | None = None
         self._asking = threading.Lock()
         self._attempts: dict[int, Attempt] = {}
+        self._others_wait = False  # is what is next in order for another executor than the one that asked?
         self.call = UNDER_WAY
         # The batch that is at hand: its rows and its calls.
         self._first = self._end = 0
@@ -311,10 +313,9 @@ class Driver:
 
     @property
     def patient(self) -> bool:
-        """Does nobody look at a result before the run is over? No reader, no stream, no task that needs it, and it cannot become more."""
-        return (
-            self.table.moves is None and self._on_settled is None and not self.table.users and not self._work.suspects
-        )
+        """Does nobody look at the results of what is under way? No reader, no stream, nobody who judges each, no task that may get ready."""
+        seen = self.table.moves is not None or self._on_settled is not None or object in self._work.suspects
+        return not (seen or self._others_wait) and self.scheduler.nothing_waits()
 
     @property
     def max_tasks_per_worker(self) -> int | None:
@@ -391,7 +392,8 @@ class Driver:
                 call = work.call(task - first, table, first)
             except BaseException:
                 call = UNDER_WAY  # its failure is told when its turn comes
-            if call[0] != executor:
+            self._others_wait = call[0] != executor
+            if self._others_wait:
                 scheduler.came_back(task, now)
                 break
             attempt = attempts[task] = Attempt()  # `Attempt.of`, written out

@@ -72,7 +72,7 @@ class Sink(Protocol):
 
     @property
     def patient(self) -> bool:
-        """Does nobody look at a result before the run is over? Many of them may be told at once then."""
+        """Does nobody look at the results of what is under way? Many of them may be told at once then."""
         ...
 
     @property

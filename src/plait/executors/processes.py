@@ -49,7 +49,7 @@ TOGETHER_S = 0.005
 """A worker that has more to do tells of results after so many seconds at the latest: waking the engine costs more than all the rest."""
 
 PATIENT = 10
-"""So many times as long where nobody looks at a result before the run is over."""
+"""So many times as long where nobody looks at the results of what is under way."""
 
 AHEAD, MOST_AHEAD, MOST_AHEAD_BYTES = 3, 1024, 64 * 1024
 """Behind the call that runs a worker is given calls for so many times that, by what calls took so far; never more of them than that, nor
