@@ -124,6 +124,11 @@ class TestHolding:
         plait.map_(bodies.sleep, [0.2] * 6, executor="process", max_concurrency=8)
         assert most_held() == 1
 
+    def test_towards_the_end_each_has_its_share(self, most_held: Callable[[], int]) -> None:
+        """A half of it at most waits at a worker: else all that is left would be with one of them."""
+        assert plait.map_(bodies.double, range(400), executor="process") == [2 * number for number in range(400)]
+        assert 10 < most_held() <= 1 + 400 // 4
+
     def test_an_idle_worker_gets_what_another_has_not_begun(self, most_held: Callable[[], int], folder: str) -> None:
         """One call ends only when all others have: those that were given to its worker must run in the other one."""
         Path(f"{folder}.others").write_text("199")
@@ -284,7 +289,9 @@ class TestStops:
             False,
             True,
         }  # and then nothing waits any more
-        assert all_seen(lambda: plait.run(plait.task(len).bind(double.map(range(400))))) == {False, True}
+        # What needs many waits with the many, until what is under way could be the last of them.
+        every = [double.bind(number) for number in range(400)]
+        assert all_seen(lambda: plait.run(plait.task(sum).bind(every))) == {False, True}
         caplog.set_level(logging.DEBUG, "plait")  # whoever reads moves
         assert all_seen(lambda: plait.map_(bodies.double, range(3), executor="process")) == {False}
 

@@ -84,6 +84,7 @@ class ProcessExecutor:
         self._usual_s: float | None = None  # what a call takes; None until one was over
         self._usual_bytes = 0.0  # of a call on its way there
         self._ahead, self._together = 1, TOGETHER_S
+        self._bold = MOST_AHEAD  # so many calls are borrowed at once; few after one that cannot travel
         self._bad_starts = 0
         self._why_bad = ""
         self._shortage = Shortage(sink.loop, self._dispatch)
@@ -291,7 +292,8 @@ class ProcessExecutor:
         wanted = sum(ahead - len(worker.held) for worker in short)
         if self._usual_bytes > 1:
             wanted = min(wanted, 1 + int(sum(MOST_AHEAD_BYTES - worker.bytes for worker in short) / self._usual_bytes))
-        lent = self._sink.lend("process", wanted)
+        lent = self._sink.lend("process", min(wanted, self._bold))
+        self._bold = min(MOST_AHEAD, 2 * self._bold)
         lent.reverse()
         given: dict[WorkerProcess, list[bytes]] = {worker: [] for worker in short}
         memory_limit = self._sink.memory_limit
@@ -303,6 +305,7 @@ class ProcessExecutor:
                 try:
                     data = self._encoder.encoded(lent[-1].call, memory_limit(lent[-1]))
                 except BaseException:
+                    self._bold = 1
                     short.clear()  # its failure is told when its turn comes
                     break
                 self._give(worker, lent.pop(), data, True, given[worker])
