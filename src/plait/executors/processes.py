@@ -59,7 +59,7 @@ LEAST_AHEAD = 4
 """Towards the end so many, for the hand-over takes its time, too."""
 
 LOOK = 2
-"""After so many times that it is looked for results of which a worker that is at work did not tell."""
+"""After so many times that, or after `TOGETHER_S`, it is looked for results of which a worker that is at work did not tell."""
 
 UNSAID = 3
 """A worker that holds fewer calls has told of all that it ended before it began the next one."""
@@ -83,7 +83,7 @@ class ProcessExecutor:
         self._numbers = self._started = 0
         self._usual_s: float | None = None  # what a call takes; None until one was over
         self._usual_bytes = 0.0  # of a call on its way there
-        self._ahead, self._together = 1, TOGETHER_S
+        self._ahead, self._together, self._look_s = 1, TOGETHER_S, TOGETHER_S
         self._bold = MOST_AHEAD  # so many calls are borrowed at once; few after one that cannot travel
         self._bad_starts = 0
         self._why_bad = ""
@@ -214,7 +214,7 @@ class ProcessExecutor:
                 idle += worker.ready and worker.takes
             starting += not worker.ready
         if unsaid and self._look is None:
-            self._look = self._loop.call_later(LOOK * self._together, self._look_at_boards)
+            self._look = self._loop.call_later(self._look_s, self._look_at_boards)
         if not self._waiting:
             if idle:
                 self._steal()
@@ -276,6 +276,7 @@ class ProcessExecutor:
             behind = min(most, int(AHEAD * together / usual))
             together = min(together, usual * behind / AHEAD)  # once it tells, it still has calls for some time
         self._ahead, self._together = 1 + behind, together
+        self._look_s = max(TOGETHER_S, LOOK * together)
 
     def _borrow(self) -> None:
         """Where calls are short, workers get some for which there is no slot yet, behind those that have one."""
@@ -592,10 +593,10 @@ class ProcessExecutor:
             self._take_results(worker)
             if worker in self._workers and len(worker.held) >= UNSAID:
                 number, began = worker.board.begun
-                going |= number != next(iter(worker.held)) or now - began < LOOK * self._together
+                going |= number != next(iter(worker.held)) or now - began < self._look_s
         self._sink.more()
         if going and self._look is None:
-            self._look = self._loop.call_later(LOOK * self._together, self._look_at_boards)
+            self._look = self._loop.call_later(self._look_s, self._look_at_boards)
 
     # -- when calls with a timeout began
 
