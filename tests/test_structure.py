@@ -132,6 +132,7 @@ ONLY = {
             "outputs",
             "pickles",
             "reports",
+            "pace",
             "shortage",
             "spawning",
             "tokens",

@@ -23,7 +23,7 @@ import pytest
 
 import bodies
 import plait
-from plait.executors import processes, shortage, workers
+from plait.executors import pace, processes, shortage, workers
 from plait.executors.worker import Board, Worker
 
 pytestmark = pytest.mark.realtime
@@ -525,7 +525,7 @@ class TestLimits:
     def test_one_that_wrote_much_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What calls wrote is on the disk until their worker ends."""
         monkeypatch.setattr(processes, "MOST_WRITTEN", 1000)
-        monkeypatch.setattr(processes, "MOST_AHEAD", 0)  # what it holds already it still runs
+        monkeypatch.setattr(pace, "MOST_AHEAD", 0)  # what it holds already it still runs
         pids = Counter(plait.map_(bodies.say, ["x" * 600] * 20, executor="process"))
         assert (sum(pids.values()), max(pids.values())) == (20, 2)
 

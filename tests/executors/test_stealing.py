@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import bodies
 import plait
 from plait.executors import processes, workers
+from plait.executors.pace import Pace
 from plait.executors.processes import ProcessExecutor
 from plait.executors.worker import BOARD_BYTES, WOKEN, Board, Worker
 
@@ -264,13 +265,13 @@ class TestStops:
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         seen: list[bool] = []
-        plan = ProcessExecutor._plan
+        plan = Pace.plan
 
-        def planning(self: ProcessExecutor) -> None:
-            seen.append(self._sink.patient)
-            plan(self)
+        def planning(self: Pace, unfinished: int, workers: int, patient: bool) -> None:
+            seen.append(patient)
+            plan(self, unfinished, workers, patient)
 
-        monkeypatch.setattr(ProcessExecutor, "_plan", planning)
+        monkeypatch.setattr(Pace, "plan", planning)
 
         def all_seen(run: Callable[[], object]) -> set[bool]:
             seen.clear()

@@ -19,6 +19,7 @@ from plait._core.scheduler import NOT_BEGUN
 from plait.errors import UsageError, WorkerFailed
 from plait.executors.adopting import end_marked, environments, is_subreaper
 from plait.executors.base import Attempt, Ended, Interrupted, Output
+from plait.executors.pace import MOST_AHEAD_BYTES, Pace
 from plait.executors.pickles import Encoder, end_of
 from plait.executors.shortage import Shortage, is_short
 from plait.executors.worker import (
@@ -45,27 +46,8 @@ MOST_WRITTEN = 256 * 1024 * 1024
 BAD_STARTS = 2
 """So many workers in a row that end before they can take a call: no more are started for this run."""
 
-TOGETHER_S = 0.005
-"""A worker that has more to do tells of results after so many seconds at the latest: waking the engine costs more than all the rest."""
-
-PATIENT = 10
-"""So many times as long where nobody looks at the results of what is under way."""
-
-AHEAD, MOST_AHEAD, MOST_AHEAD_BYTES = 3, 1024, 64 * 1024
-"""Behind the call that runs a worker is given calls for so many times that, by what calls took so far; never more of them than that, nor
-of their bytes."""
-
-LEAST_AHEAD = 4
-"""Towards the end so many, for the hand-over takes its time, too."""
-
-LOOK = 2
-"""After so many times that, or after `TOGETHER_S`, it is looked for results of which a worker that is at work did not tell."""
-
 UNSAID = 3
 """A worker that holds fewer calls has told of all that it ended before it began the next one."""
-
-RECENT = 0.2
-"""The weight of the latest call in what calls take."""
 
 
 class ProcessExecutor:
@@ -81,10 +63,7 @@ class ProcessExecutor:
         self._waiting: dict[Attempt, bytes] = {}
         self._workers: set[WorkerProcess] = set()
         self._numbers = self._started = 0
-        self._usual_s: float | None = None  # what a call takes; None until one was over
-        self._usual_bytes = 0.0  # of a call on its way there
-        self._ahead, self._together, self._look_s = 1, TOGETHER_S, TOGETHER_S
-        self._bold = MOST_AHEAD  # so many calls are borrowed at once; few after one that cannot travel
+        self._pace = Pace()
         self._bad_starts = 0
         self._why_bad = ""
         self._shortage = Shortage(sink.loop, self._dispatch)
@@ -191,7 +170,8 @@ class ProcessExecutor:
     def _dispatch(self) -> None:
         """Gives what waits to workers, starts more of them where that is not enough, and asks for what is to come back."""
         self._coming = False
-        self._plan()
+        pace = self._pace
+        pace.plan(self._sink.unfinished, self._most, self._sink.patient)
         if self._waiting:
             self._give_out()
         # What waits for a worker that is about to come keeps no other one from work.
@@ -200,7 +180,7 @@ class ProcessExecutor:
         starting = staying = idle = 0
         unsaid = False
         for worker in self._workers:
-            worker.board.together = self._together
+            worker.board.together = pace.together
             if worker.unwanted:
                 worker.ask()
             if worker.retiring and not worker.held and not worker.stopping:
@@ -214,7 +194,7 @@ class ProcessExecutor:
                 idle += worker.ready and worker.takes
             starting += not worker.ready
         if unsaid and self._look is None:
-            self._look = self._loop.call_later(self._look_s, self._look_at_boards)
+            self._look = self._loop.call_later(pace.look_s, self._look_at_boards)
         if not self._waiting:
             if idle:
                 self._steal()
@@ -248,7 +228,7 @@ class ProcessExecutor:
             return
         # Workers that are about to come get their share of what waits.
         fair = -(-(len(self._waiting) + sum(len(worker.held) for worker in free)) // max(self._most, 1))
-        most = max(1, min(self._ahead, fair))
+        most = max(1, min(self._pace.ahead, fair))
         given: dict[WorkerProcess, list[bytes]] = {}
         while self._waiting and free:
             worker = min(free, key=_held_by)
@@ -262,25 +242,9 @@ class ProcessExecutor:
         for worker, parts in given.items():
             self._send(worker, parts)
 
-    def _plan(self) -> None:
-        """How many calls a worker may hold, by what calls take, and for how long it collects results.
-
-        Of what is left a worker gets a half of its share at most: all of them are to be at work until the end, without much to steal
-        (guided self-scheduling; Polychronopoulos and Kuck, IEEE Transactions on Computers C-36(12), 1987).
-        """
-        together = TOGETHER_S * PATIENT if self._sink.patient else TOGETHER_S
-        behind = 0
-        if self._usual_s is not None:
-            most = min(MOST_AHEAD, max(LEAST_AHEAD, self._sink.unfinished // (2 * max(self._most, 1))))
-            usual = max(self._usual_s, 1e-9)
-            behind = min(most, int(AHEAD * together / usual))
-            together = min(together, usual * behind / AHEAD)  # once it tells, it still has calls for some time
-        self._ahead, self._together = 1 + behind, together
-        self._look_s = max(TOGETHER_S, LOOK * together)
-
     def _borrow(self) -> None:
         """Where calls are short, workers get some for which there is no slot yet, behind those that have one."""
-        ahead = self._ahead
+        ahead = self._pace.ahead
         # In turn, whoever holds least first. `held` has no end that is not told here: nothing else happens meanwhile.
         short = [
             worker
@@ -291,10 +255,8 @@ class ProcessExecutor:
             return
         short.sort(key=_held_by)
         wanted = sum(ahead - len(worker.held) for worker in short)
-        if self._usual_bytes > 1:
-            wanted = min(wanted, 1 + int(sum(MOST_AHEAD_BYTES - worker.bytes for worker in short) / self._usual_bytes))
-        lent = self._sink.lend("process", min(wanted, self._bold))
-        self._bold = min(MOST_AHEAD, 2 * self._bold)
+        room = sum(MOST_AHEAD_BYTES - worker.bytes for worker in short)
+        lent = self._sink.lend("process", self._pace.at_once(wanted, room))
         lent.reverse()
         given: dict[WorkerProcess, list[bytes]] = {worker: [] for worker in short}
         memory_limit = self._sink.memory_limit
@@ -306,7 +268,7 @@ class ProcessExecutor:
                 try:
                     data = self._encoder.encoded(lent[-1].call, memory_limit(lent[-1]))
                 except BaseException:
-                    self._bold = 1
+                    self._pace.stumbled()
                     short.clear()  # its failure is told when its turn comes
                     break
                 self._give(worker, lent.pop(), data, True, given[worker])
@@ -390,7 +352,7 @@ class ProcessExecutor:
         number = self._numbers = self._numbers + 1
         attempt.handle = worker.held[number] = Held(attempt, data, number, worker, lent)
         worker.bytes += len(data)
-        self._usual_bytes += RECENT * (len(data) - self._usual_bytes)
+        self._pace.sent(len(data))
         worker.given += 1
         if worker.given == self._each:
             worker.retiring = True
@@ -538,8 +500,7 @@ class ProcessExecutor:
         if worker.stopping and not leaves:
             worker.stopping = False  # the signal came too late for that call, and is for no other
             worker.kin = []
-        took = ended - began
-        self._usual_s = took if self._usual_s is None else self._usual_s + RECENT * (took - self._usual_s)
+        self._pace.took(ended - began)
         at = ended + behind
         if attempt.timed:
             self._sink.began(attempt, began + behind)
@@ -593,10 +554,10 @@ class ProcessExecutor:
             self._take_results(worker)
             if worker in self._workers and len(worker.held) >= UNSAID:
                 number, began = worker.board.begun
-                going |= number != next(iter(worker.held)) or now - began < self._look_s
+                going |= number != next(iter(worker.held)) or now - began < self._pace.look_s
         self._sink.more()
         if going and self._look is None:
-            self._look = self._loop.call_later(self._look_s, self._look_at_boards)
+            self._look = self._loop.call_later(self._pace.look_s, self._look_at_boards)
 
     # -- when calls with a timeout began
 
