@@ -134,6 +134,7 @@ ONLY = {
             "reports",
             "pace",
             "shortage",
+            "native",
             "spawning",
             "tokens",
             "watchdog",

@@ -147,7 +147,10 @@ def make_node(definition: Definition, args: tuple[Any, ...], beside: Beside = NO
 
 def _refs_in(name: str, values: tuple[Any, ...]) -> bool | None:
     """False if some of `values` are or hold nodes, None if none does; refuses what was meant to be one."""
-    if _kinds(values) <= _PLAIN_DATA:
+    kinds = _kinds(values)
+    if kinds <= _PLAIN_DATA:
+        return None
+    if kinds <= _FLAT and all([type(each) not in _LISTS or _kinds(each) <= _PLAIN_DATA for each in values]):
         return None
     _refuse_unbound(name, values)
     return False if holds_node(values) else None
@@ -163,6 +166,9 @@ def _refuse_unbound(name: str, values: tuple[Any, ...]) -> None:
 
 _PLAIN_DATA = frozenset((int, float, str, bytes, bool, type(None)))
 """Types that hold no node and are none."""
+
+_LISTS = (list, tuple)
+_FLAT = _PLAIN_DATA.union(_LISTS)
 
 CONTAINERS = (list, tuple, dict)
 DEEPEST = 100
