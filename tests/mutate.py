@@ -288,6 +288,7 @@ MUTATIONS = [
     Mutation("F59", "a word with NUL is cut there", "executors/native.py", "        if b\"\\0\" in b\"\".join(words)", "        if False and b\"\\0\" in b\"\".join(words)", "executors/test_spawning.py::test_both_ways_refuse_the_same"),
     Mutation("W9", "a command stays in our group", "executors/native.py", "ctypes.c_short(_SETPGROUP | _SETSIGDEF)", "ctypes.c_short(_SETSIGDEF)", "executors/test_spawning.py::test_both_ways_to_start_a_command_start_the_same"),
     Mutation("F28", "a command holds what is inheritable", "executors/native.py", "for close, fd in self._closing)), 0)", "for close, fd in ())), 0)", "executors/test_spawning.py::test_both_ways_to_start_a_command_start_the_same"),
+    Mutation("F29", "what comes after a stopped one that found no room waits on", "executors/shell.py", "            self._short = False  #", "            pass  #", "executors/test_spawning.py::TestRuns::test_what_comes_after_a_stopped_one_that_found_no_room_begins"),
 ]  # fmt: skip
 
 

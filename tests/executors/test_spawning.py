@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 import plait
+from plait.calls.shell import ShellCommand
 from plait.executors import spawning
+from plait.executors.base import Attempt
 from plait.executors.native import native
+from plait.executors.shell import ShellExecutor
 from plait.executors.spawning import Spawner, Start
 
 SHOW = """
@@ -268,3 +274,38 @@ class TestRuns:
         values = plait.run([plait.shell(["echo", number]) for number in range(9)], max_concurrency=5)
         assert values == [str(number) for number in range(9)]
         assert begun[:5] == ["0", "1", "2", "3", "4"]
+
+    def test_what_comes_after_a_stopped_one_that_found_no_room_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """F29: while a long command runs, whose end nobody waits for then."""
+
+        def refuse(start: Start, spawned: Any) -> None:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        async def main() -> None:
+            sink = Mock(loop=asyncio.get_running_loop(), clock=time.monotonic, adopter=None)
+            sink.environment.return_value = {}
+            sink.memory_limit.return_value = sink.output_paths.return_value = None
+            begun = asyncio.Queue[int]()
+            sink.spawned.side_effect = lambda attempt, pid: begun.put_nowait(attempt.task)
+            executor = ShellExecutor(sink)
+            first, refused, last = (
+                Attempt.of((sink, number, 1, ()), ("shell", ShellCommand(()), (("sleep", "600"),), None), 0)
+                for number in range(3)
+            )
+            executor.start(first)
+            assert await begun.get() == 0
+            with monkeypatch.context() as patch:
+                patch.setattr(spawning, "_start", refuse)
+                executor.start(refused)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            refused.signal_stop(0)
+            executor.stop(refused)
+            executor.start(last)
+            async with asyncio.timeout(20):
+                assert await begun.get() == 2
+            executor.close()
+            sink.report.assert_called_once()
+            assert sink.report.call_args.args[0] is refused
+
+        asyncio.run(main())

@@ -105,6 +105,8 @@ class ShellExecutor:
         if attempt.stopped_at is not None:
             self._sink.loop.call_soon(self._withdrawn, attempt)
             return
+        if not self._waiting:
+            self._short = False  # those that found no room were stopped
         self._waiting[attempt] = None
         if self._turn is None and not self._short:
             # Those that may start now start together.

@@ -81,12 +81,15 @@ class Spawner:
         helpers = self._threads[: len(starts) - 1] if len(starts) >= FEW else ()
         for _ in helpers:
             self._todo.put(waiting)
-        self._work(waiting, self._native if helpers else None)
         interrupted: BaseException | None = None
+        try:
+            self._work(waiting, self._native if helpers else None)
+        except BaseException as error:  # Ctrl-C; what another thread is just starting is not to be lost
+            interrupted = error
         for _ in helpers:
             try:
                 self._done.get()
-            except BaseException as error:  # Ctrl-C; what is being started is not to be lost
+            except BaseException as error:
                 interrupted = error
                 self._done.get()
         if interrupted is not None:
