@@ -134,7 +134,6 @@ ONLY = {
             "reports",
             "pace",
             "shortage",
-            "native",
             "spawning",
             "tokens",
             "watchdog",

@@ -289,7 +289,7 @@ def test_a_fork_that_is_always_refused_fails_its_task(monkeypatch: pytest.Monkey
     monkeypatch.setattr(shortage, "PAUSES_S", (0.001, 0.001))
     result = plait.run(three_commands(), raise_on_failure=False, max_concurrency=2)
     assert {str(each.error) for each in result.values()} == {"true cannot be started: Resource temporarily unavailable"}
-    assert len(calls) == 2 + 1 + 1 + 2  # two together, the first alone after each pause, then the others once each
+    assert len(calls) == 3 + 2
 
 
 def test_a_command_that_waits_for_a_process_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from plait.executors.watching import Watch
 
 def watched(check: Callable[[Watch], Awaitable[None]]) -> None:
     async def main() -> None:
-        watch = Watch(asyncio.get_running_loop(), lambda: None)
+        watch = Watch(asyncio.get_running_loop())
         await check(watch)
         watch.close()
 

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import threading
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from plait._core.scheduler import NOT_BEGUN
@@ -25,7 +24,7 @@ from plait.executors.base import Attempt, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name, signal_process
 from plait.executors.outputs import File, Pipe, Stream
 from plait.executors.shortage import Shortage, is_short
-from plait.executors.spawning import Spawner, Start
+from plait.executors.spawning import Spawner
 from plait.executors.watchdog import Watchdog
 from plait.executors.watching import Watch
 
@@ -80,7 +79,7 @@ class ShellExecutor:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._watch = Watch(sink.loop, self._next)
+        self._watch = Watch(sink.loop)
         self._spawner = Spawner()
         self._watchdog = Watchdog()
         self._adopter = sink.adopter
@@ -89,13 +88,8 @@ class ShellExecutor:
         """Those whose output is not watched yet."""
         self._looking: asyncio.TimerHandle | None = None
         self._running: dict[Attempt, _Process] = {}
-        self._over: list[_Process] = []
-        """Those that ended together, and were told."""
-        self._waiting: dict[Attempt, None] = {}
-        """Those that are to be started, in order."""
-        self._turn: asyncio.Handle | None = None
-        self._short = False
-        """Had the system no descriptors, processes or memory left for them? Each end of another one lets them try again."""
+        self._short: dict[Attempt, None] = {}
+        """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
         self._shortage = Shortage(sink.loop, self._try_again)
         # Of all living processes, for one turn of the loop: by group, and what they carry in their environment.
         self._groups: dict[int, list[int]] | None = None
@@ -104,92 +98,47 @@ class ShellExecutor:
     def start(self, attempt: Attempt) -> None:
         if attempt.stopped_at is not None:
             self._sink.loop.call_soon(self._withdrawn, attempt)
-            return
-        if not self._waiting:
-            self._short = False  # those that found no room were stopped
-        self._waiting[attempt] = None
-        if self._turn is None and not self._short:
-            # Those that may start now start together.
-            self._turn = self._sink.loop.call_soon(self._begin_waiting)
+        elif self._short or not self._begin(attempt):
+            self._short[attempt] = None  # who came first goes first
 
-    def _begin_waiting(self) -> None:
-        """Starts what waits, in order, until the system has no room for more."""
-        while self._waiting and self._begin():
-            pass
-        self._short = bool(self._waiting)
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-
-    def _begin(self) -> bool:
-        """Starts what waits, or says why it cannot be; false if some is to wait for the end of others, or a while.
-
-        Where the system was short of something that is the first alone.
-        """
-        starting: list[tuple[Attempt, ShellCommand, Start, list[Stream]]] = []
-        failed: list[tuple[Attempt, ShellCommand, BaseException]] = []
-        unprepared: list[tuple[Attempt, ShellCommand, BaseException]] = []
+    def _begin(self, attempt: Attempt) -> bool:
+        """Starts the command of an attempt, or says why it cannot be; false if it is to wait for the end of another one, or a while."""
         command: ShellCommand
-        for attempt in list(islice(self._waiting, 1) if self._short else self._waiting):
-            _, command, args, kwargs = attempt.call
-            try:
-                command = command.filled(*args, **(kwargs or {}))
-                starting.append((attempt, command, *self._prepare(attempt, command)))
-            except BaseException as error:
-                unprepared.append((attempt, command, error))
-                if is_short(error):
-                    break
-            del self._waiting[attempt]
-        begun: list[Attempt] = []
+        _, command, args, kwargs = attempt.call
         try:
-            self._spawner.start([start for _, _, start, _ in starting])
-        finally:
-            for attempt, command, start, streams in starting:
-                if start.pid:
-                    self._running[attempt] = attempt.handle = self._started(attempt, command, start, streams)
-                    begun.append(attempt)
-                    continue
-                for stream in streams:
-                    stream.close()
-                failed.append((attempt, command, start.error or RuntimeError("the start of a command was interrupted")))
-        if begun:
-            self._shortage.over()
-        for attempt in begun:
-            self._sink.spawned(attempt, attempt.handle.pid)
-            if attempt.timed:
-                self._sink.began(attempt, self._sink.clock())
-        return self._told(failed + unprepared)
-
-    def _told(self, failed: list[tuple[Attempt, ShellCommand, BaseException]]) -> bool:
-        """Says why these could not be started; false if some are to wait, since the system was short of something."""
-        short = {attempt: (command, error) for attempt, command, error in failed if is_short(error)}
-        self._waiting = {**dict.fromkeys(short), **self._waiting}
-        for attempt, command, error in failed:
-            if attempt not in short:
-                self._fail(attempt, command, error)
-        if len(short) < len(failed):
-            self._sink.more()
-        first = next(iter(short), None)
-        if first not in self._waiting:  # there was room, or the first was stopped just now
+            command = command.filled(*args, **(kwargs or {}))
+            process = self._spawn(attempt, command)
+        except BaseException as error:
+            if is_short(error) and (self._running or self._shortage.pause(self._others)):
+                return False
+            self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
             return True
-        if self._running or self._shortage.pause(self._others):
-            return False
-        del self._waiting[first]
-        self._fail(first, *short[first])
-        self._sink.more()
+        self._shortage.over()
+        self._running[attempt] = process
+        attempt.handle = process
+        self._sink.spawned(attempt, process.pid)
+        if attempt.timed:
+            self._sink.began(attempt, self._sink.clock())
+        self._wait_on(attempt, process)
         return True
-
-    def _fail(self, attempt: Attempt, command: ShellCommand, error: BaseException) -> None:
-        self._sink.report(attempt, Ended(self._sink.clock(), error=_why_not_started(error, command)))
 
     @property
     def _others(self) -> bool:
-        """Does anything of the run hold a slot that does not wait here?"""
-        return self._sink.used > len(self._waiting)
+        """Does anything of the run hold a slot that does not wait here, beside the one at hand?"""
+        return self._sink.used > len(self._short) + 1
 
     def _try_again(self) -> None:
-        self._begin_waiting()
+        self._begin_short()
         self._sink.more()
+
+    def _begin_short(self) -> None:
+        """Starts what waits for room, in order."""
+        while self._short:
+            attempt = next(iter(self._short))
+            del self._short[attempt]
+            if not self._begin(attempt):
+                self._short = {attempt: None, **self._short}
+                break
 
     def _withdrawn(self, attempt: Attempt) -> None:
         """An attempt was stopped before its command was started."""
@@ -197,8 +146,8 @@ class ShellExecutor:
         self._sink.more()
 
     def stop(self, attempt: Attempt) -> None:
-        if attempt in self._waiting:
-            del self._waiting[attempt]
+        if attempt in self._short:
+            del self._short[attempt]
             self._sink.loop.call_soon(self._withdrawn, attempt)  # whoever stops it is in the middle of something
         elif attempt in self._running:
             pid = attempt.handle.pid
@@ -244,10 +193,7 @@ class ShellExecutor:
         end_marked(self._sink.environment(attempt), self._carried)
 
     def close(self) -> None:
-        self._waiting.clear()
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        self._short.clear()
         self._shortage.close()
         for attempt in list(self._running):
             process = self._running.pop(attempt)
@@ -256,9 +202,6 @@ class ShellExecutor:
             process.reap()
             self._unwatch(process)
             self._close(process)
-        for process in self._over:
-            self._close(process)
-        self._over.clear()
         if self._looking is not None:
             self._looking.cancel()
         for pipe in self._spare:
@@ -266,10 +209,8 @@ class ShellExecutor:
         self._spare.clear()
         self._watch.close()
         self._watchdog.close()
-        self._spawner.close()
 
-    def _prepare(self, attempt: Attempt, command: ShellCommand) -> tuple[Start, list[Stream]]:
-        """Everything but the start itself."""
+    def _spawn(self, attempt: Attempt, command: ShellCommand) -> _Process:
         argv = command.full_argv
         if not argv or not argv[0]:
             raise CommandFailed("the command is empty", retryable=False)
@@ -287,25 +228,21 @@ class ShellExecutor:
                     pipe = self._spare.pop() if self._spare else Pipe()
                     streams.append(pipe.keeps(command.kept_bytes))
             out, err = streams
-            return Start(argv, added, command.cwd, out.end, err.end), streams
+            pid, popen = self._spawner.spawn(argv, added, command.cwd, out.end, err.end)
         except BaseException:
             for stream in streams:
                 stream.close()
             raise
-
-    def _started(self, attempt: Attempt, command: ShellCommand, start: Start, streams: list[Stream]) -> _Process:
-        """The process of a command that was just started, watched from now on."""
-        self._watchdog.add(start.pid)
+        self._watchdog.add(pid)
         if self._adopter is not None:
-            self._adopter.known |= {start.pid, self._watchdog.pid}
+            self._adopter.known |= {pid, self._watchdog.pid}
         for stream in streams:
             stream.started()
-        process = _Process(command, start.pid, start.popen, streams)
-        if streams[0].fd >= 0:
+        process = _Process(command, pid, popen, streams)
+        if out.fd >= 0:
             self._young.update(dict.fromkeys(streams))
             if self._looking is None:
                 self._looking = self._sink.loop.call_later(YOUNG_S, self._watch_output)
-        self._wait_on(attempt, process)
         return process
 
     # -- waiting
@@ -330,7 +267,7 @@ class ShellExecutor:
         except ChildProcessError:
             pass  # somebody else has waited for it
         try:
-            self._sink.loop.call_soon_threadsafe(self._exited_alone, attempt, process)
+            self._sink.loop.call_soon_threadsafe(self._exited, attempt, process)
         except RuntimeError:
             pass  # the loop is closed, and `close` has seen to this process
 
@@ -356,10 +293,6 @@ class ShellExecutor:
         if stream.fd >= 0:
             self._watch.remove(stream.fd)
         stream.close()
-
-    def _exited_alone(self, attempt: Attempt, process: _Process) -> None:
-        self._exited(attempt, process)
-        self._next()
 
     def _exited(self, attempt: Attempt, process: _Process) -> None:
         if attempt not in self._running:
@@ -443,35 +376,24 @@ class ShellExecutor:
         for stream in process.streams:
             stream.finish()
         self._unwatch(process)
-        self._over.append(process)
-        self._report_end(attempt, process, code)
-
-    def _next(self) -> None:
-        """Starts what follows those that ended together."""
-        if not self._over:
-            return
-        over, self._over = self._over, []
         if self._short:
-            for process in over:
-                self._close(process)
-        self._sink.more()
-        self._begin_waiting()
-        # What follows takes as long as all that comes before: the next ones were started first.
-        for process in over:
             self._close(process)
-        self._begin_waiting()
-        self._make_pipes(over)
+        self._report_end(attempt, process, code)
+        self._begin_short()
+        self._sink.more()
+        # What follows takes as long as all that comes before: the next one was started first.
+        self._close(process)
+        self._begin_short()
+        self._prepare(process)
 
-    def _make_pipes(self, over: list[_Process]) -> None:
-        """Makes the pipes of as many commands as just ended, while those that run are at work."""
-        if not self._running or self._short:
-            return
-        wanted = sum(len(process.streams) for process in over if process.streams[0].piped)
-        try:
-            while len(self._spare) < wanted:
-                self._spare.append(Pipe())
-        except OSError:
-            pass  # the system has no room for them
+    def _prepare(self, last: _Process) -> None:
+        """Makes the pipes of the next command, while those that run are at work."""
+        if self._running and not self._short and not self._spare and last.streams[0].piped:
+            try:
+                for _ in range(2):
+                    self._spare.append(Pipe())
+            except OSError:
+                pass  # the system has no room for them
 
     def _report_end(self, attempt: Attempt, process: _Process, code: int | None) -> None:
         out, err = (bytes(stream.data) for stream in process.streams)

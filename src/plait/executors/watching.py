@@ -10,9 +10,6 @@ from collections.abc import Callable
 SLICE_S = 0.002
 """What gets ready while a callback runs is seen to without a turn of the loop, for so long."""
 
-TOGETHER = 3
-"""Fewer than so many that are ready at once are each seen to in full before the next one is looked at."""
-
 _HAS_EPOLL = hasattr(select, "epoll")
 
 
@@ -20,13 +17,11 @@ class Watch:
     """Has a callback called in the loop's thread whenever its descriptor can be read.
 
     Where the system has epoll all of them stand behind one descriptor that the loop knows. What is removed is never called again,
-    and it is to be removed before it is closed: a child that is just being started may still hold it. `after` is called when
-    those have been called that were ready together.
+    and it is to be removed before it is closed: a child that is just being started may still hold it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, after: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._after = after
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._epoll: select.epoll | None = None
 
@@ -37,7 +32,7 @@ class Watch:
             OSError: where the system has no room for that.
         """
         if not _HAS_EPOLL:
-            self._loop.add_reader(fd, self._alone, callback)
+            self._loop.add_reader(fd, callback)
             return
         if self._epoll is None:
             self._epoll = select.epoll()
@@ -60,10 +55,6 @@ class Watch:
             self._epoll.close()
             self._epoll = None
 
-    def _alone(self, callback: Callable[[], None]) -> None:
-        callback()
-        self._after()
-
     def _ready(self) -> None:
         until = 0.0
         while self._epoll is not None and (ready := self._epoll.poll(0)):
@@ -72,9 +63,6 @@ class Watch:
                 # One that ran before may have closed this descriptor, and its number may be another's by now.
                 if self._callbacks.get(fd) is callback:
                     callback()
-                    if len(found) < TOGETHER:
-                        self._after()
-            self._after()
             now = time.monotonic()
             until = until or now + SLICE_S
             if now > until:
