@@ -34,6 +34,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 )  # fmt: skip
 
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
+SLICES = "executors/test_slices.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -266,6 +267,10 @@ MUTATIONS = [
     Mutation("E9", "workers that are to be replaced have no place", "executors/processes.py", "            if worker.held:\n                staying += 1", "            if worker.held:\n                staying += not worker.retiring", PROC + "TestOdd::test_workers_that_are_to_be_replaced_have_their_place"),
     Mutation("F07", "a run that began before one that adopts leaves zombies", "executors/shell.py", "        if self._adopter is None and is_subreaper():", "        if False:", ADOPT + "test_a_run_that_began_before_one_that_adopts_adopts_too"),
     Mutation("F28", "a pipe is lost where there is room for one only", "executors/shell.py", "                for _ in range(2):\n                    self._spare.append(Pipe())", "                self._spare += (Pipe(), Pipe())", "executors/test_shell.py::test_a_pipe_is_not_lost_where_there_is_room_for_one_only"),
+    Mutation("X2", "commands inherit the short slice of the thread that starts them", "executors/slices.py", "flags=found.flags | _RESET_ON_FORK", "flags=found.flags", SLICES + "TestARun::test_has_it_while_many_commands_run_and_they_have_the_usual_one"),
+    Mutation("X2", "the short slice stays when the run is over", "executors/spawning.py", "            self._slice.restore()", "            pass", SLICES + "TestARun::test_has_it_while_many_commands_run_and_they_have_the_usual_one"),
+    Mutation("X2", "a slice where the flag may not go stays", "executors/slices.py", "                self._write(changed)", "                pass", SLICES + "TestAsksFor::test_a_flag_that_may_not_go_stays_and_the_slice_goes"),
+    Mutation("X2", "who has a better priority loses it for its commands", "executors/slices.py", "        if found.nice >= 0 and", "        if", SLICES + "TestAsksFor::test_nothing_where_it_is_not_ours_to_choose"),
     Mutation("F28", "a descriptor above the limit fails every command", "executors/spawning.py", "                if error.errno != errno.EBADF:", "                if True:", "executors/test_shell.py::test_a_descriptor_above_todays_limit_stands_in_nobodys_way"),
     Mutation("F24", "output that cannot be kept costs the result", "executors/processes.py", "            except OSError as error:\n                log.warning", "            except KeyError as error:\n                log.warning", PROC + "TestOdd::test_output_that_cannot_be_kept_costs_no_result"),
     Mutation("F28 X2", "a stop without descriptors raises", "executors/workers.py", "        except Exception:\n            pass  # it is dead, or", "        except KeyError:\n            pass  # it is dead, or", PROC + "TestOdd::test_a_stop_without_descriptors_stops"),

@@ -134,6 +134,7 @@ ONLY = {
             "reports",
             "pace",
             "shortage",
+            "slices",
             "spawning",
             "tokens",
             "watchdog",

@@ -209,6 +209,7 @@ class ShellExecutor:
         self._spare.clear()
         self._watch.close()
         self._watchdog.close()
+        self._spawner.close()
 
     def _spawn(self, attempt: Attempt, command: ShellCommand) -> _Process:
         argv = command.full_argv

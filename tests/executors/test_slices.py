@@ -1,0 +1,163 @@
+"""The thread that starts commands has a short time slice meanwhile, and nobody else has."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sys
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+import plait
+from plait.executors.slices import SHORT_NS, Attributes, Slice
+from plait.executors.spawning import FEW
+
+USUAL = 2_800_000
+
+
+@dataclass
+class Kernel:
+    """What Linux says of one thread, and does to it."""
+
+    policy: int = 0
+    flags: int = 0
+    nice: int = 0
+    slice: int = USUAL
+    privileged: bool = True
+    refuses: tuple[str, ...] = ()
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    """The slices and flags that it was asked for."""
+
+    def __call__(self, number: int, attributes: bytearray, size: int) -> None:
+        from plait.executors.slices import _ATTRIBUTES, _NUMBERS
+
+        kind = "get" if number == _NUMBERS[os.uname().machine][0] else "set"
+        if kind in self.refuses:
+            raise OSError(errno.EPERM, kind)
+        if kind == "get":
+            assert size == len(attributes)
+            attributes[:] = _ATTRIBUTES.pack(size, self.policy, self.flags, self.nice, 0, self.slice, 0, 0)
+            return
+        length, policy, flags, nice, _, runtime, _, _ = _ATTRIBUTES.unpack(attributes)
+        assert (length, policy, nice) == (len(attributes), self.policy, self.nice)
+        self.asked.append((runtime, flags))
+        if self.flags & ~flags and not self.privileged:
+            raise OSError(errno.EPERM, "who may not may not take a flag back")
+        self.flags, self.slice = flags, runtime
+
+
+linux = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine not in ("x86_64", "aarch64", "riscv64"),
+    reason="slices are known on Linux alone, by the numbers of its system calls",
+)
+
+
+@linux
+class TestAsksFor:
+    def test_a_short_one_that_nobody_inherits_and_gives_it_back(self) -> None:
+        kernel = Kernel()
+        slice_ = Slice(kernel)
+        slice_.shorten()
+        assert (kernel.slice, kernel.flags) == (SHORT_NS, 1)  # 1: reset on fork
+        slice_.restore()
+        assert (kernel.slice, kernel.flags) == (USUAL, 0)
+
+    def test_a_flag_that_may_not_go_stays_and_the_slice_goes(self) -> None:
+        kernel = Kernel(privileged=False)
+        slice_ = Slice(kernel)
+        slice_.shorten()
+        slice_.restore()
+        assert (kernel.slice, kernel.flags) == (USUAL, 1)
+        slice_.shorten()
+        assert (kernel.slice, kernel.flags) == (SHORT_NS, 1)
+
+    @pytest.mark.parametrize(
+        "kernel",
+        [
+            Kernel(policy=3),  # batch
+            Kernel(policy=1),  # first in, first out
+            Kernel(nice=-5),  # what it starts would lose that
+            Kernel(slice=0),  # before Linux 6.12
+            Kernel(slice=SHORT_NS // 2),  # somebody's choice
+            Kernel(slice=SHORT_NS),  # another run of the same thread
+            Kernel(refuses=("get",)),
+        ],
+        ids=repr,
+    )
+    def test_nothing_where_it_is_not_ours_to_choose(self, kernel: Kernel) -> None:
+        slice_ = Slice(kernel)
+        slice_.shorten()
+        slice_.restore()
+        assert kernel.asked == []
+
+    def test_nothing_more_where_it_is_refused(self) -> None:
+        kernel = Kernel(refuses=("set",))
+        slice_ = Slice(kernel)
+        slice_.shorten()
+        slice_.restore()
+        assert (kernel.slice, kernel.flags) == (USUAL, 0)
+
+    def test_a_choice_that_came_after_it_stands(self) -> None:
+        kernel = Kernel()
+        slice_ = Slice(kernel)
+        slice_.shorten()
+        kernel.slice = 5_000_000
+        slice_.restore()
+        assert kernel.slice == 5_000_000
+
+    def test_another_thread_gives_nothing_back(self) -> None:
+        kernel = Kernel()
+        slice_ = Slice(kernel)
+        slice_.shorten()
+        other = threading.Thread(target=slice_.restore)
+        other.start()
+        other.join()
+        assert kernel.slice == SHORT_NS
+
+
+def now() -> Attributes:
+    return Slice().read() or Attributes(0, 0, 0, 0)
+
+
+class TestARun:
+    """On the system at hand: one that knows no slices says 0, and one thread that has a policy or a better priority keeps its slice."""
+
+    def test_has_it_while_many_commands_run_and_they_have_the_usual_one(self) -> None:
+        before = now()
+        usual = before.slice
+        ours = before.policy == 0 and before.nice >= 0 and usual > SHORT_NS
+        shown = plait.shell(
+            [sys.executable, "-c", "from plait.executors.slices import Slice; print((Slice().read() or [0])[-1])"]
+        )
+        during: list[int] = []
+
+        async def look() -> None:
+            during.append(now().slice)
+
+        async def main() -> plait.RunResult:
+            graph = plait.Graph("many")
+            many = [graph.add(f"c{number}", plait.shell(["true"])) for number in range(FEW)]
+            last = graph.add("last", shown, needs=many)
+            graph.add("look", look, needs=[last])
+            return await plait.arun(graph)
+
+        result = asyncio.run(main())
+        assert int(result["last"].value) == usual
+        assert during == [SHORT_NS if ours else usual]
+        assert now().slice == usual
+
+    def test_of_few_commands_asks_for_nothing(self) -> None:
+        usual = now().slice
+        during: list[int] = []
+
+        async def look() -> None:
+            during.append(now().slice)
+
+        graph = plait.Graph("few")
+        few = [graph.add(f"c{number}", plait.shell(["true"])) for number in range(FEW - 1)]
+        graph.add("look", look, needs=few)
+        plait.run(graph)
+        assert during == [usual]
