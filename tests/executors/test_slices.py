@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -118,6 +119,29 @@ class TestAsksFor:
         assert kernel.slice == SHORT_NS
 
 
+FILTERED = """
+import ctypes, os, struct
+import plait
+from plait.executors.slices import _NUMBERS
+from plait.executors.spawning import FEW
+
+def step(code, jump_true, jump_false, number):
+    return struct.pack("HBBI", code, jump_true, jump_false, number)
+
+LOAD, IF_EQUAL, RETURN, KILL, ALLOW = 0x20, 0x15, 0x06, 0x80000000, 0x7FFF0000
+first, second = _NUMBERS[os.uname().machine]
+steps = ctypes.create_string_buffer(b"".join([
+    step(LOAD, 0, 0, 0), step(IF_EQUAL, 1, 0, first), step(IF_EQUAL, 0, 1, second),
+    step(RETURN, 0, 0, KILL), step(RETURN, 0, 0, ALLOW),
+]))
+program = ctypes.create_string_buffer(struct.pack("HL", 5, ctypes.addressof(steps)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # no new privileges
+assert libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+print(len(plait.run([plait.shell(["true"]) for _ in range(FEW + 1)])))
+"""
+
+
 def now() -> Attributes:
     return Slice().read() or Attributes(0, 0, 0, 0)
 
@@ -148,6 +172,11 @@ class TestARun:
         assert int(result["last"].value) == usual
         assert during == [SHORT_NS if ours else usual]
         assert now().slice == usual
+
+    def test_under_a_filter_of_system_calls_asks_for_nothing(self) -> None:
+        # One that kills whoever makes these calls, as systemd's `SystemCallFilter=~@resources` does.
+        done = subprocess.run([sys.executable, "-c", FILTERED], capture_output=True, text=True, timeout=50)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{FEW + 1}\n", "")
 
     def test_of_few_commands_asks_for_nothing(self) -> None:
         usual = now().slice

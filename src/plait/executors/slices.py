@@ -50,8 +50,8 @@ class Slice:
     def shorten(self) -> None:
         """Asks for a short one. What the thread starts has the usual one.
 
-        A thread for which somebody chose a policy or a better priority keeps what it has, and so does one of a system that knows no
-        such slices: anything but Linux from 6.12 on.
+        A thread for which somebody chose a policy or a better priority keeps what it has, and so does one whose system calls somebody
+        filters (seccomp), and one of a system that knows no such slices: anything but Linux from 6.12 on.
         """
         found = self.read()
         if found is None or found.policy != _OTHER or found.slice <= SHORT_NS:
@@ -100,6 +100,14 @@ class Slice:
 
 
 def _system() -> System:
+    """The way to the system.
+
+    Raises:
+        OSError: it is filtered. A filter may kill who makes a call that it does not expect, and tells nobody before.
+    """
+    with open("/proc/thread-self/status") as file:
+        if not any(line.split() == ["Seccomp:", "0"] for line in file):
+            raise OSError("there may be a filter of system calls")
     import ctypes
 
     syscall = ctypes.CDLL(None, use_errno=True).syscall
