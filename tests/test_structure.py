@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import mutate
 import plait
 
 ROOT = Path(__file__).parents[1]
@@ -346,6 +347,13 @@ def test_the_map_of_rows_names_tests_that_exist() -> None:
         for name in tests.split(", "):
             source = sources[name.strip("`")]
             assert re.search(rf"\b{row}\b", source), f"{name} does not quote {row}"
+
+
+def test_every_mutation_still_breaks_the_code_that_there_is() -> None:
+    for mutation in mutate.MUTATIONS:
+        text = (SRC / mutation.file).read_text()
+        assert text.count(mutation.old) == 1, mutation
+        compile(text.replace(mutation.old, mutation.new), mutation.file, "exec")
 
 
 def test_the_page_of_promises_names_tests_that_exist() -> None:
