@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
 import plait
-from plait.executors.slices import SHORT_NS, Attributes, Slice
+from plait.executors import slices
+from plait.executors.slices import SHORT_NS, USUAL_MOST_NS, Attributes, Slice
 from plait.executors.spawning import FEW
 
 USUAL = 2_800_000
@@ -29,20 +31,26 @@ class Kernel:
     slice: int = USUAL
     privileged: bool = True
     refuses: tuple[str, ...] = ()
+    interrupted: str = ""
+    """Ctrl-C comes right after this call."""
     asked: list[tuple[int, int]] = field(default_factory=list)
     """The slices and flags that it was asked for."""
 
     def __call__(self, number: int, attributes: bytearray, size: int) -> None:
-        from plait.executors.slices import _ATTRIBUTES, _NUMBERS
-
-        kind = "get" if number == _NUMBERS[os.uname().machine][0] else "set"
+        kind = "get" if number == slices._NUMBERS[os.uname().machine][0] else "set"
         if kind in self.refuses:
             raise OSError(errno.EPERM, kind)
+        self._do(kind, attributes, size)
+        if kind == self.interrupted:
+            self.interrupted = ""
+            raise KeyboardInterrupt
+
+    def _do(self, kind: str, attributes: bytearray, size: int) -> None:
         if kind == "get":
             assert size == len(attributes)
-            attributes[:] = _ATTRIBUTES.pack(size, self.policy, self.flags, self.nice, 0, self.slice, 0, 0)
+            attributes[:] = slices._ATTRIBUTES.pack(size, self.policy, self.flags, self.nice, 0, self.slice, 0, 0)
             return
-        length, policy, flags, nice, _, runtime, _, _ = _ATTRIBUTES.unpack(attributes)
+        length, policy, flags, nice, _, runtime, _, _ = slices._ATTRIBUTES.unpack(attributes)
         assert (length, policy, nice) == (len(attributes), self.policy, self.nice)
         self.asked.append((runtime, flags))
         if self.flags & ~flags and not self.privileged:
@@ -50,13 +58,19 @@ class Kernel:
         self.flags, self.slice = flags, runtime
 
 
-linux = pytest.mark.skipif(
-    sys.platform != "linux" or os.uname().machine not in ("x86_64", "aarch64", "riscv64"),
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or sys.maxsize < 2**32 or os.uname().machine not in slices._NUMBERS,
     reason="slices are known on Linux alone, by the numbers of its system calls",
 )
 
 
-@linux
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Each test has a kernel of its own."""
+    yield
+    slices._usual.attributes = None
+
+
 class TestAsksFor:
     def test_a_short_one_that_nobody_inherits_and_gives_it_back(self) -> None:
         kernel = Kernel()
@@ -83,6 +97,7 @@ class TestAsksFor:
             Kernel(nice=-5),  # what it starts would lose that
             Kernel(slice=0),  # before Linux 6.12
             Kernel(slice=SHORT_NS // 2),  # somebody's choice
+            Kernel(slice=USUAL_MOST_NS + 1),  # which what it starts would lose
             Kernel(slice=SHORT_NS),  # another run of the same thread
             Kernel(refuses=("get",)),
         ],
@@ -108,6 +123,28 @@ class TestAsksFor:
         kernel.slice = 5_000_000
         slice_.restore()
         assert kernel.slice == 5_000_000
+
+    def test_the_next_run_gives_back_what_an_interrupted_one_left(self) -> None:
+        kernel = Kernel()
+        Slice(kernel).shorten()
+        again = Slice(kernel)
+        again.shorten()
+        again.restore()
+        assert (kernel.slice, kernel.flags) == (USUAL, 0)
+        kernel.slice = SHORT_NS  # this time by somebody else
+        again.restore()
+        assert kernel.slice == SHORT_NS
+
+    def test_ctrl_c_in_the_middle_leaves_what_the_next_one_gives_back(self) -> None:
+        kernel = Kernel(interrupted="set")
+        with pytest.raises(KeyboardInterrupt):
+            Slice(kernel).shorten()
+        assert kernel.slice == SHORT_NS
+        kernel.interrupted = "get"
+        with pytest.raises(KeyboardInterrupt):
+            Slice(kernel).restore()
+        Slice(kernel).restore()
+        assert (kernel.slice, kernel.flags) == (USUAL, 0)
 
     def test_another_thread_gives_nothing_back(self) -> None:
         kernel = Kernel()
@@ -152,7 +189,7 @@ class TestARun:
     def test_has_it_while_many_commands_run_and_they_have_the_usual_one(self) -> None:
         before = now()
         usual = before.slice
-        ours = before.policy == 0 and before.nice >= 0 and usual > SHORT_NS
+        ours = before.policy == 0 and before.nice >= 0 and SHORT_NS < usual <= USUAL_MOST_NS
         shown = plait.shell(
             [sys.executable, "-c", "from plait.executors.slices import Slice; print((Slice().read() or [0])[-1])"]
         )
@@ -177,6 +214,22 @@ class TestARun:
         # One that kills whoever makes these calls, as systemd's `SystemCallFilter=~@resources` does.
         done = subprocess.run([sys.executable, "-c", FILTERED], capture_output=True, text=True, timeout=50)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{FEW + 1}\n", "")
+
+    @pytest.mark.parametrize(
+        "wrong", [ImportError("no ctypes"), RuntimeError("an audit hook"), OSError(errno.EMFILE, "")]
+    )
+    def test_loses_no_command_to_it(self, wrong: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        def shorten(self: Slice) -> None:
+            raise wrong
+
+        monkeypatch.setattr(Slice, "shorten", shorten)
+        assert plait.run([plait.shell(["true"]) for _ in range(FEW + 1)]) == [""] * (FEW + 1)
+
+    def test_reads_what_the_system_says_under_any_name(self) -> None:
+        code = "from plait.executors.slices import Slice; print(Slice().read())"
+        usual = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50).stdout
+        name = f"open('/proc/self/comm', 'wb').write(b'plait-gr\\xc3'); {code}"
+        assert subprocess.run([sys.executable, "-c", name], capture_output=True, text=True, timeout=50).stdout == usual
 
     def test_of_few_commands_asks_for_nothing(self) -> None:
         usual = now().slice

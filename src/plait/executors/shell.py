@@ -202,6 +202,7 @@ class ShellExecutor:
             process.reap()
             self._unwatch(process)
             self._close(process)
+        self._spawner.close()
         if self._looking is not None:
             self._looking.cancel()
         for pipe in self._spare:
@@ -209,7 +210,6 @@ class ShellExecutor:
         self._spare.clear()
         self._watch.close()
         self._watchdog.close()
-        self._spawner.close()
 
     def _spawn(self, attempt: Attempt, command: ShellCommand) -> _Process:
         argv = command.full_argv

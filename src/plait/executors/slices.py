@@ -15,7 +15,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 SHORT_NS = 300_000
-"""Linux gives 1.4 to 4 ms, and 0.1 at the least; 0.1 to 0.5 are as good as each other here, 0.7 is as none."""
+"""0.1 to 0.5 ms, the shortest that there is, are as good as each other; 0.7 is as none."""
+
+USUAL_MOST_NS = 4_000_000
+"""Linux gives 0.7 to 3 ms, by the number of CPUs: a longer one is somebody's choice."""
 
 _NUMBERS = {"x86_64": (315, 314), "aarch64": (275, 274), "riscv64": (275, 274)}
 """Of `sched_getattr` and `sched_setattr`: few C libraries have them by name."""
@@ -39,49 +42,55 @@ class Attributes(NamedTuple):
     """In ns; 0 where the system knows none."""
 
 
+class _Usual(threading.local):
+    """What a thread had before its slice was short by us: a run that was interrupted may have left it so."""
+
+    attributes: Attributes | None = None
+
+
+_usual = _Usual()
+
+
 class Slice:
     """That of the thread which calls this."""
 
     def __init__(self, system: System | None = None) -> None:
-        self._system = system
-        self._usual: Attributes | None = None
-        self._thread = 0
+        self._given = self._system = system
 
     def shorten(self) -> None:
         """Asks for a short one. What the thread starts has the usual one.
 
-        A thread for which somebody chose a policy or a better priority keeps what it has, and so does one whose system calls somebody
-        filters (seccomp), and one of a system that knows no such slices: anything but Linux from 6.12 on.
+        A thread for which somebody chose a policy, a better priority or a slice keeps what it has, and so does one whose system calls
+        somebody filters (seccomp), and one of a system that knows no such slices: anything but Linux from 6.12 on.
         """
         found = self.read()
-        if found is None or found.policy != _OTHER or found.slice <= SHORT_NS:
+        if found is None or found.policy != _OTHER or not SHORT_NS < found.slice <= USUAL_MOST_NS:
             return  # a slice of 0: this Linux knows none
         # To start others with the usual slice is to start them with no better priority than the usual one, too.
-        if found.nice >= 0 and self._write(found._replace(slice=SHORT_NS, flags=found.flags | _RESET_ON_FORK)):
-            self._usual, self._thread = found, threading.get_native_id()
+        if found.nice >= 0:
+            _usual.attributes = found  # before it is so: Ctrl-C may come between the two
+            self._write(found._replace(slice=SHORT_NS, flags=found.flags | _RESET_ON_FORK))
 
     def restore(self) -> None:
         """The thread has the slice that it had, unless somebody chose another one meanwhile."""
-        usual, self._usual = self._usual, None
-        if usual is None or self._thread != threading.get_native_id():
+        usual = _usual.attributes
+        if usual is None:
             return
         found = self.read()
         if found is not None and found.slice == SHORT_NS:
-            # The flag goes only where that is permitted. It stays without effect: the thread has nothing that it could reset.
             changed = found._replace(slice=usual.slice)
             if not self._write(changed._replace(flags=usual.flags)):
-                self._write(changed)
+                self._write(changed)  # who has no privileges may not take the flag back
+        _usual.attributes = None
 
     def read(self) -> Attributes | None:
         """What the thread has; None where the system does not tell."""
-        numbers = _NUMBERS.get(os.uname().machine)
-        if sys.platform != "linux" or sys.maxsize < 2**32 or numbers is None:
+        if sys.platform != "linux" or sys.maxsize < 2**32 or os.uname().machine not in _NUMBERS:
             return None
         buffer = bytearray(_ATTRIBUTES.size)
         try:
-            if self._system is None:
-                self._system = _system()
-            self._system(numbers[0], buffer, _ATTRIBUTES.size)
+            self._system = self._given or _system()
+            self._system(_NUMBERS[os.uname().machine][0], buffer, _ATTRIBUTES.size)
         except (ImportError, AttributeError, OSError):
             return None
         _, policy, flags, nice, _, runtime, _, _ = _ATTRIBUTES.unpack(buffer)
@@ -105,8 +114,8 @@ def _system() -> System:
     Raises:
         OSError: it is filtered. A filter may kill who makes a call that it does not expect, and tells nobody before.
     """
-    with open("/proc/thread-self/status") as file:
-        if not any(line.split() == ["Seccomp:", "0"] for line in file):
+    with open("/proc/thread-self/status", "rb") as file:  # a program's name may be anything
+        if not any(line.split() == [b"Seccomp:", b"0"] for line in file):
             raise OSError("there may be a filter of system calls")
     import ctypes
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from plait import points
+from plait.logs import log
 
 if TYPE_CHECKING:
     from plait.executors.slices import Slice
@@ -23,7 +24,7 @@ _DEFAULTS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr
 
 
 FEW = 16
-"""Fewer commands than that gain nothing from a short slice: to ask for it takes 2 ms."""
+"""With the start of so many commands a short slice is asked for: that takes 2 ms, which fewer do not gain."""
 
 
 class Spawner:
@@ -84,10 +85,13 @@ class Spawner:
         return pid, popen
 
     def _shorten(self) -> None:
-        from plait.executors.slices import Slice  # with what it needs, longer than a few commands gain
+        try:
+            from plait.executors.slices import Slice  # with what it needs, longer than a few commands gain
 
-        self._slice = Slice()
-        self._slice.shorten()
+            self._slice = Slice()
+            self._slice.shorten()
+        except Exception as error:  # it is for speed alone: whatever is wrong with it is no command's failure
+            log.debug("no short time slice: %r", error)
 
 
 def _environment() -> dict[bytes, bytes]:
