@@ -34,7 +34,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 )  # fmt: skip
 
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
-SLICES = "executors/test_slices.py::"
+SLICES, REDUCERS = "executors/test_slices.py::", "patterns/test_reducers.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -276,6 +276,16 @@ MUTATIONS = [
     Mutation("X2", "the short slice stays when the run is over", "executors/spawning.py", "            self._slice.restore()", "            pass", SLICES + "TestARun::test_has_it_while_many_commands_run_and_they_have_the_usual_one"),
     Mutation("X2", "a slice where the flag may not go stays", "executors/slices.py", "                self._write(changed)", "                pass", SLICES + "TestAsksFor::test_a_flag_that_may_not_go_stays_and_the_slice_goes"),
     Mutation("X2", "who has a better priority loses it for its commands", "executors/slices.py", "        if found.nice >= 0:", "        if True:", SLICES + "TestAsksFor::test_nothing_where_it_is_not_ours_to_choose"),
+    Mutation("B11", "a result counts twice", "patterns/reducers.py", "            if same in mine:\n                continue  # each result counts once", "            if False:\n                continue", REDUCERS + "TestMerging::test_b11_the_threshold_is_0_4_and_reached_by_two_of_five"),
+    Mutation("B11", "more than the threshold is wanted", "patterns/reducers.py", "len(share.sources) >= share_wanted * counted", "len(share.sources) > share_wanted * counted", REDUCERS + "TestMerging::test_b11_the_threshold_is_0_4_and_reached_by_two_of_five"),
+    Mutation("B11", "a threshold is the binary fraction next to it", "patterns/reducers.py", "else Fraction(repr(float(given)))", "else Fraction(float(given))", REDUCERS + "TestMerging::test_b11_the_threshold_is_0_4_and_reached_by_two_of_five"),
+    Mutation("B12", "what all but one have is common", "patterns/reducers.py", "lambda share, counted: len(share.sources) == counted", "lambda share, counted: len(share.sources) >= counted - 1", REDUCERS + "TestMerging::test_b12_intersection_has_what_all_have"),
+    Mutation("B12", "a failed task contributes", "patterns/reducers.py", "        if ended is not None and not ended.ok:\n            missing.append(name)\n            continue", "        if ended is not None and not ended.ok:\n            missing.append(name)", REDUCERS + "TestMerging::test_a_task_that_did_not_succeed_contributes_nothing_and_is_named"),
+    Mutation("B12", "a boolean is a number", "patterns/reducers.py", "return isinstance(value, bool), value", "return value", REDUCERS + "TestMerging::test_items_are_the_same_by_what_they_hold_and_a_boolean_is_no_number"),
+    Mutation("B12", "a tie goes to the first whatever its rule", "patterns/reducers.py", 'len(winners) == 1 or ties == \"first\"', "winners", REDUCERS + "TestVotes::test_b12_majority_is_what_most_gave_and_a_tie_goes_by_its_rule"),
+    Mutation("B12", "a quorum is won by who has it last", "patterns/reducers.py", "            if voted[same] >= wanted:\n                winner = same\n                break", "            if voted[same] >= wanted:\n                winner = same", REDUCERS + "TestVotes::test_a_quorum_is_won_by_who_had_it_first_in_time_not_by_most"),
+    Mutation("B14", "a share is rounded down", "patterns/reducers.py", "math.ceil(_share(name, given) * contributors)", "math.floor(_share(name, given) * contributors)", REDUCERS + "TestPartial::test_b14_enough_is_a_count_or_a_share_rounded_up"),
+    Mutation("B14", "who failed is not said", "patterns/reducers.py", "{required} required{_but(which)}", "{required} required", REDUCERS + "TestPartial::test_b14_too_few_say_how_many_of_how_many_and_which_failed"),
     Mutation("F28", "a descriptor above the limit fails every command", "executors/spawning.py", "                if error.errno != errno.EBADF:", "                if True:", "executors/test_shell.py::test_a_descriptor_above_todays_limit_stands_in_nobodys_way"),
     Mutation("F24", "output that cannot be kept costs the result", "executors/processes.py", "            except OSError as error:\n                log.warning", "            except KeyError as error:\n                log.warning", PROC + "TestOdd::test_output_that_cannot_be_kept_costs_no_result"),
     Mutation("F28 X2", "a stop without descriptors raises", "executors/workers.py", "        except Exception:\n            pass  # it is dead, or", "        except KeyError:\n            pass  # it is dead, or", PROC + "TestOdd::test_a_stop_without_descriptors_stops"),

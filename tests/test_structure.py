@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "executors": {"_core", "calls", "logs", "points", "references"},
     "_engine": {"_core", "executors", "logs", "observe", "points", "stores"},
     "observe": {"_core"},
+    "patterns": {"_core"},
     "concurrency": {"_core", "_engine", "executors"},
     "runner": {"_core", "_engine", "concurrency", "executors"},
     "streams": {"_core", "_engine", "concurrency", "executors"},
@@ -106,6 +107,7 @@ ROOMS: dict[str, set[str]] = {
         "executors",
         "history",
         "observe",
+        "patterns",
         "web",
     },
 }

@@ -7,6 +7,7 @@ tasks         task, Graph, Node, shell: graphs in Python
 runs          run, arun, start, current: running them; resume, retry, fork: going on with stored ones
 history       list_runs, show_run, read_logs, collect_garbage: looking at stored runs
 flow          load: workflow files
+patterns      union, majority, quorum, partial, ...: many results made one
 errors        the exception tree
 testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
 _core         the pure scheduler;  _engine  the only event loop;  executors  where code runs
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from plait.errors import JudgedFailed as JudgedFailed
     from plait.errors import LimitError as LimitError
     from plait.errors import MissingExtra as MissingExtra
+    from plait.errors import NotDecided as NotDecided
     from plait.errors import NotPicklable as NotPicklable
     from plait.errors import NotRun as NotRun
     from plait.errors import NotStorable as NotStorable
@@ -70,6 +72,16 @@ if TYPE_CHECKING:
     from plait.history import read_logs as read_logs
     from plait.history import show_run as show_run
     from plait.observe.stream import RunEvent as RunEvent
+    from plait.patterns.reducers import Partial as Partial
+    from plait.patterns.reducers import Reduced as Reduced
+    from plait.patterns.reducers import first_success as first_success
+    from plait.patterns.reducers import frequency as frequency
+    from plait.patterns.reducers import intersection as intersection
+    from plait.patterns.reducers import majority as majority
+    from plait.patterns.reducers import partial as partial
+    from plait.patterns.reducers import quorum as quorum
+    from plait.patterns.reducers import union as union
+    from plait.patterns.reducers import weighted as weighted
     from plait.runner import ParallelRunner as ParallelRunner
     from plait.runner import get_independent_tasks as get_independent_tasks
     from plait.runs import Context as Context
@@ -106,6 +118,7 @@ _HOMES = {
         "JudgedFailed",
         "LimitError",
         "MissingExtra",
+        "NotDecided",
         "NotPicklable",
         "NotRun",
         "NotStorable",
@@ -132,6 +145,18 @@ _HOMES = {
     "plait.flow": ("load",),
     "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run"),
     "plait.observe.stream": ("RunEvent",),
+    "plait.patterns.reducers": (
+        "Partial",
+        "Reduced",
+        "first_success",
+        "frequency",
+        "intersection",
+        "majority",
+        "partial",
+        "quorum",
+        "union",
+        "weighted",
+    ),
     "plait.runner": ("ParallelRunner", "get_independent_tasks"),
     "plait.runs": ("Context", "arun", "current", "fork", "resume", "retry", "run", "start"),
     "plait.streams": ("as_completed",),

@@ -17,6 +17,7 @@
     │   ├── RecordedError                 what a task raised in an earlier process, as it was recorded
     │   ├── JudgedFailed                  it returned, and `is_failed` said no
     │   ├── ChildFailed                   a task that it grew failed
+    │   ├── NotDecided                    a vote was even, or too few results are there
     │   └── NotRun                        skipped, upstream_failed or not_started
     ├── RunFailed                     a graph or file did not succeed; `.result` holds all outcomes
     ├── RunCancelled                  the run was cancelled before the wanted value existed
@@ -49,6 +50,7 @@ __all__ = [
     "JudgedFailed",
     "LimitError",
     "MissingExtra",
+    "NotDecided",
     "NotPicklable",
     "NotRun",
     "NotStorable",
@@ -246,6 +248,13 @@ class ChildFailed(TaskError):
     def __init__(self, message: str, root: BaseException | None = None) -> None:
         super().__init__(message)
         self.root = root
+
+
+class NotDecided(TaskError):
+    """Results that come to no answer: an even vote, or fewer of them than were asked for; the message counts them."""
+
+    code = "NOT_DECIDED"
+    retryable = False
 
 
 class NotRun(TaskError):

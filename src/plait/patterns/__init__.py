@@ -1,0 +1,1 @@
+"""What people build on outcomes, usable without the engine."""
