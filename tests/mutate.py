@@ -34,7 +34,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 )  # fmt: skip
 
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
-SLICES, REDUCERS = "executors/test_slices.py::", "patterns/test_reducers.py::"
+SLICES, REDUCERS, CAUSES = "executors/test_slices.py::", "patterns/test_reducers.py::", "_core/test_causes.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -59,7 +59,7 @@ MUTATIONS = [
     Mutation("B13", "a map's values in reverse", "programs.py", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop][::-1])", TASKS + "TestGrowth::test_a_map_over_a_list_known_at_run_time_keeps_order"),
     Mutation("B15", "the pause does not grow", "_core/policy.py", "self.delay * self.backoff ** min(attempt - 1, 60)", "self.delay", CORE + "TestAttempts::test_retries_wait_for_their_pause_without_a_slot_and_count"),
     Mutation("B15", "one try too many", "_core/policy.py", "return attempt < self.attempts and", "return attempt <= self.attempts and", CORE + "TestAttempts::test_the_last_failure_never_waits"),
-    Mutation("B15", "what cannot succeed is tried again", "_core/policy.py", "return not isinstance(error, PlaitError) or error.retryable", "return True", CORE + "TestAttempts::test_what_cannot_succeed_is_not_tried_again"),
+    Mutation("B15", "what cannot succeed is tried again", "_core/policy.py", "(bool(meant) and (not isinstance(error, PlaitError) or error.retryable))", "bool(meant)", CORE + "TestAttempts::test_what_cannot_succeed_is_not_tried_again"),
     Mutation("B15", "a retry that waits is not cancelled", S, "for state in (RETRYING, WAITING):", "for state in (WAITING,):", CORE + "TestAttempts::test_a_retry_that_waits_is_cancelled_with_its_run"),
     Mutation("C1", "three at once", "runner.py", "concurrency: int | None = 4,", "concurrency: int | None = 3,", RUN + "TestRunPhase::test_defaults_are_four_at_once_and_three_hundred_seconds"),
     Mutation("C1", "no timeout by default", "runner.py", "timeout: float | str | None = 300,", "timeout: float | str | None = None,", RUN + "TestRunPhase::test_defaults_are_four_at_once_and_three_hundred_seconds"),
@@ -276,6 +276,10 @@ MUTATIONS = [
     Mutation("X2", "the short slice stays when the run is over", "executors/spawning.py", "            self._slice.restore()", "            pass", SLICES + "TestARun::test_has_it_while_many_commands_run_and_they_have_the_usual_one"),
     Mutation("X2", "a slice where the flag may not go stays", "executors/slices.py", "                self._write(changed)", "                pass", SLICES + "TestAsksFor::test_a_flag_that_may_not_go_stays_and_the_slice_goes"),
     Mutation("X2", "who has a better priority loses it for its commands", "executors/slices.py", "        if found.nice >= 0:", "        if True:", SLICES + "TestAsksFor::test_nothing_where_it_is_not_ours_to_choose"),
+    Mutation("B15", "what is not to be tried again is", "_core/policy.py", "        if any(is_meant(cause, error) for cause in self.not_on):\n            return False\n", "", CAUSES + "test_b15_what_is_not_wanted_wins"),
+    Mutation("B15", "a code is no better than a class", "_core/policy.py", "any(map(is_code, meant)) or ", "", CAUSES + "test_b15_a_code_is_tried_again_even_where_the_error_says_it_cannot_end_differently"),
+    Mutation("B15", "a range ends before its last", "_core/causes.py", "int(first) <= number <= int(last)", "int(first) <= number < int(last)", CAUSES + "test_b15_a_cause_means_these_errors"),
+    Mutation("B15", "a text comes back from the store as a class", "_engine/records.py", "data[1:] if data.startswith(\"=\") else _exception(data)", "_exception(data)", CAUSES + "test_causes_come_back_from_a_store_as_they_were"),
     Mutation("B11", "a result counts twice", "patterns/reducers.py", "            if same in mine:\n                continue  # each result counts once", "            if False:\n                continue", REDUCERS + "TestMerging::test_b11_the_threshold_is_0_4_and_reached_by_two_of_five"),
     Mutation("B11", "more than the threshold is wanted", "patterns/reducers.py", "len(share.sources) >= share_wanted * counted", "len(share.sources) > share_wanted * counted", REDUCERS + "TestMerging::test_b11_the_threshold_is_0_4_and_reached_by_two_of_five"),
     Mutation("B11", "a threshold is the binary fraction next to it", "patterns/reducers.py", "else Fraction(repr(float(given)))", "else Fraction(float(given))", REDUCERS + "TestMerging::test_b11_the_threshold_is_0_4_and_reached_by_two_of_five"),

@@ -70,7 +70,7 @@ def test_what_is_no_size_is_refused_by_name(never: object) -> None:
         ({"retry": {"delay": 1}}, "retry needs attempts"),
         ({"retry": {"attempts": 2, "dealy": 1}}, "unknown option 'dealy' in retry. Did you mean 'delay'?"),
         ({"retry": {"attempts": 2, "backoff": 0.5}}, "retry.backoff must be at least 1"),
-        ({"retry": {"attempts": 2, "on": "ValueError"}}, "retry.on must be an exception class"),
+        ({"retry": {"attempts": 2, "on": "an error"}}, "retry.on is an exception class or its name"),
         ({"priority": "urgent"}, "priority must be high, normal, low or a whole number"),
         ({"join": "most"}, "join must be one of all_success, all_done"),
         ({"critical": 1}, "critical must be true or false"),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
+from plait._core.causes import Cause, causes, is_code, is_meant
 from plait.errors import HttpError, LimitError, PlaitError, UsageError
 
 # What makes a task other than plain.
@@ -160,8 +161,9 @@ class Value:
 class Retry(Value):
     """How often, how soon and for which errors another attempt follows a failed one.
 
-    `attempts` counts the first try. `delay`, `max_delay` are seconds. `on` and `not_on` are exception classes; by
-    default any `Exception` is tried again, never `SystemExit`, `KeyboardInterrupt` or errors that cannot end differently.
+    `attempts` counts the first try. `delay`, `max_delay` are seconds. `on` and `not_on` are exception classes, or texts: `exit 75`,
+    `exit 64-78`, `signal SIGKILL`, `http 503`, `http 5xx`, `timeout`, an exception's name. By default any `Exception` is tried again,
+    never `SystemExit`, `KeyboardInterrupt` or errors that cannot end differently, unless `on` has their very code.
     """
 
     __slots__ = ("attempts", "delay", "backoff", "max_delay", "jitter", "on", "not_on")  # noqa: RUF023 - as they are given
@@ -173,8 +175,8 @@ class Retry(Value):
         backoff: float = 2.0,
         max_delay: float = 60.0,
         jitter: bool = True,
-        on: tuple[type[BaseException], ...] = (Exception,),
-        not_on: tuple[type[BaseException], ...] = (),
+        on: tuple[Cause, ...] = (Exception,),
+        not_on: tuple[Cause, ...] = (),
     ) -> None:
         self.attempts = attempts
         self.delay = delay
@@ -190,9 +192,10 @@ class Retry(Value):
 
     def fits(self, error: BaseException) -> bool:
         """Is `error` one after which another attempt may follow?"""
-        if not isinstance(error, self.on) or isinstance(error, self.not_on):
+        if any(is_meant(cause, error) for cause in self.not_on):
             return False
-        return not isinstance(error, PlaitError) or error.retryable
+        meant = [cause for cause in self.on if is_meant(cause, error)]
+        return any(map(is_code, meant)) or (bool(meant) and (not isinstance(error, PlaitError) or error.retryable))
 
     def pause(self, attempt: int, chance: float) -> float:
         """Seconds to wait after failed attempt number `attempt` (1-based), for `chance` in [0, 1): full jitter.
@@ -349,14 +352,6 @@ def _retries(name: str, value: object) -> Retry:
     return Retry(attempts=1 + count(name, value, least=0))
 
 
-def _exceptions(name: str, value: object) -> tuple[type[BaseException], ...]:
-    kinds = value if isinstance(value, tuple) else (value,)
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise LimitError(f"{name} must be an exception class or a tuple of them, not {value!r}")
-    return kinds
-
-
 def _pause(name: str, value: object) -> float:
     # Zero is a wish here (try again at once), unlike everywhere else.
     return 0.0 if value == 0 and not isinstance(value, (bool, str)) else seconds(name, value)
@@ -375,8 +370,8 @@ _RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "backoff": _factor,
     "max_delay": _pause,
     "jitter": flag,
-    "on": _exceptions,
-    "not_on": _exceptions,
+    "on": causes,
+    "not_on": causes,
 }
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from plait import errors
+from plait._core.causes import Cause
 from plait._core.graph import Batch, Kept, Numbered
 from plait._core.policy import NO_RETRY, PLAIN, Join, OnFailure, OnInterrupt, Policy, Retry, Rules
 from plait._core.scheduler import describe
@@ -144,9 +145,13 @@ def policy_data(policy: Policy) -> dict[str, Any]:
 
 def _retry_data(retry: Retry) -> dict[str, Any]:
     data = retry.fields()
-    data["on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.on]
-    data["not_on"] = [f"{kind.__module__}:{kind.__qualname__}" for kind in retry.not_on]
+    data["on"] = list(map(_cause_data, retry.on))
+    data["not_on"] = list(map(_cause_data, retry.not_on))
     return data
+
+
+def _cause_data(cause: Cause) -> str:
+    return f"={cause}" if isinstance(cause, str) else f"{cause.__module__}:{cause.__qualname__}"
 
 
 def policy_of(data: Mapping[str, Any]) -> Policy:
@@ -160,7 +165,11 @@ def policy_of(data: Mapping[str, Any]) -> Policy:
 def _retry_of(data: Mapping[str, Any]) -> Retry:
     if not data:
         return NO_RETRY
-    return Retry(**{**data, "on": tuple(map(_exception, data["on"])), "not_on": tuple(map(_exception, data["not_on"]))})
+    return Retry(**{**data, "on": tuple(map(_cause, data["on"])), "not_on": tuple(map(_cause, data["not_on"]))})
+
+
+def _cause(data: str) -> Cause:
+    return data[1:] if data.startswith("=") else _exception(data)
 
 
 def _exception(name: str) -> type[BaseException]:

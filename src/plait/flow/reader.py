@@ -389,11 +389,6 @@ class _Reader:
 
     def option(self, name: str, tree: Tree) -> Policy | None:
         """The policy with this one option; None, and a problem, where it cannot be."""
-        if name == "retry" and isinstance(tree, Map):
-            for word in ("on", "not_on"):
-                if word in tree.items:
-                    self.bad(tree.keys[word], "not-built", f"`retry.{word}` is not in this version for files")
-                    return None
         try:
             return policy(PLAIN, **{name: plain(tree)})
         except UsageError as error:
