@@ -153,7 +153,7 @@ def weighted(
 def quorum(results: Results, least: int | str, *, key: Key = None) -> Reduced:
     """The result on which at least so many agree: a count, or a share such as `"60%"` of all contributors, those that failed included.
 
-    Where several results have as many votes the one that had them first in time wins (in input order for plain results).
+    Where several have that many the one that had them first in time wins (in input order for plain results).
 
     Raises:
         LimitError: a count or share that cannot be one, or that is above the number of contributors.
