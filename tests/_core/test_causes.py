@@ -22,6 +22,7 @@ ERRORS: dict[str, BaseException] = {
     "exit 75": CommandFailed("x", exit_code=75),
     "exit 127": CommandFailed("x", exit_code=127, retryable=False),
     "killed": CommandFailed("x", signal="SIGKILL"),
+    "killed below a shell": CommandFailed("x", exit_code=137),
     "503": HttpError("x", status=503),
     "404": HttpError("x", status=404, retryable=False),
     "no answer": HttpError("x"),
@@ -37,9 +38,9 @@ ERRORS: dict[str, BaseException] = {
     [
         ("exit 75", {"exit 75"}),
         ("exit 64-78", {"exit 75"}),
-        ("exit 76-255", {"exit 127"}),
-        ("exit 1-255", {"exit 75", "exit 127"}),
-        ("signal SIGKILL", {"killed"}),
+        ("exit 76-136", {"exit 127"}),
+        ("exit 1-255", {"exit 75", "exit 127", "killed below a shell"}),
+        ("signal SIGKILL", {"killed", "killed below a shell"}),
         ("signal SIGTERM", set()),
         ("http 503", {"503"}),
         ("http 5xx", {"503"}),
@@ -50,7 +51,7 @@ ERRORS: dict[str, BaseException] = {
         ("Odd", {"odd", "recorded"}),
         ("some.where:Odd", {"recorded"}),
         ("builtins:ValueError", {"value"}),
-        ("CommandFailed", {"exit 75", "exit 127", "killed"}),
+        ("CommandFailed", {"exit 75", "exit 127", "killed", "killed below a shell"}),
         (OSError, {"odd", "timed out"}),
     ],
 )
@@ -61,7 +62,7 @@ def test_b15_a_cause_means_these_errors(cause: Any, meant: set[str]) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        "", "exit", "exit 0", "exit 256", "exit 9-3", "exit75", "exit -1", "http 200", "http 3xx", "http 99-404", "signal 9", "signal",
+        "", "exit", "exit 0", "exit 256", "exit 9-3", "exit75", "exit -1", "http 200", "http 3xx", "http 99-404", "signal 9", "signal", "signal SIGFOO",
         "timeouts", "value error", "ValueError\n", 75, None, True, int, ["exit 75", "nope"],
     ],
 )  # fmt: skip
@@ -71,9 +72,21 @@ def test_what_is_no_cause_is_refused(wrong: Any) -> None:
             policy(retry={"attempts": 2, option: wrong})
 
 
+@pytest.mark.parametrize("empty", [[], ()])
+def test_an_empty_list_that_would_mean_nothing_is_refused(empty: Any) -> None:
+    with pytest.raises(LimitError, match=r"retry\.on is empty"):
+        policy(retry={"attempts": 2, "on": empty})
+
+
 def test_b15_a_code_is_tried_again_even_where_the_error_says_it_cannot_end_differently() -> None:
     retry = policy(retry={"attempts": 3, "on": ["exit 127", "http 404", "CommandFailed"]}).retry
-    assert {name for name, error in ERRORS.items() if retry.fits(error)} == {"exit 75", "exit 127", "killed", "404"}
+    assert {name for name, error in ERRORS.items() if retry.fits(error)} == {
+        "exit 75",
+        "exit 127",
+        "killed",
+        "killed below a shell",
+        "404",
+    }
     by_name = policy(retry={"attempts": 3, "on": "CommandFailed"}).retry
     assert not by_name.fits(ERRORS["exit 127"])
 

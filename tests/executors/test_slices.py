@@ -223,6 +223,7 @@ class TestARun:
             raise wrong
 
         monkeypatch.setattr(Slice, "shorten", shorten)
+        monkeypatch.setattr(Slice, "restore", shorten)
         assert plait.run([plait.shell(["true"]) for _ in range(FEW + 1)]) == [""] * (FEW + 1)
 
     def test_reads_what_the_system_says_under_any_name(self) -> None:

@@ -72,8 +72,14 @@ class TestMerging:
 
     @pytest.mark.parametrize("wrong", ["text", {"a": 1}, 3, None])
     def test_what_is_no_list_is_refused_by_name(self, wrong: Any) -> None:
-        with pytest.raises(UsageError, match=r"the result of 'x' is a .*, and not a list"):
+        with pytest.raises(UsageError, match=r"the result of 'x' is of type .*, and not a list"):
             plait.union({"x": wrong})
+
+    @pytest.mark.parametrize("wrong", ["text", b"bytes", 5, None, outcome("alone", [1])])
+    def test_what_is_not_many_results_is_refused(self, wrong: Any) -> None:
+        for reducer in (plait.union, plait.majority, plait.first_success, plait.partial):
+            with pytest.raises(UsageError, match="results are outcomes or values in a list"):
+                reducer(wrong)
 
     def test_what_cannot_be_compared_asks_for_a_key(self) -> None:
         class Odd:

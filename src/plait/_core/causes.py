@@ -7,16 +7,16 @@
 from __future__ import annotations
 
 import re
+from signal import Signals
 from typing import TypeAlias
 
 from plait.errors import CommandFailed, HttpError, LimitError, RecordedError
 
 Cause: TypeAlias = type[BaseException] | str
 
-_CODED = re.compile(
-    r"(exit|http) ([0-9]{1,3})(?:-([0-9]{1,3}))?|http ([45])xx|signal (SIG[A-Z0-9]+)|(timeout)", re.ASCII
-)
-_NAMED = re.compile(r"(?:[A-Za-z_][\w.]*:)?[A-Z_]\w*(?:\.\w+)*")
+# Texts, and compiled when somebody uses them: most programs never do.
+_CODED = r"(exit|http) ([0-9]{1,3})(?:-([0-9]{1,3}))?|http ([45])xx|signal (SIG[A-Z0-9]+)|(timeout)"
+_NAMED = r"(?:[A-Za-z_][\w.]*:)?[A-Z_]\w*(?:\.\w+)*"
 _LIMITS = {"exit": (1, 255), "http": (400, 599)}
 
 
@@ -27,10 +27,12 @@ def causes(name: str, value: object) -> tuple[Cause, ...]:
         LimitError: for what is no cause.
     """
     found = tuple(value) if isinstance(value, tuple | list) else (value,)
+    if value == [] or (value == () and not name.endswith("not_on")):
+        raise LimitError(f"{name} is empty, so nothing would be meant: leave it out, or say what is")
     for cause in found:
         if isinstance(cause, type) and issubclass(cause, BaseException):
             continue
-        if not isinstance(cause, str) or not (_codes(cause) or _NAMED.fullmatch(cause)):
+        if not isinstance(cause, str) or not (_codes(cause) or re.fullmatch(_NAMED, cause)):
             raise LimitError(
                 f"{name} is an exception class or its name, 'exit 75', 'exit 64-78', 'signal SIGKILL', 'http 503', 'http 5xx' or "
                 f"'timeout', or a list of them, not {cause!r}"
@@ -54,7 +56,8 @@ def is_meant(cause: Cause, error: BaseException) -> bool:
     if kind == "timeout":
         return isinstance(error, TimeoutError)
     if kind == "signal":
-        return isinstance(error, CommandFailed) and error.signal == first
+        # A shell whose command died of a signal exits with 128 and its number.
+        return isinstance(error, CommandFailed) and (error.signal == first or error.exit_code == 128 + Signals[first])
     number: int | None = None  # no number is both an exit code and a status of a failure
     if isinstance(error, CommandFailed):
         number = error.exit_code
@@ -65,19 +68,19 @@ def is_meant(cause: Cause, error: BaseException) -> bool:
 
 def is_code(cause: Cause) -> bool:
     """Does it say a code, a status or a signal? Who names one knows better than the error whether to try again."""
-    return isinstance(cause, str) and _codes(cause) is not None
+    return isinstance(cause, str) and cause != "timeout" and _codes(cause) is not None
 
 
 def _codes(cause: str) -> tuple[str, str, str] | None:
     """What is counted, from where and to where; None for a name, and for numbers that cannot be."""
-    found = _CODED.fullmatch(cause)
+    found = re.fullmatch(_CODED, cause)
     if found is None:
         return None
     kind, first, last, hundred, signal, timeout = found.groups()
     if timeout:
         return "timeout", "", ""
     if signal:
-        return "signal", signal, ""
+        return ("signal", signal, "") if signal in Signals.__members__ else None
     if hundred:
         return "http", f"{hundred}00", f"{hundred}99"
     least, most = _LIMITS[kind]

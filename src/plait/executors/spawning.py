@@ -37,8 +37,11 @@ class Spawner:
 
     def close(self) -> None:
         """Nothing is to be started any more. To be called in the thread that started the others."""
-        if self._slice is not None:
-            self._slice.restore()
+        try:
+            if self._slice is not None:
+                self._slice.restore()
+        except Exception as error:  # what else ends the run has still to be done
+            log.debug("the short time slice stays: %r", error)
 
     def spawn(
         self, argv: tuple[str, ...], added: Mapping[str, str], cwd: str | None, out: int, err: int

@@ -139,7 +139,8 @@ def weighted(
     names = [name for name, _, _ in _contributors(results)]
     if isinstance(weights, Mapping):
         given: list[float | None] = [weights.get(name) for name in names]
-        unknown = [name for name in weights if name not in names]
+        known = set(names)
+        unknown = [name for name in weights if name not in known]
     else:
         of_places: list[float | None] = list(weights)
         unknown = list(range(len(names), len(of_places)))
@@ -229,6 +230,8 @@ _Contributor: TypeAlias = tuple[Name, Any, Outcome | None]
 
 def _contributors(results: Results) -> list[_Contributor]:
     """Each with its name, its value, and its outcome if it is one."""
+    if isinstance(results, str | bytes | Outcome) or not isinstance(results, Iterable):
+        raise UsageError(f"results are outcomes or values in a list, or by key, not {_short(results)}")
     named: Iterable[tuple[Name | None, Any]]
     named = results.items() if isinstance(results, Mapping) else ((None, each) for each in results)
     found: list[_Contributor] = []
@@ -273,7 +276,7 @@ def _merged(results: Results, key: Key, keeps: Callable[[Share, int], bool]) -> 
     contributors = _contributors(results)
     for name, value, ended in contributors:
         if (ended is None or ended.ok) and not isinstance(value, list | tuple | set | frozenset):
-            raise UsageError(f"the result of {name!r} is {_kind(value)}, and not a list of items to merge")
+            raise UsageError(f"the result of {name!r} is of type {_kind(value)}, and not a list of items to merge")
     shares, counted, missing = _shares(contributors, _in_order, key, lambda _name, _place: Fraction(1))
     kept = [share for share in shares.values() if keeps(share, counted)]
     return Reduced(
@@ -321,7 +324,7 @@ def _same(value: Any) -> Any:
         hash(value)
     except TypeError:
         raise UsageError(
-            f"{_kind(value)} cannot be compared with others: pass `key`, a function that gives its name"
+            f"values of type {_kind(value)} cannot be compared with others: pass `key`, a function that gives its name"
         ) from None
     return isinstance(value, bool), value
 
@@ -395,4 +398,4 @@ def _short(value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"
+    return type(value).__name__
