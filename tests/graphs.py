@@ -9,6 +9,9 @@ from plait._core.graph import Batch
 from plait._core.policy import NO_RETRY, PLAIN, Policy, Retry, policy
 from plait.testing import Faults, Likelihood, Simulation, simulate
 
+POOLS = {"wide": 5, "narrow": 2}
+RATES = (("fast", 6, 5.0), ("slow", 3, 20.0))
+
 
 def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Batch:
     """`size` tasks with random needs and policies, some of them controls, some with a `when`."""
@@ -25,7 +28,21 @@ def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Bat
 def random_policy(dice: random.Random, retry: Any = Retry) -> Policy:
     """A policy with something of everything; `retry` makes its retries."""
     again = retry(attempts=dice.randint(1, 3), delay=dice.choice([0, 1, 5])) if dice.random() < 0.4 else NO_RETRY
-    return policy(PLAIN, **random_options(dice)).but(retry=again)
+    return policy(PLAIN, **random_options(dice)).but(retry=again, **random_uses(dice))
+
+
+def random_uses(dice: random.Random) -> dict[str, Any]:
+    """Pools with weights, keys, rates with costs: most tasks have none."""
+    found: dict[str, Any] = {}
+    if dice.random() < 0.3:
+        names = dice.choice([["wide"], ["narrow"], ["narrow", "wide"]])
+        found["pool"] = tuple((name, dice.randint(1, 2 if name == "narrow" else 4), None) for name in names)
+    if dice.random() < 0.15:
+        found["concurrency_key"] = dice.choice([("one", 1), ("two", 2)])
+    if dice.random() < 0.25:
+        found["rate_limit"] = tuple(dice.choice([RATES[:1], RATES[1:], RATES]))
+        found["cost"] = dice.randint(1, 3)
+    return found
 
 
 def random_options(dice: random.Random) -> dict[str, Any]:
@@ -55,6 +72,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
         max_concurrency=dice.choice([1, 2, 3, 4, 8, None]),
         on_failure=dice.choice(["continue", "continue", "fail_fast", "finish"]),
         deadline=dice.choice([None] * 5 + [60.0]),
+        pools=POOLS,
         likelihood=Likelihood(
             fails=dice.choice([0, 0.1, 0.3]),
             deaf=dice.choice([0, 0.2]),
@@ -63,6 +81,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             blocks=dice.choice([0, 0.5]),
             cancels=dice.choice([0, 0, 0.5]),
             pauses=dice.choice([0, 0.3]),
+            later=dice.choice([0, 0.1]),
             lends=dice.choice([0, 0, 0.5]),
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),

@@ -30,15 +30,15 @@ BUGS = [
     Bug(
         "a retry keeps its slot",
         scheduler,
-        "        if not odd & CONTROL:\n            self._release(task)\n        why = ",
-        "        if not odd & CONTROL and error is None:\n            self._release(task)\n        why = ",
+        "        if not odd & CONTROL:\n            self._release(task, now, stopped != NOT_BEGUN)\n        why = ",
+        "        if not odd & CONTROL and error is None:\n            self._release(task, now, stopped != NOT_BEGUN)\n        why = ",
     ),
     Bug("one attempt too many", policy, "return attempt < self.attempts and", "return attempt <= self.attempts and"),
     Bug(
         "levels upside down",
         scheduler,
-        "self._queue.push(task, -table.policies[task].priority)",
-        "self._queue.push(task, table.policies[task].priority)",
+        "return int(self.table.ready_at[task]) - AGE * self.table.policies[task].priority",
+        "return int(self.table.ready_at[task]) + AGE * self.table.policies[task].priority",
     ),
     Bug(
         "last come, first served",
@@ -53,16 +53,68 @@ BUGS = [
         "",
     ),
     Bug(
-        "a group's room is not given back",
+        "what a task took of a limit is not given back",
         scheduler,
-        "                limit.used -= 1\n                self._wake(limit)",
-        "                self._wake(limit)",
+        "            limit.used -= weight\n            if limit.crowd:\n",
+        "            if limit.crowd:\n",
     ),
     Bug(
-        "nobody is woken for a group's room",
+        "nobody is woken for the room in a limit",
         scheduler,
-        "                limit.used -= 1\n                self._wake(limit)",
-        "                limit.used -= 1",
+        "            limit.used -= weight\n            if limit.crowd:\n                self._wake(limit, now)",
+        "            limit.used -= weight",
+    ),
+    Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) - AGE", "return -AGE"),
+    Bug(
+        "a weight counts as one",
+        scheduler,
+        "            limit.used += weight\n        if rates",
+        "            limit.used += 1\n        if rates",
+    ),
+    Bug(
+        "a light task overtakes a heavy one",
+        scheduler,
+        "return first is not None and first.place < place",
+        "return False",
+    ),
+    Bug(
+        "who waits for nothing wakes nobody",
+        scheduler,
+        "        if waiter is not None:\n            self._wake(waiter.limit, now)",
+        "",
+    ),
+    Bug(
+        "only one is woken for the room of many",
+        scheduler,
+        "                if queue.came_from is not None:\n                    self._wake_another(now)",
+        "                queue.came_from = None",
+    ),
+    Bug("an answer costs another call", scheduler, "if rates and task not in self._answered:", "if rates:"),
+    Bug("nobody is slowed down", scheduler, "            rate.shut(now + seconds)\n", ""),
+    Bug(
+        "a wish to be called later is a try",
+        scheduler,
+        "            self._interruptions[task] = self._interruptions.get(task, 0) + 1\n            self.timers.arm(Due.RETRY, task, now + after)",
+        "            self.timers.arm(Due.RETRY, task, now + after)",
+    ),
+    Bug("a window half as long", limits, "until = now + self.interval", "until = now + self.interval / 2"),
+    Bug(
+        "a window that counts from the slot",
+        scheduler,
+        "        self._enter_all(task)\n        return True",
+        "        self._enter_all(task)\n        if task in self._unseen:\n            self._count_units(task, now)\n        return True",
+    ),
+    Bug(
+        "nobody is woken when a rate opens",
+        scheduler,
+        "                    self._wake(self._book.numbered[task], now)",
+        "                    pass",
+    ),
+    Bug(
+        "a key is no limit",
+        limits,
+        'yield self.keys.setdefault(key, Limit("key", key, most)), 1',
+        'yield Limit("key", key, most), 1',
     ),
     Bug(
         "what grows in a run that was ended starts all the same",
@@ -74,7 +126,7 @@ BUGS = [
         "an abandoned attempt frees its slot",
         scheduler,
         "        self._abandoned.add(task)\n",
-        "        self._abandoned.add(task)\n        self._release(task)\n",
+        "        self._abandoned.add(task)\n        self._release(task, now)\n",
     ),
     Bug("a parent ends with its first child", scheduler, "if family.left or family.open or", "if family.open or"),
     Bug(
@@ -110,8 +162,8 @@ BUGS = [
     Bug(
         "a second report of a plain end counts again",
         scheduler,
-        "            return  # a duplicate\n        # Most",
-        "            pass\n        # Most",
+        "            return  # a duplicate\n        if mark & LIMITED",
+        "            pass\n        if mark & LIMITED",
     ),
     Bug(
         "what ended in the queue starts",
@@ -129,7 +181,7 @@ BUGS = [
     Bug(
         "a waiting task keeps its slot",
         scheduler,
-        "        self._release(task)\n        table.move(task, WAITING, now)",
+        "        self._release(task, now)\n        table.move(task, WAITING, now)",
         "        table.move(task, WAITING, now)",
     ),
     Bug(
@@ -141,7 +193,7 @@ BUGS = [
     Bug(
         "a lent task that comes back is forgotten",
         scheduler,
-        "            self._queue.put_back(task, -self.table.policies[task].priority)\n\n    def _recall",
+        "            self._queue.put_back(task, self._level(task))\n\n    def _recall",
         "            pass\n\n    def _recall",
     ),
     Bug("a lent task is swept", scheduler, "self.table.sweep(now, spared=self.lent)", "self.table.sweep(now)"),
@@ -164,7 +216,7 @@ def plant(bug: Bug) -> Callable[..., Any]:
     if bug.module is scheduler:
         return changed["Scheduler"]  # type: ignore[no-any-return]
     core = _run(scheduler, inspect.getsource(scheduler))
-    for name in ("ReadyQueue", "Limit", "Table", "Timers"):
+    for name in ("ReadyQueue", "Limit", "RateLimit", "Waiter", "Book", "Table", "Timers"):
         if name in changed and changed[name].__module__ == bug.module.__name__:
             core[name] = changed[name]
     return core["Scheduler"]  # type: ignore[no-any-return]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plait._core.outcome import Outcome as Outcome
+    from plait._core.policy import Pool as Pool
+    from plait._core.policy import Rate as Rate
     from plait._core.policy import Retry as Retry
     from plait._core.result import RunResult as RunResult
     from plait._core.states import RunStatus as RunStatus
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from plait.errors import OwnershipLost as OwnershipLost
     from plait.errors import PlaitError as PlaitError
     from plait.errors import RecordedError as RecordedError
+    from plait.errors import RetryAfter as RetryAfter
     from plait.errors import RunCancelled as RunCancelled
     from plait.errors import RunChanged as RunChanged
     from plait.errors import RunFailed as RunFailed
@@ -104,7 +107,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "plait._core.outcome": ("Outcome",),
     "plait._core.result": ("RunResult",),
-    "plait._core.policy": ("Retry",),
+    "plait._core.policy": ("Pool", "Rate", "Retry"),
     "plait._core.states": ("RunStatus", "Status"),
     "plait._engine.run": ("Run",),
     "plait.concurrency": ("ConcurrencyResult", "amap", "map_", "run_with_concurrency"),
@@ -125,6 +128,7 @@ _HOMES = {
         "OwnershipLost",
         "PlaitError",
         "RecordedError",
+        "RetryAfter",
         "RunCancelled",
         "RunChanged",
         "RunFailed",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from plait._core.limits import check_batch
 from plait._core.policy import Rules, Value
 from plait._engine.keeping import KeptDriver
 from plait._engine.records import batch_of, structure_data
@@ -79,6 +80,7 @@ def begin(
     if run_id is not None:
         check_id(run_id)
     program = definition.program
+    check_batch(program.batch, dict(rules.pools))
     if program.batch.size > 1:
         from plait.durations import ranked  # a single task has no order
 

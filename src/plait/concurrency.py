@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from plait._core.graph import Batch, Numbered
+from plait._core.limits import owned
 from plait._core.policy import PLAIN, OnFailure, Rules, policy
 from plait._core.scheduler import describe
 from plait._core.states import Status
@@ -214,7 +215,7 @@ def _flat_driver(
         max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
     )
     name = name_of(function)
-    made = policy(PLAIN, **options)
+    made = owned(policy(PLAIN, **options), name)
     check_memory(made, executor)
     batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made)  # type: ignore[arg-type]
     return Driver(batch, rules, name=name)

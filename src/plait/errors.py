@@ -8,6 +8,7 @@
     │   └── MissingExtra (ImportError)    an optional package is not installed
     ├── TaskError                     found in `outcome.error`, raised by `outcome.unwrap()`
     │   ├── CommandFailed                 a command ended with another status than 0
+    │   ├── RetryAfter                    to be raised by a task: call me again in so many seconds
     │   ├── TaskTimedOut (TimeoutError)   its timeout or deadline passed
     │   ├── TaskCancelled                 it had started, and was stopped
     │   ├── TaskInterrupted               its process died or left while it ran
@@ -57,6 +58,7 @@ __all__ = [
     "OwnershipLost",
     "PlaitError",
     "RecordedError",
+    "RetryAfter",
     "RunCancelled",
     "RunChanged",
     "RunFailed",
@@ -172,6 +174,25 @@ class HttpError(TaskError):
         self.body = body
         self.retry_after = float(retry_after)
         self.retryable = retryable
+
+
+LONGEST_PAUSE_S = 1e9
+
+
+class RetryAfter(TaskError):
+    """To be raised by a task: not now, but in `seconds`. It is run again then, and no attempt is counted.
+
+    Its rate, if it has one, starts nobody before: see `rate_limit`.
+    """
+
+    code = "RETRY_AFTER"
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not number or not 0 < seconds <= LONGEST_PAUSE_S:
+            raise LimitError(f"RetryAfter needs seconds, more than 0 and at most {LONGEST_PAUSE_S:g}, not {seconds!r}")
+        super().__init__(message or f"to be tried again in {seconds:g} s")
+        self.retry_after = float(seconds)
 
 
 class TaskTimedOut(TaskError, TimeoutError):

@@ -59,6 +59,7 @@ def make_driver(
     defaults: dict[str, Any] = {}
     if isinstance(target, Graph):
         program = compile_graph(target)
+        defaults["pools"] = target.pools
     elif isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets

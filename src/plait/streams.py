@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from plait._core.graph import Batch
+from plait._core.limits import check_uses, owned
 from plait._core.outcome import Outcome, outcome
 from plait._core.policy import PLAIN, OnFailure, Policy, Rules, policy
 from plait._core.result import RunResult
@@ -75,7 +76,8 @@ class AsCompleted:
             grace=options.get("grace", 5.0),
             max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
         )
-        self._policy: Policy = policy(PLAIN, **options)
+        self._policy: Policy = owned(policy(PLAIN, **options), self._name)
+        check_uses((self._policy,), {})
         executor = executor_for(function, executor)
         check_memory(self._policy, executor)
         self._work = _Streamed(function, executor)

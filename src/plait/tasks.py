@@ -9,7 +9,8 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from plait._core.graph import safe_key
-from plait._core.policy import PLAIN, Policy, policy
+from plait._core.limits import owned
+from plait._core.policy import PLAIN, Policy, Pool, policy, pools_of
 from plait.errors import GraphError, UsageError
 from plait.executors.base import check_memory, executor_for, name_of
 
@@ -249,9 +250,16 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
         if definition.executor == "shell":
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
-    made = policy(definition.policy, **options)
+    made = owned(policy(definition.policy, **options), _owner(definition))
     check_memory(made, executor)
     return definition.but(policy=made, when=when, executor=executor)
+
+
+def _owner(definition: Definition) -> str:
+    """To whom a rate belongs that is given as text: the task function, wherever it is called; the program of a command."""
+    body = definition.body.body if definition.each else definition.body
+    name = getattr(body, "__qualname__", None)
+    return f"{getattr(body, '__module__', '')}:{name}" if isinstance(name, str) else definition.name
 
 
 class TaskFunction(Generic[P, R]):
@@ -297,7 +305,18 @@ class TaskFunction(Generic[P, R]):
             raise UsageError(f"{self._definition.name}.map needs at least one list")
         if len(lists) not in self._fits:
             self._check(lists, {}, "map")
-        for name in ("retries", "retry", "uninterruptible", "executor", "memory_limit"):
+        each = (
+            "retries",
+            "retry",
+            "uninterruptible",
+            "executor",
+            "memory_limit",
+            "pool",
+            "concurrency_key",
+            "rate_limit",
+            "cost",
+        )
+        for name in each:
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
@@ -405,13 +424,18 @@ def shell(
 
 
 class Graph:
-    """Tasks by explicit keys. `pools` come with limits of their own later; a graph may be run many times.
+    """Tasks by explicit keys; a graph may be run many times.
 
-    `add` gives the node of a task, which other tasks may take as an argument.
+    `add` gives the node of a task, which other tasks may take as an argument. `pools` are limits that tasks name in `pool`, with their
+    capacities: `{"db": 2}`, or a list of `plait.Pool`.
+
+    Raises:
+        LimitError: for pools that cannot be.
     """
 
-    def __init__(self, name: str = "graph") -> None:
+    def __init__(self, name: str = "graph", *, pools: Mapping[str, int] | Sequence[Pool] = ()) -> None:
         self.name = name
+        self.pools = dict(pools_of("pools", pools))
         self._nodes: dict[str, Node[Any]] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
         self._added: dict[int, tuple[Node[Any], str]] = {}  # nodes that were added, by what they were before

@@ -25,7 +25,7 @@ class Added(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The next task was asked for; `task` is what was given (a slot taken, or a control's turn)."""
+    """The next task was asked for; `task` is what was given (a slot taken, or a control's turn): NONE, if some were parked."""
 
     task: int
     now: float
@@ -54,6 +54,14 @@ class CameBack(NamedTuple):
 
 class Began(NamedTuple):
     """The code of an attempt began: its timeout runs from `now`."""
+
+    task: int
+    attempt: int
+    now: float
+
+
+class Seen(NamedTuple):
+    """The code of an attempt under a rate has surely begun by `now`."""
 
     task: int
     attempt: int
@@ -189,9 +197,10 @@ class Leaving(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """A new process drives the run: what ran is interrupted, and none of its code runs any more."""
+    """A new process drives the run: what ran is interrupted, and none of its code runs any more. The clock had stood still."""
 
     now: float
+    away: float = 0.0
 
 
 class Ticked(NamedTuple):
@@ -207,6 +216,7 @@ Event: TypeAlias = (
     | Passed
     | CameBack
     | Began
+    | Seen
     | Returned
     | Raised
     | Decided
@@ -233,6 +243,7 @@ RECORDS: dict[str, type[Event]] = {
     "passed": Passed,
     "came_back": CameBack,
     "began": Began,
+    "seen": Seen,
     "returned": Returned,
     "raised": Raised,
     "decided": Decided,
@@ -272,8 +283,9 @@ def journalled(scheduler: Scheduler) -> list[Event]:
         method = getattr(scheduler, name)
 
         def ask(now: float) -> int:
+            parkings = scheduler.parkings
             task: int = method(now)
-            if task >= 0:
+            if task >= 0 or scheduler.parkings != parkings:
                 journal.append(record(task, now))
             return task
 
@@ -303,6 +315,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.came_back(task, now)
         case Began(task, attempt, now):
             scheduler.began(task, attempt, now)
+        case Seen(task, attempt, now):
+            scheduler.seen(task, attempt, now)
         case Returned(task, attempt, value, now, stopped):
             scheduler.returned(task, attempt, value, now, stopped)
         case Raised(task, attempt, error, now, chance, stopped, value, again):
@@ -335,8 +349,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.unpaused(now)
         case Leaving(now):
             scheduler.leaving(now)
-        case Recovered(now):
-            scheduler.recovered(now)
+        case Recovered(now, away):
+            scheduler.recovered(now, away)
         case Ticked(now):
             scheduler.ticked(now)
         case _:

@@ -40,7 +40,9 @@ class Batch:
     engine and the reports use them.
     """
 
-    __slots__ = ("calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size")
+    __slots__ = (
+        "_kinds", "calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -66,6 +68,15 @@ class Batch:
         self.conditional = conditional
         self.kept = kept or {}
         self.ranks = ranks
+        self._kinds: dict[int, Policy] | None = None
+
+    @property
+    def kinds(self) -> dict[int, Policy]:
+        """The policies that are there, few however many tasks, by identity: a hash would be that of all their fields."""
+        if self._kinds is None:
+            policies = self.policies if self.policies is not None else (self.policy,)
+            self._kinds = {id(each): each for each in policies}
+        return self._kinds
 
 
 class Numbered(Sequence[str]):

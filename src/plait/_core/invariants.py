@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
+from plait._core.limits import Limit, RateLimit
 from plait._core.policy import CHILD, CONTROL, LIMITED
 from plait._core.scheduler import Scheduler
 from plait._core.states import FINAL, NOT_STARTED, PENDING, READY, RUNNING, UPSTREAM_FAILED
 from plait._core.table import NEVER, NONE, VACANT
+from plait._core.timers import Due
 from plait.errors import InvariantError
 
 
@@ -49,16 +53,50 @@ def _law(holds: bool, otherwise: Callable[[], str]) -> None:
 def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
     table = scheduler.table
     used: Counter[int] = Counter()
-    limits = {id(limit): limit for family in scheduler._families.values() for limit in family.limits}
     for task in holding:
         if table.odd[task] & LIMITED:
-            used.update(id(limit) for limit in scheduler._limits[table.first_row(task)])
-    for name, limit in limits.items():
-        _law(limit.used == used[name], lambda: f"limit {limit.name}: {limit.used} are counted, {used[name]} hold it")
-        _law(limit.used <= limit.capacity, lambda: f"limit {limit.name}: {limit.used} of {limit.capacity} are held")
-        waiting = any(status == READY for status in (table.status[task] for _, _, task in limit.parked))
-        woken = any(whose is limit for _, whose in scheduler._queue.back)
-        _law(not waiting or limit.full or woken, lambda: f"limit {limit.name} has room, and nobody was woken for it")
+            limits, rates = scheduler._asks[task]
+            for limit, weight in (*limits, *(rates if task in scheduler._unseen else ())):
+                used[id(limit)] += weight
+    _law(scheduler._unseen <= set(holding), lambda: "an attempt that is over was not seen to have begun")
+    for limit in _limits(scheduler):
+        held = used[id(limit)]
+        rate = (
+            cast("RateLimit", limit) if limit.is_rate else None
+        )  # by what it says: a test may have made the class again
+        if rate is not None:
+            held += sum(units for _, units in rate.log)
+            if rate.shut_until != -math.inf:
+                held += limit.capacity
+        else:
+            _law(limit.used <= limit.capacity, lambda: f"{limit.name}: {limit.used} of {limit.capacity} are held")
+        _law(limit.used == held, lambda: f"{limit.kind} {limit.name}: {limit.used} are counted, {held} are held")
+        first = scheduler._first_waiter(limit)
+        woken = any(waiter.limit is limit for _, waiter in scheduler._queue.back)
+        awaited = rate is not None and scheduler.timers.armed(Due.OPENS, rate.number)
+        _law(
+            first is None or woken or awaited or not limit.fits(first.weight, first.place),
+            lambda: f"{limit.kind} {limit.name} has room, and nobody was woken for it",
+        )
+        if first is not None and rate is not None and not woken:
+            opens = rate.opens(first.weight, first.place)
+            _law(
+                opens is None or awaited, lambda: f"rate {limit.name} opens at {opens}, and nobody is to be woken then"
+            )
+        crowd = len(limit.line) + len(limit.early) + len(limit.claims)
+        _law(limit.crowd == crowd, lambda: f"{limit.kind} {limit.name}: {limit.crowd} are counted, {crowd} stand there")
+        for task, (place, _) in limit.claims.items():
+            _law(
+                task in scheduler._claims and table.status[task] == READY and place[3] == task,
+                lambda: f"{limit.kind} {limit.name} keeps units for {table.story(task)}",
+            )
+    for task in scheduler._parked:
+        _law(table.status[task] == READY, lambda: f"is parked: {table.story(task)}")
+
+
+def _limits(scheduler: Scheduler) -> list[Limit]:
+    found = {id(limit): limit for family in scheduler._families.values() for limit in family.limits}
+    return [*found.values(), *scheduler._book.all()]
 
 
 def _check_queue(scheduler: Scheduler) -> None:
@@ -67,11 +105,13 @@ def _check_queue(scheduler: Scheduler) -> None:
     standing = Counter(queue.first)
     for bucket in queue._buckets.values():
         standing.update(bucket)
-    standing.update(task for (_, _, task), _ in queue.back)
+    standing.update(place[3] for place, _ in queue.back)
     standing.update(task for *_, task in queue._heap)
     _law(bool(queue) == bool(standing), lambda: f"the queue says {bool(queue)}, {sum(standing.values())} stand there")
-    for limit in {id(limit): limit for family in scheduler._families.values() for limit in family.limits}.values():
-        standing.update(task for _, _, task in limit.parked)
+    for limit in _limits(scheduler):
+        standing.update(
+            waiter.place[3] for waiter in limit.everybody() if scheduler._parked.get(waiter.place[3]) is waiter
+        )
     for task in range(table.size):
         if table.status[task] == READY:
             wanted = 0 if task in scheduler.lent else 1

@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
 from plait._core.causes import Cause, causes, is_code, is_meant
-from plait.errors import HttpError, LimitError, PlaitError, UsageError
+from plait.errors import LimitError, PlaitError, UsageError
 
 # What makes a task other than plain.
-LIMITED = 1  # belongs to a group with a limit of its own
+LIMITED = 1  # takes more than a slot: a limit of a group around it, a pool, a key, a rate
 TIMED = 2  # has a timeout: its end is compared with it
 CHILD = 4  # was grown by another task
 CONTROL = 8  # holds no slot: it decides, grows or joins
@@ -29,7 +29,7 @@ STREAM = 128  # its outcome is delivered and its row used again
 ASKING = LIMITED | HELD
 """What a task has none of that starts as soon as it is its turn."""
 
-UNUSUAL = LIMITED | CONTROL | HELD | WATCHED | STREAM
+UNUSUAL = CONTROL | HELD | WATCHED | STREAM
 """What a task has none of whose end is only counted: the rest is compared there and then."""
 
 
@@ -209,8 +209,13 @@ class Retry(Value):
 
 
 def retry_after(error: BaseException) -> float:
-    """Seconds that `error` itself asks to wait before another attempt: what a server said."""
-    return error.retry_after if isinstance(error, HttpError) else 0.0
+    """Seconds that `error` itself asks to wait before another attempt, in its `retry_after`: what a server said. 0: nothing."""
+    try:
+        after = getattr(error, "retry_after", 0.0)
+    except Exception:  # a property of a user's class
+        return 0.0
+    plain = isinstance(after, (int, float)) and not isinstance(after, bool)
+    return float(after) if plain and 0 < after <= _LONGEST else 0.0
 
 
 NO_RETRY = Retry()
@@ -233,6 +238,10 @@ class Policy(Value):
         "max_concurrency",
         "on_interrupt",
         "memory_limit",
+        "pool",
+        "concurrency_key",
+        "rate_limit",
+        "cost",
     )
 
     def __init__(
@@ -250,6 +259,10 @@ class Policy(Value):
         max_concurrency: int | None = None,  # of the tasks that this one grows, at any depth
         on_interrupt: OnInterrupt = OnInterrupt.RERUN,
         memory_limit: int | None = None,  # bytes of address space: see `check_memory`
+        pool: tuple[tuple[str, int, int | None], ...] = (),  # name, weight, capacity where it is not declared elsewhere
+        concurrency_key: tuple[str, int] | None = None,  # and how many may run at once
+        rate_limit: tuple[tuple[str, int, float], ...] = (),  # name, units, interval
+        cost: int = 1,  # units under each rate, for each attempt
     ) -> None:
         self.priority = priority
         self.retry = retry
@@ -264,6 +277,110 @@ class Policy(Value):
         self.max_concurrency = max_concurrency
         self.on_interrupt = on_interrupt
         self.memory_limit = memory_limit
+        self.pool = pool
+        self.concurrency_key = concurrency_key
+        self.rate_limit = rate_limit
+        self.cost = cost
+
+
+class Pool(Value):
+    """A named limit: tasks that name it in `pool` take at most `capacity` units of it at once, by weight."""
+
+    __slots__ = ("name", "capacity")  # noqa: RUF023 - as they are given
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = named("a pool's name", name)
+        self.capacity = count(f"the capacity of pool {name!r}", capacity)
+
+
+class Rate(Value):
+    """A named rate, `"100/1m"`: tasks that name it in `rate_limit` use at most so many units in any such interval, by `cost`."""
+
+    __slots__ = ("name", "rate")
+
+    def __init__(self, name: str, rate: str) -> None:
+        self.name = named("a rate's name", name)
+        self.rate = rate
+        rate_of(f"rate {name!r}", rate)
+
+
+def named(what: str, name: object) -> str:
+    """`name`, if people can read it: 1 to 200 printable characters."""
+    if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
+        raise LimitError(f"{what} must be printable text of 1 to 200 characters, not {name!r}")
+    return name
+
+
+def rate_of(name: str, value: object) -> tuple[int, float]:
+    """Units and interval, in seconds, of text such as `"100/1m"`, `"5/s"`."""
+    found = re.fullmatch(_RATE, value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise LimitError(f'{name} must be text such as "100/1m" or "5/s", not {value!r}')
+    return count(f"the units of {name}", int(found[1])), positive(
+        f"the interval of {name}", float(found[2] or 1) * _UNITS[found[3]]
+    )
+
+
+_RATE = r"(\d{1,15})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*(ms|s|m|h|d)"
+
+
+def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
+    """`"db"`, a Pool, a list of these, or a mapping from them to weights."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        value = [(each, 1) for each in (value if isinstance(value, (list, tuple)) else (value,))]
+    found: dict[str, tuple[str, int, int | None]] = {}
+    for each, weight in value.items() if isinstance(value, Mapping) else value:
+        if not isinstance(each, (str, Pool)):
+            raise LimitError(f"{name} must be a name, a plait.Pool or a mapping from these to weights, not {each!r}")
+        key = each.name if isinstance(each, Pool) else named("a pool's name", each)
+        if key in found:
+            raise LimitError(f"{name} names {key!r} twice")
+        found[key] = (
+            key,
+            count(f"the weight in pool {key!r}", weight),
+            each.capacity if isinstance(each, Pool) else None,
+        )
+    return tuple(found[key] for key in sorted(found))
+
+
+def pools_of(name: str, value: object) -> tuple[tuple[str, int], ...]:
+    """Declared pools: a mapping from names to capacities, or a list of Pools."""
+    if isinstance(value, Mapping):
+        made = [Pool(key, capacity) for key, capacity in value.items()]
+    elif isinstance(value, (list, tuple)) and all(isinstance(each, Pool) for each in value):
+        made = list(value)
+    else:
+        raise LimitError(f'{name} must be a mapping such as {{"db": 2}}, not {value!r}')
+    found = {each.name: each.capacity for each in made}
+    if len(found) < len(made):
+        raise LimitError(f"{name} declare one name twice")
+    return tuple(found.items())
+
+
+def _key(name: str, value: object) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        unknown = [each for each in value if each not in ("key", "n")]
+        if unknown or "key" not in value:
+            raise LimitError(f'{name} must be text or a mapping such as {{"key": "user-7", "n": 2}}, not {value!r}')
+        return named(f"{name}.key", value["key"]), count(f"{name}.n", value.get("n", 1))
+    return named(name, value), 1
+
+
+def _rates(name: str, value: object) -> tuple[tuple[str, int, float], ...]:
+    if value is None:
+        return ()
+    several = value if isinstance(value, (list, tuple)) else (value,)
+    found = [
+        (each.name, *rate_of(name, each.rate)) if isinstance(each, Rate) else ("", *rate_of(name, each))
+        for each in several
+    ]
+    if len({(key, interval) for key, _, interval in found}) < len(found):
+        raise LimitError(f"{name} has two rates for one interval: {value!r}")
+    return tuple(found)
 
 
 def odd_of(policy: Policy) -> int:
@@ -271,6 +388,8 @@ def odd_of(policy: Policy) -> int:
     odd = TIMED if policy.timeout is not None else 0
     if policy.join is not Join.ALL_SUCCESS or policy.deadline is not None:
         odd |= WATCHED
+    if policy.pool or policy.rate_limit or policy.concurrency_key is not None:
+        odd |= LIMITED
     return odd
 
 
@@ -406,6 +525,10 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "on_interrupt": _choice(OnInterrupt),
     "max_concurrency": limit,
     "memory_limit": _maybe_size,
+    "pool": _pools,
+    "concurrency_key": _key,
+    "rate_limit": _rates,
+    "cost": count,
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
@@ -421,6 +544,7 @@ class Rules(Value):
         "grace",
         "crash_budget",
         "max_tasks_per_worker",
+        "pools",
     )
 
     def __init__(
@@ -431,6 +555,7 @@ class Rules(Value):
         grace: float = 5.0,
         crash_budget: int = CRASH_BUDGET,
         max_tasks_per_worker: int | None = None,
+        pools: tuple[tuple[str, int], ...] = (),  # name and capacity
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -438,6 +563,7 @@ class Rules(Value):
         self.grace = grace
         self.crash_budget = crash_budget
         self.max_tasks_per_worker = max_tasks_per_worker
+        self.pools = pools
 
     @classmethod
     def of(
@@ -449,6 +575,7 @@ class Rules(Value):
         grace: object = 5.0,
         crash_budget: object = CRASH_BUDGET,
         max_tasks_per_worker: object = None,
+        pools: object = (),
     ) -> Rules:
         """Rules from a caller's options, checked.
 
@@ -462,4 +589,5 @@ class Rules(Value):
             grace=seconds("grace", grace),
             crash_budget=count("crash_budget", crash_budget, least=0),
             max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
+            pools=pools_of("pools", pools),
         )

@@ -1,13 +1,17 @@
-"""The order of ready tasks: level, then the longest remaining path where one is known, then first come, first served."""
+"""The order of ready tasks: aged level, then the longest remaining path where one is known, then first come, first served."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from plait._core.limits import Limit, Parked
+from plait._core.limits import Limit, Place, Waiter
 from plait._core.table import NONE
+
+NOWHERE = Limit("none", "", 0)
+"""At which a task stood that comes from no limit."""
 
 NO_LEVEL = 1 << 62
 """Of no task: `level` while the order is by paths, so that nothing is appended to `first`."""
@@ -17,24 +21,23 @@ class ReadyQueue:
     """Ready tasks by level (lower first), in the order in which they got ready.
 
     A level is a deque; the levels in use are a small heap. Tasks that come back from a full limit keep the place that
-    they had: they go before all that got ready after them. Where the paths behind some tasks are known (`rank`), a level is
-    a heap instead, the longest path first.
+    they had. Where the paths behind some tasks are known (`rank`), a level is a heap instead, the longest path first.
     """
 
-    __slots__ = ("_buckets", "_count", "_heap", "_levels", "_ranks", "_stamp", "back", "came_from", "first", "level")
+    __slots__ = ("_buckets", "_count", "_heap", "_last", "_levels", "_ranks", "back", "came_from", "first", "level")
 
     def __init__(self) -> None:
         self._buckets: dict[int, deque[int]] = {}
         self._levels: list[int] = []
         self.first: deque[int] = deque()  # the bucket of the first level
         self.level = 0
-        self.back: list[tuple[Parked, Limit]] = []
-        self._stamp = 0
+        self.back: list[tuple[Place, Waiter]] = []
         self._ranks: list[tuple[range, Sequence[float]]] | None = None
-        self._heap: list[tuple[int, float, int, int]] = []  # level, rank (the highest first), number, task
+        self._heap: list[Place] = []
+        self._last: Place | None = None  # of the task that the heap gave last
         self._count = 0
-        self.came_from: tuple[Parked, Limit] | None = None
-        """Of the task that `pop` gave last: its place and the limit that woke it, if one did."""
+        self.came_from: Waiter | None = None
+        """Of the task that `pop` gave last: what it was at the limit that woke it, if one did."""
 
     def __bool__(self) -> bool:
         return bool(self.first or self.back or self._levels or self._heap)
@@ -82,6 +85,12 @@ class ReadyQueue:
         else:
             self._open(level, deque((task,)))
 
+    def put_first(self, task: int, level: int) -> None:
+        """Adds a task before all others of its level, those included that come back from a limit: it ran already."""
+        self._count += 1
+        rank = -self._rank_of(task) if self._ranks is not None else 0.0
+        self.come_back(Waiter((level, rank, -self._count, task), NOWHERE, 0, math.inf))
+
     def extend(self, tasks: range, level: int) -> None:
         """Adds many tasks at the end of one level."""
         if self._ranks is not None:
@@ -106,27 +115,30 @@ class ReadyQueue:
             self.level = heappop(self._levels)
             self.first = self._buckets.pop(self.level)
         if self._ranks is not None:
-            if self.back and (not self._heap or self.back[0][0][0] <= self._heap[0][0]):
-                self.came_from = heappop(self.back)
-                return self.came_from[0][2]
-            return heappop(self._heap)[3] if self._heap else NONE
+            if self.back and (not self._heap or self.back[0][0] <= self._heap[0]):
+                place, self.came_from = heappop(self.back)
+                return place[3]
+            self._last = heappop(self._heap) if self._heap else None
+            return self._last[3] if self._last is not None else NONE
         if self.back and (not self.first or self.back[0][0][0] <= self.level):
-            self.came_from = heappop(self.back)
-            return self.came_from[0][2]
+            place, self.came_from = heappop(self.back)
+            return place[3]
         if not self.first:
             return NONE
         return self.first.popleft()
 
-    def place_of(self, task: int, level: int) -> Parked:
+    def place_of(self, task: int) -> Place:
         """The place in the order of the task that `pop` just gave, to be kept while it is parked."""
-        if self.came_from is not None and self.came_from[0][2] == task:
-            return self.came_from[0]
-        self._stamp += 1
-        return level, self._stamp, task
+        if self.came_from is not None and self.came_from.place[3] == task:
+            return self.came_from.place
+        if self._last is not None and self._last[3] == task:
+            return self._last
+        self._count += 1
+        return self.level, 0.0, self._count, task
 
-    def come_back(self, place: Parked, limit: Limit) -> None:
-        """Adds a task that was parked at `limit`, at the place that it had."""
-        heappush(self.back, (place, limit))
+    def come_back(self, waiter: Waiter) -> None:
+        """Adds a task that was parked, at the place that it had."""
+        heappush(self.back, (waiter.place, waiter))
 
     def _open(self, level: int, bucket: deque[int]) -> None:
         if not self.first and not self._levels:

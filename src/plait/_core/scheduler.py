@@ -14,7 +14,7 @@ from typing import Any
 
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.graph import Batch
-from plait._core.limits import Limit
+from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter
 from plait._core.policy import (
     ARMED,
     ASKING,
@@ -52,13 +52,17 @@ from plait._core.states import (
 from plait._core.stops import Stops
 from plait._core.table import NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
-from plait.errors import ChildFailed, TaskError, TaskInterrupted, TaskTimedOut
+from plait.errors import ChildFailed, PlaitError, RetryAfter, TaskError, TaskInterrupted, TaskTimedOut
 
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
 
 FEW = 8
 """So many tasks that still wait are looked at one by one."""
+
+AGE = 60
+"""A level of priority is worth so many seconds of waiting: a task of low priority goes before all of high priority that get ready
+120 s after it, however many there are."""
 
 NOT_BEGUN = 2
 """As `stopped` of an attempt: it was, and its code had not begun."""
@@ -137,7 +141,14 @@ class Scheduler:
         self.timers = Timers()
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
-        self._limits: dict[int, tuple[Limit, ...]] = {}  # by first row of a batch
+        self._limits: dict[int, tuple[Limit, ...]] = {}  # of groups, by first row of a batch
+        self._book = Book(rules.pools)
+        self._asks: list[Asks] = []  # of every task, once there is one that takes more than a slot
+        self._parked: dict[int, Waiter] = {}  # at which limit a task waits
+        self._claims: dict[int, list[Limit]] = {}  # where a parked task keeps what it was woken for
+        self._unseen: set[int] = set()  # running under a rate, and not yet known to have begun
+        self.parkings = 0
+        """How often a task was parked: one that gave nothing changed something, where this did."""
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
@@ -176,6 +187,11 @@ class Scheduler:
         """Slots that nothing holds."""
         return self.slots - self.used
 
+    @property
+    def pools(self) -> dict[str, int]:
+        """The capacities of the pools that are known, by name."""
+        return {name: limit.capacity for name, limit in self._book.pools.items()}
+
     def next_wake(self) -> float | None:
         """When time alone changes something: call `ticked` then. None: never, which an empty `timers.heap` says too."""
         return self.timers.next()
@@ -208,19 +224,24 @@ class Scheduler:
                     self._recall()
                 return NONE
             if table.status[task] != READY:  # it ended while it stood in the queue
-                self._wake_another()
-            elif not table.odd[task] & ASKING:
-                table.status[task] = RUNNING  # `Table.move`, written out: most tasks start here
-                table.started_at[task] = now
-                if table.moves is not None:
-                    table.moved(task, READY, RUNNING, now)
-                self.used += 1
-                return task
-            elif not table.odd[task] & LIMITED or self._admit(task, now):
-                queue.came_from = None
-                self._start(task, now)
-                self.used += 1
-                return task
+                self._wake_another(now)
+                continue
+            odd = table.odd[task]
+            if odd & ASKING:
+                if odd & LIMITED and not self._admit(task, now):
+                    continue
+                if queue.came_from is not None:
+                    self._wake_another(now)
+                if odd & HELD:
+                    self._start(task, now)
+                    self.used += 1
+                    return task
+            table.status[task] = RUNNING  # `Table.move`, written out: most tasks start here
+            table.started_at[task] = now
+            if table.moves is not None:
+                table.moved(task, READY, RUNNING, now)
+            self.used += 1
+            return task
 
     def lend(self, now: float) -> int:
         """The next ready task, where all slots are taken: it stays `ready`, and begins by `passed`. NONE if it has to wait for more."""
@@ -231,7 +252,7 @@ class Scheduler:
             if table.status[task] != READY:
                 continue  # it ended while it stood in the queue
             if table.odd[task] & (ASKING | UNUSUAL):
-                self._queue.put_back(task, -table.policies[task].priority)
+                self._queue.put_back(task, self._level(task))
                 return NONE
             self.lent[task] = None
             self._asked_back = False
@@ -241,7 +262,7 @@ class Scheduler:
     def nothing_waits(self) -> bool:
         """Can no end of what is under way make another task ready, or give it room? False where that takes more than a look to say."""
         table = self.table
-        if self._limits:
+        if self._asks:
             return False
         if not table.users:
             return True
@@ -277,12 +298,16 @@ class Scheduler:
             self._close(task, NOT_STARTED, now)
             self._drain(now)
         else:
-            self._queue.put_back(task, -self.table.policies[task].priority)
+            self._queue.put_back(task, self._level(task))
 
     def _recall(self) -> None:
         """What is lent is to come back: nothing starts any more."""
         if self.lent:
             self.commands.append(Recall(list(self.lent)))
+
+    def unseen(self, task: int) -> bool:
+        """Has nobody said yet that the code of a task under a rate has begun?"""
+        return task in self._unseen
 
     def began(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt began: its timeout runs from `now`."""
@@ -295,6 +320,11 @@ class Scheduler:
         table.started_at[task] = now
         if odd & TIMED:
             self._arm_timeout(task)
+
+    def seen(self, task: int, attempt: int, now: float) -> None:
+        """The code of an attempt under a rate has surely begun by `now`: its units count from there."""
+        if task in self._unseen and attempt == self.table.attempts(task):
+            self._count_units(task, now)
 
     def returned(self, task: int, attempt: int, value: Any, now: float, stopped: int = False) -> None:
         """An attempt ended with a value; `stopped` says that the stop signal had reached its code before, or it NOT_BEGUN."""
@@ -312,6 +342,8 @@ class Scheduler:
                 self._disarm(task)
         if table.status[task] != RUNNING:
             return  # a duplicate
+        if mark & LIMITED:
+            self._give_back(task, now)
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
         table.values[task] = value
         table.status[task] = SUCCEEDED
@@ -322,6 +354,7 @@ class Scheduler:
         self.unfinished -= 1
         if table.users:
             left, status, queue = table.left, table.status, self._queue
+            second = int(now)
             for user in table.users[task]:
                 if odd[user] & WATCHED:
                     self._need_final(user, SUCCEEDED, False, now)
@@ -336,7 +369,7 @@ class Scheduler:
                 table.ready_at[user] = now
                 if table.moves is not None:
                     table.moved(user, PENDING, READY, now)
-                level = -table.policies[user].priority
+                level = second - AGE * table.policies[user].priority
                 if level == queue.level:
                     queue.first.append(user)
                 else:
@@ -377,7 +410,7 @@ class Scheduler:
             else:
                 self._interrupt(task, now, crash=True, why=f": {why}")
         elif task in self._abandoned:
-            self._end_of_abandoned(task)
+            self._end_of_abandoned(task, now)
         self._drain(now)
 
     def abandoned(self, task: int, attempt: int, now: float) -> None:
@@ -395,7 +428,7 @@ class Scheduler:
         table.numbers[task] = attempt
         self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]
         self.timers.disarm(Due.TIMEOUT, task)
-        self._release(task)
+        self._release(task, now)
         table.move(task, WAITING, now)
         if self._mode is not None or self._ending(task):
             self._drop(task, CANCELLED, now)
@@ -406,7 +439,7 @@ class Scheduler:
         if self.table.status[task] == WAITING:
             self._answered.add(task)
             self.table.move(task, READY, now)
-            self._queue.push(task, -self.table.policies[task].priority)
+            self._queue.push(task, self._level(task))
 
     # -- facts about the graph
 
@@ -414,6 +447,7 @@ class Scheduler:
         """Tasks of the run itself: those without needs get ready."""
         self.unfinished += batch.size
         rows = self.table.add(batch, NONE, 0)
+        self._add_asks(rows, batch, ())
         self._keep(rows, batch, now)
         self._enter(rows, batch, now)
         self._drain(now)
@@ -449,7 +483,7 @@ class Scheduler:
             self._drain(now)
             return
         if not table.odd[parent] & CONTROL:
-            self._release(parent)
+            self._release(parent, now)
             table.odd[parent] |= CONTROL
         if table.odd[parent] & TIMED:
             self._arm_timeout(parent)
@@ -462,6 +496,7 @@ class Scheduler:
             family.halted = self._mode or OnFailure.FAIL_FAST
         if family.limits and rows:
             self._limits[rows.start] = family.limits
+        self._add_asks(rows, batch, family.limits)
         if vacant:
             family.stream = family.open = True
             for task in reversed(rows):
@@ -529,18 +564,22 @@ class Scheduler:
             if not self.table.odd[task] & CONTROL and not self.table.policies[task].uninterruptible:
                 self._stop(task, Stop.LEAVE, now)
 
-    def recovered(self, now: float) -> None:
+    def recovered(self, now: float, away: float = 0.0) -> None:
         """A new process drives the run, and none of the code of the one before runs any more.
 
-        What was being stopped has stopped; any other attempt is interrupted. The clock stood still in between.
+        What was being stopped has stopped; any other attempt is interrupted. The clock stood still in between, for `away`
+        seconds of real time, in which rates went on.
         """
         table = self.table
+        for rate in self._book.rates.values():
+            if away > 0:
+                rate.went_on(away)
         self.left = self._paused = False
         self.room = self.slots if self._mode is None else 0
         for task in reversed(list(self.lent)):
             self.came_back(task, now)
         for task in list(self._abandoned):
-            self._end_of_abandoned(task)
+            self._end_of_abandoned(task, now)
         for task in reversed(list(table.within(RUNNING))):  # each goes before those that waited
             if table.odd[task] & CONTROL:
                 continue
@@ -549,6 +588,8 @@ class Scheduler:
                 self._interrupt(task, now, crash=stopped is None)
             else:
                 self._ended(task, table.attempts(task), None, None, now, 0.0, True)
+        for rate in self._book.rates.values():
+            self._wake(rate, now)
         self._drain(now)
         self.turns = deque(filter(self._unanswered, self.turns))
 
@@ -570,7 +611,7 @@ class Scheduler:
         policy = table.policies[task]
         self._stops.end(task)
         if not alive:
-            self._release(task)
+            self._release(task, now, begun)
         attempt = table.attempts(task)
         table.numbers[task] = attempt
         self._interruptions[task] = self._interruptions.get(task, 0) + 1
@@ -592,11 +633,12 @@ class Scheduler:
                 f"the process that ran task {table.key(task)!r} {'died' if crash else 'left the run'}{why}"
             )
             table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.started_at[task], now))
+            level = self._level(task)  # as it was: it had its turn
             table.move(task, READY, now)
             if self._mode is not None or self._ending(task):
                 self._close(task, CANCELLED, now)
             else:
-                self._queue.put_back(task, -policy.priority)
+                self._queue.put_first(task, level)
             return
         table.errors[task] = error
         self._close(task, FAILED, now)
@@ -624,7 +666,11 @@ class Scheduler:
                         self._abandon(stopped, now)
                 case Due.RETRY:
                     self.table.move(task, READY, now)
-                    self._queue.push(task, -self.table.policies[task].priority)
+                    self._queue.push(task, self._level(task))
+                case Due.OPENS:
+                    self._wake(self._book.numbered[task], now)
+                case Due.CLAIM:
+                    self._drop_claims(task, now)
             self._drain(now)
 
     # -- tasks enter
@@ -657,7 +703,7 @@ class Scheduler:
         plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
         if plain and not batch.kept and batch.policy.deadline is None:
             self.table.make_ready(rows, now)
-            self._queue.extend(rows, -batch.policy.priority)
+            self._queue.extend(rows, int(now) - AGE * batch.policy.priority)
             return
         left = self.table.left
         for task in rows:
@@ -685,7 +731,7 @@ class Scheduler:
                 self._arm_timeout(task)
             self.turns.append((Turn.GROW, task))
         else:
-            self._queue.push(task, -table.policies[task].priority)
+            self._queue.push(task, self._level(task))
 
     def _may_get_ready(self, task: int, now: float) -> bool:
         """False where a need was skipped, or its `when` is to be worked out first."""
@@ -753,50 +799,193 @@ class Scheduler:
             near = self._near = (self.table.rows_of(task), self._families[self.table.parent(task)])
         return near[1]
 
-    # -- limits of groups
+    # -- limits
 
     def _limits_within(self, parent: int) -> tuple[Limit, ...]:
         """What counts the leaf work of the children of `parent`: its own limit and those of every group around it."""
         around = self._limits.get(self.table.first_row(parent), ())
         capacity = self.table.policies[parent].max_concurrency
-        return around if capacity is None else (*around, Limit(self.table.key(parent), capacity))
+        return around if capacity is None else (*around, Limit("group", self.table.key(parent), capacity))
+
+    def _add_asks(self, rows: range, batch: Batch, limits: tuple[Limit, ...]) -> None:
+        """What new tasks take beside their slots: of the limits of the groups around them, and what their policies name."""
+        around = tuple((limit, 1) for limit in limits)
+        made = {number: self._book.asks(each) for number, each in batch.kinds.items()}
+        if around:
+            made = {number: (around + held, used) for number, (held, used) in made.items()}
+        column = self._asks
+        if all(each == NOTHING for each in made.values()):
+            if column:
+                column.extend([NOTHING] * len(rows))
+            return
+        column.extend([NOTHING] * (rows.start - len(column)))
+        if batch.policies is None:
+            column.extend(list(made.values()) * len(rows))
+        else:
+            column.extend(map(made.__getitem__, map(id, batch.policies)))
+
+    def _level(self, task: int) -> int:
+        """Where a ready task stands, the lowest first: its priority, and since when it is ready.
+
+        `floor((ready_at - level * age_s) / tick)`, with an `age_s` of 60 s and a `tick` of 1 s.
+        """
+        return int(self.table.ready_at[task]) - AGE * self.table.policies[task].priority
 
     def _admit(self, task: int, now: float) -> bool:
-        """Takes every limit of `task`; where one is full, parks the task there and takes none."""
-        queue = self._queue
-        limits = self._limits[self.table.first_row(task)]
-        for limit in limits:
-            if limit.full:
-                limit.park(queue.place_of(task, -self.table.policies[task].priority))
-                if limit.abandoned:
-                    self._watch_for_stuck(now)
-                self._wake_another(unless=limit)
-                return False
-        for limit in limits:
-            limit.used += 1
+        """Takes every limit of `task`; where one refuses, parks the task there and takes none."""
+        limits, rates = self._asks[task]
+        for limit, weight in limits:
+            if limit.crowd or limit.used + weight > limit.capacity:
+                return self._admit_slowly(task, now)
+        for rate, cost in rates:
+            if now >= rate.due:
+                rate.roll(now)
+            if rate.crowd or rate.used + cost > rate.capacity:
+                return self._admit_slowly(task, now)
+        if task in self._answered:
+            return self._admit_slowly(task, now)
+        self._enter_all(task)
         return True
 
-    def _wake_another(self, unless: Limit | None = None) -> None:
-        """The task taken last from the queue did not use the room for which a limit woke it: wakes the next one there."""
+    def _admit_slowly(self, task: int, now: float) -> bool:
+        """`_admit`, where others wait for the same, or for a task that goes on: its call was counted by the rates when it began."""
+        limits, rates = self._asks[task]
+        place = self._queue.place_of(task)
+        asked: tuple[tuple[Limit, int], ...] = limits if task in self._answered else (*limits, *rates)
+        for limit, weight in asked:
+            if now >= limit.due:
+                limit.roll(now)
+            if not limit.fits(weight, place) or (limit.crowd and self._stands_behind(place, limit)):
+                self._park(task, place, limit, weight, now)
+                return False
+        self._enter_all(task)
+        if task in self._claims:
+            self._drop_claims(task, now)
+        return True
+
+    def _enter_all(self, task: int) -> None:
+        limits, rates = self._asks[task]
+        for limit, weight in limits:
+            limit.used += weight
+        if rates and task not in self._answered:
+            for rate, cost in rates:
+                rate.used += cost
+            self._unseen.add(task)
+
+    def _stands_behind(self, place: Place, limit: Limit) -> bool:
+        first = self._first_waiter(limit)
+        return first is not None and first.place < place
+
+    def _park(self, task: int, place: Place, limit: Limit, weight: int, now: float) -> None:
+        """The task that was taken last from the queue waits at `limit`, and nobody behind it gets in there before."""
+        waiter = Waiter(place, limit, weight, now)
+        limit.park(waiter)
+        self._parked[task] = waiter
+        self.parkings += 1
+        if limit.abandoned:
+            self._watch_for_stuck(now)
+        if limit.is_rate and self._first_waiter(limit) is waiter:
+            self._await_opening(waiter)
         woken = self._queue.came_from
-        self._queue.came_from = None
-        if woken is not None and woken[1] is not unless:
-            self._wake(woken[1])
+        if woken is None or woken.limit is limit:
+            self._queue.came_from = None
+            return
+        if now > woken.since:
+            # It had its turn there, and would lose it to those behind it again and again. What it keeps stays free for at most as
+            # long as it had waited for it: a task that waits for hours elsewhere does not keep for hours what took it a second.
+            woken.limit.claim(task, place, woken.weight)
+            self._claims.setdefault(task, []).append(woken.limit)
+            self.timers.arm(Due.CLAIM, task, now + (now - woken.since))
+        self._wake_another(now)
 
-    def _wake(self, limit: Limit) -> None:
-        """Sends the first task parked at `limit` that is still ready back to its place in the queue."""
-        while not limit.full and (place := limit.next_parked()) is not None:
-            if self.table.status[place[2]] == READY:
-                self._queue.come_back(place, limit)
-                return
+    def _drop_claims(self, task: int, now: float) -> None:
+        self.timers.disarm(Due.CLAIM, task)
+        for limit in self._claims.pop(task, ()):
+            limit.unclaim(task)
+            self._wake(limit, now)
 
-    def _release(self, task: int) -> None:
-        """Gives back the slot of `task` and what it took of every limit."""
+    def _leave_line(self, task: int, now: float) -> None:
+        """A ready task is final: those that waited behind it may find room."""
+        waiter = self._parked.pop(task, None)
+        if task in self._claims:
+            self._drop_claims(task, now)
+        if waiter is not None:
+            self._wake(waiter.limit, now)
+
+    def _first_waiter(self, limit: Limit) -> Waiter | None:
+        """The first in order of those that still wait at `limit`."""
+        while (waiter := limit.first()) is not None:
+            task = waiter.place[3]
+            if self._parked.get(task) is waiter and self.table.status[task] == READY:
+                return waiter
+            limit.drop_first()
+        return None
+
+    def _wake_another(self, now: float) -> None:
+        """The task taken last from the queue has had its turn: the limit that woke it may have room for the next."""
+        woken = self._queue.came_from
+        if woken is not None:
+            self._queue.came_from = None
+            self._wake(woken.limit, now)
+
+    def _wake(self, limit: Limit, now: float) -> None:
+        """Sends the first task that waits at `limit` back to its place in the queue, if there is room for it."""
+        waiter = self._first_waiter(limit)
+        if waiter is None:
+            return
+        if now >= limit.due:
+            limit.roll(now)
+        if limit.fits(waiter.weight, waiter.place):
+            limit.drop_first()
+            del self._parked[waiter.place[3]]
+            self._queue.come_back(waiter)
+        elif limit.is_rate:
+            self._await_opening(waiter)
+        elif limit.abandoned:
+            self._watch_for_stuck(now)
+
+    def _await_opening(self, waiter: Waiter) -> None:
+        """Has the first that waits at a rate woken once time alone has made room for it."""
+        limit = waiter.limit
+        assert isinstance(limit, RateLimit)
+        at = limit.opens(waiter.weight, waiter.place)
+        if at is None:
+            self.timers.disarm(Due.OPENS, limit.number)  # the units of one that has not begun: that is told
+        else:
+            self.timers.arm(Due.OPENS, limit.number, at)
+
+    def _release(self, task: int, now: float, begun: bool = True) -> None:
+        """Gives back the slot of `task` and what it took of every limit; units of a rate only where its code has not `begun`."""
         self.used -= 1
         if self.table.odd[task] & LIMITED:
-            for limit in self._limits[self.table.first_row(task)]:
-                limit.used -= 1
-                self._wake(limit)
+            self._give_back(task, now, begun)
+
+    def _give_back(self, task: int, now: float, begun: bool = True) -> None:
+        limits, rates = self._asks[task]
+        for limit, weight in limits:
+            limit.used -= weight
+            if limit.crowd:
+                self._wake(limit, now)
+        if rates and task in self._unseen:
+            self._count_units(task, now, begun)
+
+    def _count_units(self, task: int, now: float, begun: bool = True) -> None:
+        """The units of an attempt count from `now`, when its code has surely begun; if it never will, they are free again."""
+        self._unseen.discard(task)
+        for rate, cost in self._asks[task][1]:
+            if begun:
+                rate.begun(cost, now)
+            else:
+                rate.used -= cost
+            if rate.crowd:
+                self._wake(rate, now)
+
+    def _slow_down(self, task: int, seconds: float, now: float) -> None:
+        """Somebody who was called says that it is to be called again in so many seconds: nobody calls it before."""
+        for rate, _ in self._asks[task][1] if self._asks else ():
+            rate.roll(now)
+            rate.shut(now + seconds)
+            self._wake(rate, now)
 
     # -- attempts end
 
@@ -839,7 +1028,7 @@ class Scheduler:
         if attempt != table.numbers.get(task, 1):
             return  # of an earlier attempt
         if task in self._abandoned:
-            self._end_of_abandoned(task)
+            self._end_of_abandoned(task, now)
             return
         if table.status[task] != RUNNING:
             return  # a duplicate
@@ -848,7 +1037,7 @@ class Scheduler:
             self._interrupt(task, now, crash=False, begun=stopped != NOT_BEGUN)
             return
         if not odd & CONTROL:
-            self._release(task)
+            self._release(task, now, stopped != NOT_BEGUN)
         why = self._stops.end(task) if task in self._stops.of else None
         if why == Stop.CANCEL and (stopped or error is not None):
             state, late = CANCELLED, False
@@ -907,10 +1096,14 @@ class Scheduler:
         table = self.table
         retry = table.policies[task].retry
         tries = attempt - self._interruptions.get(task, 0)  # what a crash cut short is no try
+        after = 0.0 if error is None else retry_after(error)
+        later = after > 0 and self._only_later(task, error)
+        if later:
+            self._slow_down(task, after, now)
         if (
-            retry is NO_RETRY
+            (retry is NO_RETRY and not later)
             or error is None
-            or not (retry.wanted(tries, error) if again is None else again and tries < retry.attempts)
+            or not (later or (retry.wanted(tries, error) if again is None else again and tries < retry.attempts))
             or self._mode is not None
             or self._ending(task)
         ):
@@ -921,8 +1114,21 @@ class Scheduler:
         self._disarm(task)
         table.odd[task] |= HELD
         table.move(task, RETRYING, now)
-        self.timers.arm(Due.RETRY, task, now + max(retry.pause(tries, chance), retry_after(error)))
+        if later:
+            self._interruptions[task] = self._interruptions.get(task, 0) + 1
+            self.timers.arm(Due.RETRY, task, now + after)
+        else:
+            self.timers.arm(Due.RETRY, task, now + max(retry.pause(tries, chance), after))
         return True
+
+    def _only_later(self, task: int, error: BaseException | None) -> bool:
+        """Is an error that asks for a pause no failure, but a wish to be called later?
+
+        So it is where a task says so itself, and where a rate is there to be slowed down.
+        """
+        if isinstance(error, PlaitError) and not error.retryable:
+            return False
+        return isinstance(error, RetryAfter) or bool(self.table.policies[task].rate_limit)
 
     # -- stopping
 
@@ -981,21 +1187,25 @@ class Scheduler:
             return
         table.unenforced.add(task)
         if table.odd[task] & LIMITED:
-            for limit in self._limits[table.first_row(task)]:
-                limit.abandoned += 1
+            for limit, weight in self._asks[task][0]:
+                limit.abandoned += weight
+                if limit.crowd:
+                    self._watch_for_stuck(now)
+            if task in self._unseen:
+                self._count_units(task, now)
         if why == Stop.CANCEL:
             self._close(task, CANCELLED, now)
         else:
             table.errors[task] = self._timeout_error(task, why == Stop.DEADLINE)
             self._close(task, TIMED_OUT, now)
 
-    def _end_of_abandoned(self, task: int) -> None:
+    def _end_of_abandoned(self, task: int, now: float) -> None:
         """An attempt that was given up ended after all: its slot is free again, and its row if nobody waits for it."""
         self._abandoned.discard(task)
         if self.table.odd[task] & LIMITED:
-            for limit in self._limits[self.table.first_row(task)]:
-                limit.abandoned -= 1
-        self._release(task)
+            for limit, weight in self._asks[task][0]:
+                limit.abandoned -= weight
+        self._release(task, now)
         if not self._is_stuck():
             self.timers.disarm(Due.STUCK, RUN)
         if task in self._forgotten:
@@ -1013,11 +1223,11 @@ class Scheduler:
             return False
         if self._queue and self.used >= self.slots and len(self._abandoned) >= self.used:
             return True
-        held = {limit for task in self._abandoned for limit in self._limits.get(self.table.first_row(task), ())}
-        return any(limit.full and limit.abandoned >= limit.used and self._someone_parked(limit) for limit in held)
-
-    def _someone_parked(self, limit: Limit) -> bool:
-        return any(self.table.status[task] == READY for _, _, task in limit.parked)
+        held = {limit for task in self._abandoned for limit, _ in (self._asks[task][0] if self._asks else ())}
+        return any(
+            limit.abandoned and limit.abandoned >= limit.used and self._first_waiter(limit) is not None
+            for limit in held
+        )
 
     def _ending_by_force(self, task: int) -> bool:
         """Is the group around `task` ending by `fail_fast`?"""
@@ -1041,6 +1251,9 @@ class Scheduler:
         self.timers.disarm(Due.STUCK, RUN)
         self._close_restarts(range(self.table.size), now)
         self.unfinished -= self.table.sweep(now, spared=self.lent)
+        self._parked.clear()
+        for task in list(self._claims):
+            self._drop_claims(task, now)
         self._recall()
         for family in self._families.values():
             family.left = sum(map(self.table.alive, family.rows))
@@ -1111,6 +1324,9 @@ class Scheduler:
         """What has not started in `rows` never will."""
         self._close_restarts(rows, now)
         changed = self.table.sweep(now, rows, self.lent)
+        if self._parked or self._claims:
+            for task in (self._parked.keys() | self._claims.keys()) & set(rows):
+                self._leave_line(task, now)
         self.unfinished -= changed
         if changed and self.table.odd[rows.start] & CHILD:
             self._around(rows.start).left -= changed
@@ -1124,6 +1340,8 @@ class Scheduler:
         if odd & HELD and table.status[task] == RETRYING:
             self.timers.disarm(Due.RETRY, task)
         table.move(task, state, now)
+        if odd & LIMITED and task in self._parked:
+            self._leave_line(task, now)
         self.unfinished -= 1
         if odd & CHILD:
             self._around(task).left -= 1

@@ -123,8 +123,7 @@ class Table:
             self.odd.extend(bytes((odd_of(batch.policy) | extra,)) * size)
             self.policies.extend([batch.policy] * size)
         else:
-            # By identity: a policy is shared by many tasks, and its hash is that of all its fields.
-            odds = {number: odd_of(each) | extra for number, each in {id(each): each for each in policies}.items()}
+            odds = {number: odd_of(each) | extra for number, each in batch.kinds.items()}
             self.odd.extend(map(odds.__getitem__, map(id, policies)))
             self.policies.extend(policies)
         for place in batch.controls:

@@ -18,6 +18,8 @@ class Due:
     GIVE_UP = 4  # nor by force: abandon them
     RETRY = 5
     STUCK = 6  # only abandoned attempts hold what ready tasks need
+    OPENS = 7  # a rate (by its number) has room for the first that waits there
+    CLAIM = 8  # what a task keeps at one limit while it waits at another is free again
 
 
 class Timers:
@@ -68,4 +70,4 @@ class Timers:
         return len(self._armed)
 
 
-_KINDS = 8
+_KINDS = 16

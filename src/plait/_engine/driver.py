@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Vacated
 from plait._core.graph import Batch
-from plait._core.policy import CONTROL, TIMED, OnFailure, Rules
+from plait._core.limits import check_batch
+from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
@@ -116,6 +117,8 @@ class Driver:
         scheduler: Scheduler | None = None,
         reap: bool = False,
     ) -> None:
+        if scheduler is None:
+            check_batch(batch, dict(rules.pools))
         self.loop = asyncio.get_running_loop()
         # A loop with a clock of its own (a virtual one) says so; else the loop's time is this function behind a method.
         self.clock: Callable[[], float] = getattr(self.loop, "plait_clock", time.monotonic)
@@ -375,6 +378,9 @@ class Driver:
             ticket = (self, task, number, work.suspects)
             timed = table.policies[task].timeout if table.odd[task] & TIMED else None
             attempt = self._attempts[task] = Attempt.of(ticket, call, timed or 0.0)
+            if table.odd[task] & LIMITED and table.policies[task].rate_limit:
+                attempt.rated = True
+                attempt.timed = min(attempt.timed or SEEN_S, SEEN_S)
             executor.start(attempt)
             if scheduler.commands or not scheduler.unfinished or table.moves:
                 self._follow()
@@ -402,6 +408,7 @@ class Driver:
             attempt.number = 1
             attempt.call = call
             attempt.timed = (table.policies[task].timeout or 0.0) if table.odd[task] & TIMED else 0.0
+            attempt.rated = False  # what takes more than a slot is not lent
             attempt.handle = attempt.stopped_at = attempt.token = None
             lent.append(attempt)
         return lent
@@ -428,7 +435,9 @@ class Driver:
             _, task, attempt.number, _ = ticket
             attempt.task = task
             attempt.call = self.call
-            attempt.timed = self.table.odd[task] & TIMED
+            odd = self.table.odd[task]
+            attempt.timed = odd & TIMED
+            attempt.rated = odd & LIMITED != 0
             attempt.handle = attempt.stopped_at = attempt.token = None
             self._attempts[task] = attempt
             if self._async is None:
@@ -446,6 +455,7 @@ class Driver:
             if attempt is None or attempt.number != number:
                 table = self.table
                 attempt = Attempt.of(ticket, UNDER_WAY, table.odd[task] & TIMED)
+                attempt.rated = table.odd[task] & LIMITED != 0
                 # Only its first step can run unknown. Anything else is over, and is asked about by what it left behind.
                 if table.status[task] == RUNNING and table.attempts(task) == number and not table.odd[task] & CONTROL:
                     self._attempts[task] = attempt
@@ -490,8 +500,19 @@ class Driver:
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         if attempt.timed:
             attempt.timed = 0
-            self.scheduler.began(attempt.task, attempt.number, at)
+            if self.table.odd[attempt.task] & TIMED:
+                self.scheduler.began(attempt.task, attempt.number, at)
+            if attempt.rated and attempt.executor != "async":
+                self.seen(attempt)
             self.breathe()
+
+    def seen(self, attempt: Attempt) -> None:
+        """The code of a rated attempt has begun: what it uses of its rate counts from now."""
+        if attempt.rated:
+            attempt.rated = False
+            if self.scheduler.unseen(attempt.task):
+                self.scheduler.seen(attempt.task, attempt.number, self.clock())
+                self.breathe()
 
     def report(self, attempt: Attempt, report: Report) -> None:
         """Takes one report."""
@@ -557,7 +578,10 @@ class Driver:
             work: Work = batch.calls  # type: ignore[assignment]
             if _among(value, work.suspects):
                 try:
-                    growth = work.check(place, value)
+                    found = work.check(place, value)
+                    if found is not None:
+                        check_batch(found.batch, self.scheduler.pools)
+                        growth = found
                 except BaseException as raised:
                     error = raised
             if growth is not None:
@@ -608,6 +632,7 @@ class Driver:
                 scheduler.decided(task, bool(work.decide(place, table, task - place)), now)
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
+                check_batch(growth.batch, self.scheduler.pools)
                 self._joins[task] = growth.join
                 scheduler.grew(task, growth.batch, now, growth.vacant)
             case Turn.JOIN:
@@ -731,6 +756,9 @@ def _log_move(driver: Driver, move: Move | None) -> None:
         what = (driver.id, table.key(move.task), STATUSES[move.old], STATUSES[move.new], move.attempt)
         log.debug("run %s: task %r: %s -> %s (attempt %d)", *what)
 
+
+SEEN_S = 0.05
+"""So soon somebody looks whether an attempt under a rate has begun, where its worker does not say so by itself."""
 
 LIVE: set[Driver] = set()
 """Runs that have started and not ended, on any loop: what is to be ended by force on the way out."""

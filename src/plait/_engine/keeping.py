@@ -166,6 +166,7 @@ class KeptDriver(Driver):
 
         for name in (
             "began",
+            "seen",
             "asked",
             "answered",
             "abandoned",
@@ -242,9 +243,9 @@ class KeptDriver(Driver):
             note((lines.UNDECIDABLE, task, error_data(error), now))
             undecidable(task, error, now)
 
-        def recovering(now: float) -> None:
-            note((lines.RECOVERED, now, self.unix(now)))
-            recovered(now)
+        def recovering(now: float, away: float = 0.0) -> None:
+            note((lines.RECOVERED, now, self.unix(now), away))
+            recovered(now, away)
 
         def taking(now: float) -> int:
             released, ahead = self._released, self._ahead
@@ -255,8 +256,11 @@ class KeptDriver(Driver):
                     return task
                 returning(task, table.attempts(task), None, now, NOT_BEGUN)  # it was stopped before its code began
             while True:
+                parkings = scheduler.parkings
                 task = take(now)
                 if task < 0:
+                    if scheduler.parkings != parkings:
+                        note((lines.TAKEN, task, now))  # whoever replays this parks the same tasks at the same time
                     return task
                 note((lines.TAKEN, task, now))
                 if task in ahead:
@@ -309,7 +313,7 @@ class KeptDriver(Driver):
         if self._fresh:
             self._plain(self._batch, 0.0)
         else:
-            self.scheduler.recovered(self.now)
+            self.scheduler.recovered(self.now, self.wall.away)
         self._schedule()
         self.more()
 

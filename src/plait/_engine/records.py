@@ -11,14 +11,14 @@ from typing import Any
 from plait import errors
 from plait._core.causes import Cause
 from plait._core.graph import Batch, Kept, Numbered
-from plait._core.policy import NO_RETRY, PLAIN, Join, OnFailure, OnInterrupt, Policy, Retry, Rules
+from plait._core.policy import NO_RETRY, PLAIN, Join, OnFailure, OnInterrupt, Policy, Retry, Rules, retry_after
 from plait._core.scheduler import describe
-from plait.errors import CommandFailed, HttpError, PlaitError, RecordedError
+from plait.errors import CommandFailed, HttpError, PlaitError, RecordedError, RetryAfter
 from plait.stores import values
 from plait.stores.base import Blob as Blob
 
 (
-    TAKEN,  # task, now
+    TAKEN,  # task (-1: none, but some were parked), now
     BEGAN,  # task, attempt, now
     RETURNED,  # task, attempt, now, form, value[, stopped]
     RAISED,  # task, attempt, now, error, chance, stopped, again, form, value
@@ -33,13 +33,14 @@ from plait.stores.base import Blob as Blob
     UNPAUSED,  # now
     TICKED,  # now
     LEAVING,  # now
-    RECOVERED,  # now, wall
+    RECOVERED,  # now, wall, seconds away
     AHEAD,  # ranges of tasks that may have started
     SPAWNED,  # task, attempt, pid, start in clock ticks
     INTERRUPTED,  # task, attempt, why, now
-) = range(19)
+    SEEN,  # task, attempt, now
+) = range(20)
 
-WIDTHS = (3, 4, 7, 10, 4, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 3, 2, 5, 5)
+WIDTHS = (3, 4, 7, 10, 4, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8
@@ -63,6 +64,9 @@ def error_data(error: BaseException) -> dict[str, Any]:
             continue  # an odd class: what can be said of it is in the text
         if found:
             data[name] = found
+    after = retry_after(error)
+    if after:
+        data["after"] = after
     return data
 
 
@@ -124,8 +128,13 @@ def error_of(data: Mapping[str, Any]) -> BaseException:
                 made = None
             if made is not None and describe(made) != text:
                 made = None
+    after = float(data.get("after", 0.0))
+    if kind == "RetryAfter" and "module" not in data:
+        made = RetryAfter(after, text)
     if made is None:
         made = RecordedError(text, kind, str(data.get("trace", "")))
+    if after and not isinstance(made, (HttpError, RetryAfter)):
+        made.retry_after = after  # type: ignore[attr-defined]
     for note in data.get("notes", ()):
         made.add_note(str(note))
     return made
@@ -158,8 +167,14 @@ def policy_of(data: Mapping[str, Any]) -> Policy:
     """The policy again."""
     kinds: dict[str, Callable[[Any], Any]] = {
         "join": Join, "on_failure": OnFailure, "on_interrupt": OnInterrupt, "retry": _retry_of,
+        "pool": _rows, "rate_limit": _rows, "concurrency_key": tuple,
     }  # fmt: skip
     return Policy(**{name: kinds[name](value) if name in kinds else value for name, value in data.items()})
+
+
+def _rows(rows: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
+    """JSON has lists where there were tuples."""
+    return tuple(map(tuple, rows))
 
 
 def _retry_of(data: Mapping[str, Any]) -> Retry:
@@ -192,7 +207,7 @@ def rules_data(rules: Rules) -> dict[str, Any]:
 
 def rules_of(data: Mapping[str, Any]) -> Rules:
     """The rules again."""
-    return Rules(**{**data, "on_failure": OnFailure(data["on_failure"])})
+    return Rules(**{**data, "on_failure": OnFailure(data["on_failure"]), "pools": _rows(data.get("pools", ()))})
 
 
 # -- batches

@@ -332,6 +332,9 @@ class Replay:
             case lines.GREW:
                 _, parent, now, data, snapshot = line
                 self._grew(parent, now, data, snapshot)
+            case lines.SEEN:
+                _, task, attempt, now = line
+                scheduler.seen(task, attempt, now)
             case lines.ASKED:
                 _, task, attempt, now = line
                 scheduler.asked(task, attempt, now)
@@ -356,11 +359,11 @@ class Replay:
                     lines.LEAVING: scheduler.leaving,
                 }[kind](now)
             case lines.RECOVERED:
-                _, now, wall = line
+                _, now, wall, away = line
                 self.took_over += 1
                 self.wall.went_on(now, wall)
                 self.processes.clear()
-                scheduler.recovered(now)
+                scheduler.recovered(now, away or 0.0)
             case lines.AHEAD:
                 for first, last in line[1]:
                     self.ahead.update(range(max(0, first), min(last + 1, self.table.size)))

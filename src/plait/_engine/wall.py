@@ -11,9 +11,12 @@ class Wall:
     def __init__(self, at: float, wall: float) -> None:
         self._from = [at]
         self._offsets = [wall - at]
+        self.away = 0.0
+        """Seconds for which it stood still the last time."""
 
     def went_on(self, at: float, wall: float) -> None:
         """At `at` another process took the run over, at `wall` Unix seconds."""
+        self.away = max(0.0, wall - self(at))
         self._from.append(at)
         self._offsets.append(wall - at)
 

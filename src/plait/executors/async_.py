@@ -178,6 +178,8 @@ class Seat(Coroutine[Any, Any, None]):
                     attempt.call = UNDER_WAY
                     if attempt.timed:
                         sink.began(attempt, began)
+                    if attempt.rated:
+                        sink.seen(attempt)
                     if attempt.stopped_at is not None:
                         task.cancel()  # it was told to stop during its first step
                     if sink.suspended():

@@ -29,7 +29,7 @@ UNDER_WAY: Call = ("async", None, (), None)
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = ("call", "handle", "number", "stopped_at", "task", "ticket", "timed", "token")
+    __slots__ = ("call", "handle", "number", "rated", "stopped_at", "task", "ticket", "timed", "token")
 
     ticket: Ticket
     task: int
@@ -37,6 +37,9 @@ class Attempt:
     call: Call
     timed: float
     """Seconds of its timeout: its start matters then, and is to be told. 0: none, or it was told."""
+
+    rated: bool
+    """Is it to be told when its code has surely begun?"""
 
     handle: Any
     stopped_at: float | None
@@ -52,6 +55,7 @@ class Attempt:
         _, attempt.task, attempt.number, _ = ticket
         attempt.call = call
         attempt.timed = timed
+        attempt.rated = False
         attempt.handle = attempt.stopped_at = attempt.token = None
         return attempt
 

@@ -96,6 +96,10 @@ class Sink(Protocol):
         """`Begun(at)` without the record; only the first of a timed attempt counts."""
         ...
 
+    def seen(self, attempt: Attempt) -> None:
+        """The code of a `rated` attempt has begun, at some moment before now; only the first counts. `began` says it, too."""
+        ...
+
     def returned(
         self,
         ticket: Ticket,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from plait._core.graph import cycle_text, find_cycle, safe_key
+from plait._core.limits import check_uses, owned
 from plait._core.policy import PLAIN, Policy, Rules, option_names, policy
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
@@ -21,15 +23,14 @@ from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
 
 DEEPEST_GROUPS = 100
 
-TOP = ("name", "inputs", "env", "max_concurrency", "on_failure", "deadline", "defaults", "tasks", "outputs")
+TOP = ("name", "inputs", "env", "max_concurrency", "on_failure", "deadline", "pools", "defaults", "tasks", "outputs")
 BODIES = ("run", "call", "tasks")
 POLICIES = tuple(sorted(option_names() - {"max_concurrency", "on_failure"}))
 WHOLE = ("join", "on_failure", "max_concurrency")
 COMMON = ("needs", "foreach", "key", "when", *POLICIES, "on_failure", "max_concurrency")
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "pool", "pools", "concurrency_key", "rate_limit",
-    "cost", "cache", "workspace", "reads", "writes", "lock", "min_success", "max_failures", "reduce", "budget", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "min_success", "max_failures", "reduce", "budget", "idle_timeout",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -76,6 +77,7 @@ class _Reader:
         self._env: dict[str, Template] = {}
         self._defaults: dict[str, Tree] = {}
         self._default_keys: dict[str, Place] = {}
+        self._pools: dict[str, int] = {}
 
     def bad(self, at: Place, code: str, message: str) -> None:
         self._problems.add(at, code, message)
@@ -107,15 +109,20 @@ class _Reader:
 
     def rules(self, tree: Map) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for name in ("max_concurrency", "on_failure", "deadline"):
+        for name in ("max_concurrency", "on_failure", "deadline", "pools"):
             if name in tree.items:
                 given = plain(tree.items[name])
                 try:
-                    Rules.of(**{name: given})
+                    checked = Rules.of(**{name: given})
                 except (LimitError, UsageError) as error:
                     self.bad(tree.items[name].at, "value", str(error))
+                    if name == "pools" and isinstance(given, dict):
+                        self._pools = dict.fromkeys(
+                            given, sys.maxsize
+                        )  # declared, if badly: who uses them is not wrong
                 else:
                     rules[name] = given
+                    self._pools = self._pools or dict(checked.pools)
         return rules
 
     def inputs(self, tree: Tree) -> dict[str, Input]:
@@ -234,6 +241,7 @@ class _Reader:
         when = self.when(items["when"], around, needs) if "when" in items else None
         body = self.body(body_name, tree, inner, needs, depth)
         own, whole = self.policies(tree, body_name, looped)
+        own = self.limited(own, tree, key, body_name)
         if body is None:
             return None
         unique = tuple(dict.fromkeys(needs))
@@ -382,6 +390,21 @@ class _Reader:
         except UsageError as error:
             self.bad(tree.at, "value", str(error))
             return PLAIN, None
+
+    def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
+        """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
+        for name in ("pool", "concurrency_key", "rate_limit", "cost"):
+            if body == "tasks" and name in tree.items:
+                instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
+                self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")
+                return PLAIN
+        own = owned(own, f"task {key!r} of {self._path.name}")
+        try:
+            check_uses((own,), self._pools)
+        except UsageError as error:
+            given = next((name for name in ("cost", "pool", "rate_limit") if name in tree.items), None)
+            self.bad(tree.items[given].at if given else tree.at, "value", str(error))
+        return own
 
     def can_be_limited(self, tree: Map, body: str) -> bool:
         """Has the task a process of its own?"""

@@ -89,6 +89,8 @@ class Recorder:
         self.now = self.clock()
         return self.now
 
+    def seen(self, attempt: Attempt) -> None: ...
+
     def began(self, attempt: Attempt, at: float) -> None:
         if attempt.timed:
             attempt.timed = 0

@@ -6,8 +6,9 @@ and know the scheduler's table only through its moves, so that a wrong scheduler
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
@@ -17,12 +18,13 @@ from plait._core.commands import Cancel, Command, Recall, Settle, Stop, Vacated
 from plait._core.events import Event, journalled
 from plait._core.graph import Batch
 from plait._core.invariants import check
+from plait._core.limits import check_batch
 from plait._core.outcome import Outcome, Outcomes
 from plait._core.policy import CONTROL, PLAIN, Join, OnFailure, Policy, Rules
-from plait._core.scheduler import Scheduler, Turn
+from plait._core.scheduler import NOT_BEGUN, Scheduler, Turn
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
-from plait.errors import PlaitError
+from plait.errors import PlaitError, RetryAfter
 
 
 class SimulationError(PlaitError):
@@ -44,6 +46,7 @@ class Likelihood:
     cancels: float = 0.0  # the whole run, at some moment
     pauses: float = 0.0  # the whole run, for a while
     lends: float = 0.0  # whoever is at work is given another task, for afterwards
+    later: float = 0.0  # an attempt ends by asking to be called later
     shortest_s: float = 0.0
     longest_s: float = 10.0
 
@@ -89,6 +92,7 @@ def simulate(
     max_concurrency: int | None = 4,
     on_failure: str = "continue",
     deadline: float | None = None,
+    pools: Mapping[str, int] | None = None,
     likelihood: Likelihood = Likelihood(),
     faults: Faults = Faults(),
     ends: Callable[[str, int], BaseException | None] | None = None,
@@ -101,18 +105,25 @@ def simulate(
     Raises:
         SimulationError: when a promise does not hold: a limit, the order, a need, one final status each, an end.
     """
-    rules = Rules.of(max_concurrency=max_concurrency, on_failure=on_failure, deadline=deadline)
-    play = _Play(_batch_of(target), seed, rules, likelihood, faults, ends, make)
+    batch, declared = _batch_of(target)
+    rules = Rules.of(
+        max_concurrency=max_concurrency, on_failure=on_failure, deadline=deadline, pools={**declared, **(pools or {})}
+    )
+    check_batch(batch, dict(rules.pools))
+    play = _Play(batch, seed, rules, likelihood, faults, ends, make)
     return play.run()
 
 
-def _batch_of(target: Any) -> Batch:
+def _batch_of(target: Any) -> tuple[Batch, dict[str, int]]:
+    """The tasks, and the pools that they come with."""
     if isinstance(target, Batch):
-        return target
+        return target, {}
     from plait.programs import compile_graph, compile_nodes
     from plait.tasks import Graph
 
-    return (compile_graph(target) if isinstance(target, Graph) else compile_nodes([target])).batch
+    if isinstance(target, Graph):
+        return compile_graph(target).batch, target.pools
+    return compile_nodes([target]).batch, {}
 
 
 @dataclass
@@ -124,8 +135,19 @@ class _Live:
     began_at: float
     stopping: bool = False
     over: bool = False
+    told: bool = False
     deaf_until: float | None = None
     behind: list[int] = field(default_factory=list)  # lent tasks, in the order in which they begin
+
+
+@dataclass
+class _Units:
+    """What an attempt uses of a rate: its code began at some moment up to `by` (None: up to now)."""
+
+    task: int
+    cost: int
+    by: float | None = None
+    known: bool = False  # is that told?
 
 
 @dataclass
@@ -136,8 +158,14 @@ class _Books:
     alive: dict[int, _Live] = field(default_factory=dict)  # attempts whose code may still run, by task
     unreported: dict[int, _Live] = field(default_factory=dict)  # attempts whose code ended, their report under way
     peak: int = 0
-    ready: dict[int, int] = field(default_factory=dict)  # ready tasks, by when they got ready
+    ready: dict[int, tuple[int, int]] = field(
+        default_factory=dict
+    )  # ready tasks: aged level, and in which order they got so
+    was_ready: dict[int, tuple[int, int]] = field(default_factory=dict)  # the same of every task, the last time
     ticket: int = 0
+    units: dict[tuple[str, int, float], list[_Units]] = field(default_factory=dict)  # by rate
+    shut: dict[tuple[str, int, float], float] = field(default_factory=dict)
+    uncounted: dict[int, int] = field(default_factory=dict)  # attempts that only asked to be called later
     ran_s: dict[int, float] = field(default_factory=dict)  # seconds of code in the latest attempt
     numbers: dict[int, int] = field(default_factory=dict)
 
@@ -172,6 +200,7 @@ class _Play:
         self.old: list[tuple[int, int]] = []
         self.grown = 0
         self.was_lent: set[int] = set()
+        self.known_uses: dict[int, list[tuple[Any, int, int]]] = {}
         self.scheduler.added(batch, 0.0)
 
     # -- the course of things
@@ -295,11 +324,17 @@ class _Play:
         live = _Live(task, number, self.now)
         books.alive[task] = live
         books.peak = max(books.peak, len(books.alive))
+        if not self.goes_on(task, number):
+            for rate in self.table.policies[task].rate_limit:
+                books.units.setdefault(rate, []).append(_Units(task, self.table.policies[task].cost))
         if books.numbers.get(task) != number:
             books.numbers[task] = number
             books.ran_s[task] = 0.0
         if not self.chance(self.likely.blocks):
+            live.told = True
             self.scheduler.began(task, number, self.now)
+            if self.table.policies[task].rate_limit:
+                self.later(self.dice.choice([0.0, self.dice.uniform(0, 3)]), lambda: self.seen(live))
         if self.chance(self.likely.deaf):
             live.deaf_until = self.now + self.dice.choice([1.0, 8.0, 100.0])
         length = self.dice.uniform(self.likely.shortest_s, self.likely.longest_s)
@@ -307,7 +342,43 @@ class _Play:
             self.later(length / 2, lambda: self.ask(live))
         self.later(length, lambda: self.end(live))
 
-    def end(self, live: _Live, stopped: bool = False) -> None:
+    def goes_on(self, task: int, number: int) -> bool:
+        """Is it the attempt that was there before it asked for input?"""
+        return self.books.numbers.get(task) == number
+
+    def seen(self, live: _Live) -> None:
+        """It is told that the code of an attempt under a rate has begun."""
+        if not live.over:
+            self.count_units(live.task, self.now)
+            self.scheduler.seen(live.task, live.number, self.now)
+            self.reported_units(live.task)
+
+    def count_units(self, task: int, by: float) -> None:
+        for units in self.open_units(task):
+            units.by = by
+
+    def given_up(self, task: int, at: float) -> None:
+        """Its attempt is not told when it ended, and never will be: it has begun by now."""
+        for entries in self.books.units.values():
+            for units in entries:
+                if units.task == task and not units.known:
+                    units.by, units.known = at, True
+
+    def reported_units(self, task: int) -> None:
+        for entries in self.books.units.values():
+            for units in entries:
+                if units.task == task and units.by is not None:
+                    units.known = True
+
+    def open_units(self, task: int) -> list[_Units]:
+        return [
+            units
+            for entries in self.books.units.values()
+            for units in entries
+            if units.task == task and units.by is None
+        ]
+
+    def end(self, live: _Live, stopped: int = False) -> None:
         """The code of an attempt ended now; its report may come late, twice, or beside one of an earlier attempt."""
         if live.over:
             return
@@ -320,11 +391,18 @@ class _Play:
         self.books.ran_s[live.task] += self.now - live.began_at
         at = self.now
         stopped = stopped or live.stopping
+        if stopped and not live.told and self.open_units(live.task) and self.chance(0.9):
+            stopped = NOT_BEGUN
+        else:
+            self.count_units(live.task, at)
         key = self.table.key(live.task)
+        error: BaseException | None
         if self.ends is not None:
             error = self.ends(key, live.number)
+        elif stopped != NOT_BEGUN and self.chance(self.likely.later):
+            error = RetryAfter(self.dice.uniform(0.5, 20))
         else:
-            error = ValueError(f"{key} failed") if self.chance(self.likely.fails) else None
+            error = ValueError(f"{key} failed") if stopped != NOT_BEGUN and self.chance(self.likely.fails) else None
         if error is None and not stopped and self.chance(self.likely.grows) and self.grown < 40:
             self.report(live, at, lambda: self.grow(live))
             return
@@ -335,7 +413,16 @@ class _Play:
             if error is None:
                 self.scheduler.returned(live.task, live.number, key, at, stopped)
             else:
-                self.scheduler.raised(live.task, live.number, error, at, self.dice.random(), stopped)
+                tried = len(self.table.history.get(live.task, ()))
+                self.scheduler.raised(live.task, live.number, error, at, self.dice.random(), bool(stopped))
+                if isinstance(error, RetryAfter):
+                    self.called_later(live.task, tried, error, at)
+                else:
+                    self.check_tried_enough(live.task, live.number, error)
+            if stopped == NOT_BEGUN:
+                for entries in self.books.units.values():
+                    entries[:] = [units for units in entries if units.task != live.task or units.by is not None]
+            self.reported_units(live.task)
             self.pass_on(live)
 
         self.report(live, at, tell)
@@ -347,6 +434,14 @@ class _Play:
                 self.later(
                     self.dice.uniform(0, 5), lambda: self.scheduler.returned(task, number, "superseded", self.now)
                 )
+
+    def called_later(self, task: int, tried: int, error: RetryAfter, at: float) -> None:
+        """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down."""
+        history = self.table.history.get(task, [])
+        if len(history) > tried and history[-1].error is error:
+            self.books.uncounted[task] = self.books.uncounted.get(task, 0) + 1
+            for rate in self.table.policies[task].rate_limit:
+                self.books.shut[rate] = max(self.books.shut.get(rate, 0.0), at + error.retry_after)
 
     def report(self, live: _Live, at: float, tell: Callable[[], None]) -> None:
         if self.chance(self.faults.late):
@@ -363,6 +458,8 @@ class _Play:
             self.scheduler.asked(live.task, live.number, self.now)
             if self.table.status[live.task] == RUNNING:
                 return
+            self.count_units(live.task, self.now)
+            self.reported_units(live.task)
             # While it waits its code does nothing: it counts against no limit.
             del self.books.alive[live.task]
             self.books.ran_s[live.task] += self.now - live.began_at
@@ -374,6 +471,7 @@ class _Play:
 
     def grow(self, live: _Live) -> None:
         self.reported(live)
+        self.given_up(live.task, self.now)
         size = self.dice.choice([0, 1, 2, 3, 5])
         self.grown += size
         keys = [f"c{at}" for at in range(size)]
@@ -460,6 +558,7 @@ class _Play:
                 self.wrong(f"{self.table.key(move.task)} left its final status (W14)")
             if move.new >= FINAL:
                 books.final[move.task] = move.new
+                self.given_up(move.task, move.at)
                 timeout = self.table.policies[move.task].timeout
                 ran = books.ran_s.get(move.task, 0.0)
                 if (
@@ -474,7 +573,9 @@ class _Play:
             books.ready.pop(move.task, None)
             if move.new == READY and not self.table.odd[move.task] & CONTROL:
                 books.ticket += 1
-                books.ready[move.task] = books.ticket
+                # Worth 60 s of waiting is each level, in steps of a second.
+                aged = math.floor((move.at - self.table.policies[move.task].priority * 60.0) / 1.0)
+                books.ready[move.task] = books.was_ready[move.task] = (aged, books.ticket)
             lent = move.task in self.was_lent
             if self.halted and move.new == RUNNING and not lent and not self.table.odd[move.task] & CONTROL:
                 self.wrong(f"{self.table.key(move.task)} started after the run was ended")
@@ -489,17 +590,33 @@ class _Play:
         slots = self.rules.max_concurrency
         if slots is not None and len(books.alive) >= slots:
             self.wrong(f"{key} started as number {len(books.alive) + 1} of {slots} (A3, W10)")
-        for parent in self.parents(task):
-            capacity = table.policies[parent].max_concurrency
-            if capacity is not None:
-                inside = sum(1 for other in books.alive if parent in self.parents(other))
-                if inside >= capacity:
-                    self.wrong(f"{key} started as number {inside + 1} of {capacity} in {table.key(parent)}")
-        if number > table.policies[task].retry.attempts:
+        for what, weight, capacity in self.uses(task):
+            taken = self.taken(what, books.alive)
+            if taken + weight > capacity:
+                self.wrong(f"{key} started with {taken} + {weight} of {capacity} in use of {what} (X4)")
+        for rate in table.policies[task].rate_limit if not self.goes_on(task, number) else ():
+            used = self.used_of(rate, certain=False)
+            if used + table.policies[task].cost > rate[1]:
+                self.wrong(f"{key} started as {used} + {table.policies[task].cost} of rate {rate} (B8)")
+            if self.now < books.shut.get(rate, -1.0):
+                self.wrong(f"{key} started before {books.shut[rate]}, when rate {rate} was to be used again (X5)")
+        if number > table.policies[task].retry.attempts + books.uncounted.get(task, 0):
             self.wrong(f"{key} got attempt {number}")
         self.check_needs(task)
         if not passed:
             self.check_order(task)
+
+    def check_tried_enough(self, task: int, number: int, error: BaseException) -> None:
+        """A failure that ends a task was the last one that it may have."""
+        table = self.table
+        tries = number - self.books.uncounted.get(task, 0)
+        if (
+            table.errors.get(task) is error
+            and tries < table.policies[task].retry.attempts
+            and self.scheduler.halt_reason is None
+            and not self.parents(task)
+        ):
+            self.wrong(f"{table.key(task)} failed with try {tries} of {table.policies[task].retry.attempts} (B15)")
 
     def check_stop(self, live: _Live, why: str) -> None:
         """No clock runs out before its time."""
@@ -559,29 +676,80 @@ class _Play:
 
     def check_order(self, task: int) -> None:
         """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
-        policies, books = self.table.policies, self.books
-        mine = (-policies[task].priority, self.ticket(task))
-        for other, ticket in books.ready.items():
+        books = self.books
+        mine = books.was_ready[task]
+        wants = {what for what, _, _ in self.uses(task)}
+        if not self.goes_on(task, self.table.attempts(task)):
+            wants |= set(self.table.policies[task].rate_limit)
+        for other, place in books.ready.items():
             if other in self.scheduler.lent or {other, task} <= self.was_lent:
                 continue  # somebody at work has it; those that come back at different times have lost their order
-            if (-policies[other].priority, ticket) < mine and not self.blocked(other):
-                self.wrong(f"{self.table.key(task)} started before {self.table.key(other)} (B2)")
+            if other in self.was_lent and wants:
+                continue  # and so have those that come back from a limit
+            if place < mine and not self.time_alone():
+                full = self.full_for(other)
+                if not full and not self.stands_behind(other):
+                    self.wrong(f"{self.table.key(task)} started before {self.table.key(other)} (B2)")
+                if len(full) == 1 and full <= wants and not self.stands_behind(other):
+                    self.wrong(f"{self.table.key(task)} overtook {self.table.key(other)} at {full} (X4)")
 
-    def ticket(self, task: int) -> int:
-        """When the task that was just taken got ready, as the books had it."""
-        last = [move for move in self.moves if move.task == task and move.new == READY][-1]
+    def time_alone(self) -> bool:
+        """Is a timer due, so that what it changes is not told yet?"""
+        wake = self.scheduler.next_wake()
+        return wake is not None and wake <= self.now + 1e-9
+
+    def uses(self, task: int) -> list[tuple[Any, int, int]]:
+        """What a task takes beside a slot while it runs: of what, how much, and how much there is."""
+        found = self.known_uses.get(task)
+        if found is None:
+            policies = self.table.policies
+            found = [
+                (("group", parent), 1, capacity)
+                for parent in self.parents(task)
+                if (capacity := policies[parent].max_concurrency) is not None
+            ]
+            declared = dict(self.rules.pools)
+            for name, weight, own in policies[task].pool:
+                found.append((("pool", name), weight, declared.get(name, own)))  # type: ignore[arg-type]
+            key = policies[task].concurrency_key
+            if key is not None:
+                found.append((("key", key[0]), 1, key[1]))
+            self.known_uses[task] = found
+        return found
+
+    def taken(self, what: Any, tasks: Iterable[int]) -> int:
+        return sum(weight for other in tasks for which, weight, _ in self.uses(other) if which == what)
+
+    def used_of(self, rate: tuple[str, int, float], *, certain: bool) -> int:
+        """Units of a rate in the window that ends now: all that may be in it, or (`certain`) that the scheduler cannot rule out."""
+        edge = self.now - rate[2] + (-1e-9 if certain else 1e-9)
         return sum(
-            1
-            for move in self.moves[: self.moves.index(last) + 1]
-            if move.new == READY and not self.table.odd[move.task] & CONTROL
+            units.cost
+            for units in self.books.units.get(rate, ())
+            if units.by is None or units.by > edge or (certain and not units.known)
         )
 
-    def blocked(self, task: int) -> bool:
-        for parent in self.parents(task):
-            capacity = self.table.policies[parent].max_concurrency
-            if capacity is not None and sum(1 for other in self.held() if parent in self.parents(other)) >= capacity:
-                return True
-        return False
+    def full_for(self, task: int) -> set[Any]:
+        """What a ready task does not find enough of."""
+        held = self.held()
+        full = {what for what, weight, capacity in self.uses(task) if self.taken(what, held) + weight > capacity}
+        policy = self.table.policies[task]
+        if self.goes_on(task, self.table.attempts(task)) and task in self.scheduler._answered:
+            return full
+        for rate in policy.rate_limit:
+            used = self.used_of(rate, certain=True)
+            if used + policy.cost > rate[1] or self.now <= self.books.shut.get(rate, -1.0):
+                full.add(rate)
+        return full
+
+    def stands_behind(self, task: int) -> bool:
+        """Does somebody before it in the order wait for something that it wants, too?"""
+        mine, policies = self.books.ready[task], self.table.policies
+        wants = {what for what, _, _ in self.uses(task)} | set(policies[task].rate_limit)
+        return any(
+            place < mine and wants & ({what for what, _, _ in self.uses(other)} | set(policies[other].rate_limit))
+            for other, place in self.books.ready.items()
+        )
 
     def held(self) -> list[int]:
         """Tasks whose slot cannot be known to be free."""
@@ -597,8 +765,8 @@ class _Play:
         held = len(self.books.alive) + len(self.books.unreported)
         if self.paused or self.scheduler.halt_reason is not None or (slots is not None and held >= slots):
             return
-        for task in self.books.ready:
-            if not self.blocked(task):
+        for task in self.books.ready if not self.time_alone() else ():
+            if not self.full_for(task) and not self.stands_behind(task):
                 self.wrong(
                     f"{self.table.key(task)} is ready, every limit of it is free, and it does not start (A4, W13)"
                 )
@@ -642,4 +810,7 @@ _CHILD_POLICIES = (
     Policy(allow_failure=True),
     Policy(max_concurrency=1),
     Policy(timeout=6.0),
+    Policy(pool=(("of children", 1, 2),)),
+    Policy(pool=(("of children", 2, 2),), concurrency_key=("child", 1)),
+    Policy(rate_limit=(("of children", 3, 20.0),), cost=2),
 )

@@ -28,10 +28,16 @@ class World:
     """A scheduler with everything startable started, after each fact; its books are checked each time."""
 
     def __init__(
-        self, batch: Batch, *, slots: int | None = None, on_failure: str = "continue", deadline: float | None = None
+        self,
+        batch: Batch,
+        *,
+        slots: int | None = None,
+        on_failure: str = "continue",
+        deadline: float | None = None,
+        pools: Mapping[str, int] | None = None,
     ) -> None:
         self.now = 0.0
-        rules = Rules.of(max_concurrency=slots, on_failure=on_failure, deadline=deadline)
+        rules = Rules.of(max_concurrency=slots, on_failure=on_failure, deadline=deadline, pools=pools or {})
         self.scheduler = Scheduler(rules, self.now, record_moves=True)
         self.table = self.scheduler.table
         self.started: list[str] = []
@@ -88,6 +94,7 @@ class World:
         """The code of the latest attempt began."""
         task = self.task(key)
         self.scheduler.began(task, self.table.attempts(task), self.now)
+        self.scheduler.seen(task, self.table.attempts(task), self.now)
         self._settle()
 
     def asks(self, key: str) -> None:

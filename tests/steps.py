@@ -1,0 +1,26 @@
+"""Calls that say when they were at work, for tests of limits: workflow files find them by name."""
+
+from __future__ import annotations
+
+import asyncio
+
+import plait
+
+SEEN: list[tuple[str, float, float]] = []
+"""Name, start and end of every call, in seconds of the loop."""
+
+LATER: list[float] = []
+"""The next calls of `busy` ask to be called later, in so many seconds."""
+
+
+async def step(name: str = "", seconds: float = 1.0) -> str:
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(seconds)
+    SEEN.append((name, began, asyncio.get_running_loop().time()))
+    return name
+
+
+async def busy(name: str = "") -> str:
+    if LATER:
+        raise plait.RetryAfter(LATER.pop())
+    return await step(name)

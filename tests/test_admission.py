@@ -1,0 +1,300 @@
+"""Pools, keys and rates through every front door: the same flow in Python and in a file, and what a stored run remembers of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import plait
+from plait.testing import VirtualClock
+from steps import LATER, SEEN, busy, step
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    SEEN.clear()
+
+
+def peak(names: str = "") -> int:
+    """How many of these were at work at once, at most."""
+    chosen = [(began, ended) for name, began, ended in SEEN if name.startswith(names)]
+    return max(sum(1 for began, ended in chosen if began <= at < ended) for at, _ in chosen)
+
+
+def run(target: Any, **options: Any) -> plait.RunResult:
+    with VirtualClock():
+        return plait.run(target, raise_on_failure=False, **options)  # type: ignore[no-any-return]
+
+
+def from_file(tmp_path: Path, text: str) -> Any:
+    path = tmp_path / "flow.yaml"
+    path.write_text(text)
+    return plait.load(path)
+
+
+def in_python(pools: dict[str, int], tasks: dict[str, dict[str, Any]]) -> plait.Graph:
+    made = plait.Graph("flow", pools=pools)
+    for key, options in tasks.items():
+        call = options.pop("call", step)
+        made.add(key, call, kwargs={"name": key}, **options)
+    return made
+
+
+def starts() -> list[float]:
+    first = min(began for _, began, _ in SEEN)
+    return sorted(round(began - first, 3) for _, began, _ in SEEN)
+
+
+class TestTheSameInPythonAndInAFile:
+    POOLS = """
+pools: {gpu: 3}
+tasks:
+  a: {call: steps:step, with: {name: a}, pool: {gpu: 2}}
+  b: {call: steps:step, with: {name: b}, pool: {gpu: 2}}
+  c: {call: steps:step, with: {name: c}, pool: gpu}
+  d: {call: steps:step, with: {name: d}}
+"""
+
+    @pytest.mark.parametrize("door", ["file", "python"])
+    def test_pools_with_weights(self, tmp_path: Path, door: str) -> None:
+        """X4."""
+        if door == "file":
+            target = from_file(tmp_path, self.POOLS)
+        else:
+            target = in_python(
+                {"gpu": 3}, {"a": {"pool": {"gpu": 2}}, "b": {"pool": {"gpu": 2}}, "c": {"pool": "gpu"}, "d": {}}
+            )
+        assert run(target).status == "succeeded"
+        began = {name: round(at - min(at for _, at, _ in SEEN), 3) for name, at, _ in SEEN}
+        assert began == {"a": 0, "b": 1, "c": 1, "d": 0}
+
+    KEYS = """
+tasks:
+  one:
+    foreach: [1, 2, 3]
+    call: steps:step
+    with: {name: one}
+    concurrency_key: user-1
+  two:
+    foreach: [1, 2, 3, 4]
+    call: steps:step
+    with: {name: two}
+    concurrency_key: {key: user-2, n: 2}
+"""
+
+    @pytest.mark.parametrize("door", ["file", "python"])
+    def test_keys(self, tmp_path: Path, door: str) -> None:
+        """X4."""
+        if door == "file":
+            target: Any = from_file(tmp_path, self.KEYS)
+        else:
+            one = plait.task(concurrency_key="user-1")(step)
+            two = plait.task(concurrency_key={"key": "user-2", "n": 2})(step)
+            target = [one.map(["one"] * 3), two.map(["two"] * 4)]
+        run(target)
+        assert (peak("one"), peak("two"), len(SEEN)) == (1, 2, 7)
+
+    RATES = """
+tasks:
+  ask:
+    foreach: [1, 2, 3, 4, 5]
+    call: steps:step
+    rate_limit: 2/10s
+  heavy:
+    needs: [ask]
+    foreach: [1, 2]
+    call: steps:step
+    rate_limit: [4/10s, 100/1h]
+    cost: 3
+"""
+
+    @pytest.mark.parametrize("door", ["file", "python"])
+    def test_rates_and_costs(self, tmp_path: Path, door: str) -> None:
+        """B8 X4."""
+        if door == "file":
+            target: Any = from_file(tmp_path, self.RATES)
+        else:
+            ask, heavy = plait.task(rate_limit="2/10s")(step), plait.task(rate_limit=["4/10s", "100/1h"], cost=3)(step)
+            target = heavy.map(gathered.bind(ask.map([""] * 5)))
+        run(target)
+        assert starts() == [0, 0, 10, 10, 20, 21, 31]
+
+    AGAIN = """
+tasks:
+  ask:
+    foreach: [1, 2, 3]
+    call: steps:busy
+    rate_limit: 9/1s
+    max_concurrency: 1
+"""
+
+    @pytest.mark.parametrize("door", ["file", "python"])
+    def test_who_is_to_be_called_later_slows_all_down(self, tmp_path: Path, door: str) -> None:
+        """X5."""
+        LATER.extend([30, 30])
+        if door == "file":
+            target: Any = from_file(tmp_path, self.AGAIN)
+        else:
+            target = plait.task(rate_limit="9/1s")(busy).map([""] * 3, max_concurrency=1)
+        with VirtualClock() as clock:
+            began = clock.now
+            plait.run(target)
+            assert round(clock.now - began, 3) == 63
+
+
+def gathered(values: list[str]) -> list[str]:
+    return ["", ""]
+
+
+gathered = plait.task(gathered)  # type: ignore[assignment]
+
+
+class TestDoors:
+    def test_a_flat_map_and_a_stream_have_a_rate(self) -> None:
+        """B8: `amap(fn, items, rate_limit=...)`."""
+        with VirtualClock():
+            plait.map_(step, ["x"] * 5, rate_limit="2/10s")
+        assert starts() == [0, 0, 10, 10, 20]
+        SEEN.clear()
+
+        async def streamed() -> int:
+            return len(
+                [out async for out in plait.as_completed(step, ["x"] * 5, max_concurrency=4, rate_limit="2/10s")]
+            )
+
+        assert VirtualClock().run(streamed()) == 5
+        assert starts() == [0, 0, 10, 10, 20]
+
+    def test_objects_stand_for_what_they_name(self) -> None:
+        """X4: a pool and a rate that two task functions share."""
+        api, gpu = plait.Rate("api", "3/10s"), plait.Pool("gpu", 1)
+        left, right = plait.task(rate_limit=api, pool=gpu)(step), plait.task(rate_limit=api, pool={gpu: 1})(busy)
+        run([left.bind("a"), right.bind("b"), left.bind("c"), right.bind("d")])
+        assert starts() == [0, 1, 2, 10]
+
+    def test_a_text_belongs_to_its_function_and_not_to_its_node(self) -> None:
+        """B8: a hundred nodes of one function have one rate."""
+        ask = plait.task(rate_limit="1/10s")(step)
+
+        def another() -> Any:
+            async def step(name: str) -> str:
+                return await busy(name)
+
+            return step
+
+        other = plait.task(rate_limit="1/10s")(another())
+        run([ask.bind("a"), ask.options(retries=1).bind("b"), other.bind("c"), ask.bind("d")])
+        assert starts() == [0, 0, 10, 20]
+
+    def test_what_grows_is_limited_by_the_same_pools(self) -> None:
+        """X4: a task that returns nodes, and a map known at run time."""
+        inner = plait.task(pool="db")(step)
+
+        @plait.task
+        async def grow() -> Any:
+            return [inner.bind("x") for _ in range(4)]
+
+        made = plait.Graph(pools={"db": 2})
+        made.add("a", grow)
+        made.add("b", inner.map(["x"] * 4))
+        assert run(made).status == "succeeded"
+        assert (peak(), len(SEEN)) == (2, 8)
+
+    def test_what_grows_with_an_impossible_wish_fails_with_it(self) -> None:
+        """X4: refused where it comes in, and no run waits for ever."""
+        inner = plait.task(pool={"db": 3})(step)
+
+        @plait.task
+        async def grow() -> Any:
+            return inner.bind("x")
+
+        made = plait.Graph(pools={"db": 2})
+        made.add("a", grow)
+        made.add("b", plait.task(pool="no")(step).map([1]))
+        result = run(made)
+        assert "task 'step': a weight of 3 in pool 'db', which has 2" in str(result["a"].error)
+        assert "pool 'no' is not declared" in str(result["b"].error)
+
+    def test_impossible_wishes_are_refused_before_anything_runs(self) -> None:
+        """X4 B8."""
+        made = plait.Graph(pools={"db": 2})
+        made.add("a", step)
+        made.add("b", step, pool="bd")
+        for target, says in (
+            (made, "task 'b': pool 'bd' is not declared"),
+            (plait.task(pool={plait.Pool("x", 1): 2})(step).bind(), "a weight of 2 in pool 'x', which has 1"),
+            ([plait.task(pool=plait.Pool("x", at))(step).bind() for at in (1, 2)], "pool 'x' is of 1 and of 2"),
+            ([plait.task(rate_limit=plait.Rate("x", f"{at}/1s"))(step).bind() for at in (1, 2)], "rate 'x' is 1/1s and 2/1s"),
+            (plait.task(rate_limit="2/1s", cost=3)(step).bind(), "a cost of 3 under a rate of 2/1s"),
+        ):  # fmt: skip
+            with pytest.raises(plait.UsageError) as error:
+                run(target)
+            assert says in str(error.value)
+        with pytest.raises(plait.UsageError, match="a cost of 3"):
+            plait.as_completed(step, ["x"], rate_limit="2/1s", cost=3)
+        assert SEEN == []
+
+    def test_a_map_gives_its_limits_to_its_items(self) -> None:
+        with pytest.raises(plait.UsageError, match="pool belongs to each item"):
+            plait.task(step).map([1], pool="db")
+
+    def test_a_file_names_every_wrong_limit_with_its_place(self, tmp_path: Path) -> None:
+        """X4 B8."""
+        with pytest.raises(plait.FlowError) as error:
+            from_file(
+                tmp_path,
+                """
+pools: {db: 2, no: 0}
+tasks:
+  a: {run: echo, pool: dbs}
+  b: {run: echo, pool: {db: 3}}
+  c: {run: echo, rate_limit: 0/1s}
+  d: {run: echo, rate_limit: 5/1s, cost: 6}
+  e: {tasks: {x: {run: echo}}, pool: db}
+""",
+            )
+        lines = [line.split(":", 1)[1] for line in str(error.value).splitlines() if "error[" in line]
+        assert [line.split(" ", 1)[0] for line in lines] == ["2:8:", "4:24:", "6:30:", "7:42:", "8:32:"]
+        for says, line in zip(
+            ("capacity of pool 'no'", "Did you mean 'db'", "the units of rate_limit", "a cost of 6", "not to a group"),
+            lines,
+        ):
+            assert says in line
+
+
+class TestStoredRuns:
+    def test_a_rate_is_kept_over_a_resume(self, tmp_path: Path) -> None:
+        """B8 X4: what was used before a process left counts in the next one, and the time in between does, too."""
+        ask = plait.task(rate_limit="2/1h")(step)
+        store = tmp_path / "plait.db"
+        targets = [ask.bind(name) for name in "abc"]
+
+        async def leave() -> str:
+            handle = plait.start(targets, store=store)
+            while len(SEEN) < 2:
+                await asyncio.sleep(0.5)
+            task = asyncio.ensure_future(_awaited(handle))
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.wait([task])
+            return handle.id
+
+        clock = VirtualClock()
+        run_id = clock.run(leave())
+        assert plait.show_run(run_id, store=store).counts.get("succeeded") == 2
+
+        async def go_on() -> float:
+            began = asyncio.get_running_loop().time()
+            await plait.resume(run_id, targets, store=store)
+            return asyncio.get_running_loop().time() - began
+
+        took = VirtualClock().run(go_on())
+        assert 3550 < took < 3605
+        assert len(SEEN) == 3
+
+
+async def _awaited(handle: Any) -> Any:
+    return await handle
