@@ -10,7 +10,7 @@ import pytest
 
 import plait
 from plait.testing import VirtualClock
-from steps import LATER, SEEN, busy, step
+from timed_steps import LATER, SEEN, busy, step
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +52,10 @@ class TestTheSameInPythonAndInAFile:
     POOLS = """
 pools: {gpu: 3}
 tasks:
-  a: {call: steps:step, with: {name: a}, pool: {gpu: 2}}
-  b: {call: steps:step, with: {name: b}, pool: {gpu: 2}}
-  c: {call: steps:step, with: {name: c}, pool: gpu}
-  d: {call: steps:step, with: {name: d}}
+  a: {call: timed_steps:step, with: {name: a}, pool: {gpu: 2}}
+  b: {call: timed_steps:step, with: {name: b}, pool: {gpu: 2}}
+  c: {call: timed_steps:step, with: {name: c}, pool: gpu}
+  d: {call: timed_steps:step, with: {name: d}}
 """
 
     @pytest.mark.parametrize("door", ["file", "python"])
@@ -75,12 +75,12 @@ tasks:
 tasks:
   one:
     foreach: [1, 2, 3]
-    call: steps:step
+    call: timed_steps:step
     with: {name: one}
     concurrency_key: user-1
   two:
     foreach: [1, 2, 3, 4]
-    call: steps:step
+    call: timed_steps:step
     with: {name: two}
     concurrency_key: {key: user-2, n: 2}
 """
@@ -101,12 +101,12 @@ tasks:
 tasks:
   ask:
     foreach: [1, 2, 3, 4, 5]
-    call: steps:step
+    call: timed_steps:step
     rate_limit: 2/10s
   heavy:
     needs: [ask]
     foreach: [1, 2]
-    call: steps:step
+    call: timed_steps:step
     rate_limit: [4/10s, 100/1h]
     cost: 3
 """
@@ -126,7 +126,7 @@ tasks:
 tasks:
   ask:
     foreach: [1, 2, 3]
-    call: steps:busy
+    call: timed_steps:busy
     rate_limit: 9/1s
     max_concurrency: 1
 """
@@ -150,6 +150,141 @@ def gathered(values: list[str]) -> list[str]:
 
 
 gathered = plait.task(gathered)  # type: ignore[assignment]
+
+
+class TestWorkedOut:
+    """A key and a cost that are each task's own."""
+
+    FILE = """
+tasks:
+  fetch:
+    foreach: [a, b, a, a, b]
+    call: timed_steps:step
+    with: {name: "{{ item }}"}
+    concurrency_key: {key: "host-{{ item }}", n: 2}
+  weigh:
+    needs: [fetch]
+    foreach: [1, 4, 4, 2]
+    call: timed_steps:step
+    with: {name: w, seconds: 0.5}
+    rate_limit: 5/10s
+    cost: "{{ item }}"
+"""
+
+    @staticmethod
+    def host(name: str, *_: Any) -> str:
+        return f"host-{name}"
+
+    @pytest.mark.parametrize("door", ["file", "python"])
+    def test_keys_and_costs_are_worked_out_of_what_a_task_is_given(self, tmp_path: Path, door: str) -> None:
+        """X4 B8."""
+        if door == "file":
+            target: Any = from_file(tmp_path, self.FILE)
+        else:
+            fetch = plait.task(concurrency_key={"key": self.host, "n": 2})(step)
+            weigh = plait.task(rate_limit="5/10s", cost=lambda name, seconds, units: units)(weighed)
+            units = plait.task(lambda done: [1, 4, 4, 2])
+            names = ["w"] * 4
+            target = weigh.map(names, [0.5] * 4, units.bind(fetch.map(["a", "b", "a", "a", "b"])))
+        run(target)
+        assert [round(began, 3) for name, began, _ in sorted(SEEN, key=lambda each: each[1]) if name == "a"] == [
+            0,
+            0,
+            1,
+        ]
+        assert peak("b") == 2
+        first = min(began for name, began, _ in SEEN if name == "w")
+        assert sorted(round(began - first, 3) for name, began, _ in SEEN if name == "w") == [0, 0, 10, 20]
+
+    def test_flat_lists_and_streams_have_keys_too(self) -> None:
+        """X4: rows of a stream are used again, and their keys with them."""
+        with VirtualClock():
+            plait.map_(step, list("aabab"), concurrency_key=self.host)
+        assert (peak("a"), peak("b"), peak()) == (1, 1, 2)
+        SEEN.clear()
+
+        async def streamed() -> int:
+            done = plait.as_completed(step, list("ab" * 10), max_concurrency=4, concurrency_key=self.host)
+            return len([out async for out in done])
+
+        assert VirtualClock().run(streamed()) == 20
+        assert (peak("a"), peak("b"), len(SEEN)) == (1, 1, 20)
+        assert round(max(ended for _, _, ended in SEEN) - min(began for _, began, _ in SEEN), 3) == 10
+
+    def test_a_key_that_nobody_has_any_more_is_forgotten(self) -> None:
+        """X4: a hundred thousand users are not kept."""
+        with VirtualClock() as clock:
+            handle = plait.start([plait.task(concurrency_key=self.host)(step).bind(str(at)) for at in range(50)])
+            handle.wait()
+        del clock
+        assert handle._driver.scheduler._book.keys == {}
+
+    def test_none_is_no_key(self) -> None:
+        with VirtualClock():
+            plait.map_(step, list("aaa"), concurrency_key=lambda name: None)
+        assert peak() == 3
+
+    def test_what_cannot_be_one_fails_its_task_alone(self, tmp_path: Path) -> None:
+        """X4: and says what it was."""
+        ask = plait.task(rate_limit="5/1s", cost=lambda name: {"a": 6, "b": 0, "c": 1}[name])(step)
+        made = plait.Graph()
+        for name in "abcd":
+            made.add(name, ask, (name,))
+        result = run(made)
+        assert [str(each.status) for each in result.values()] == ["failed", "failed", "succeeded", "failed"]
+        errors = [str(each.error) for each in result.values()]
+        assert errors[0] == "a cost of 6 under a rate of 5/1s: it would wait for ever"
+        assert errors[1] == "cost must be a whole number of at least 1, not 0"
+        assert errors[3] == "'d'"
+        target = from_file(
+            tmp_path, 'tasks: {a: {foreach: [2, x], call: "timed_steps:step", rate_limit: 5/1s, cost: "{{ item }}"}}'
+        )
+        assert "cost must be a whole number of at least 1, not 'x'" in str(run(target)["a[1]"].error)
+
+    def test_only_plain_functions_work_them_out(self) -> None:
+        with pytest.raises(plait.UsageError, match="cost must be a plain function"):
+            plait.task(cost=step)(step)
+        with pytest.raises(plait.LimitError, match=r"concurrency_key\.n must be a whole number"):
+            plait.task(concurrency_key={"key": self.host, "n": 0})(step)
+
+    def test_a_stored_run_remembers_what_was_worked_out(self, tmp_path: Path) -> None:
+        """X4 B8 W12: resumed by another process, without asking again for what is on record."""
+        fetch = plait.task(concurrency_key=keyed, rate_limit="9/1s", cost=costs)(step)
+        targets = [fetch.bind(name) for name in "aab"]
+        run_id = left(targets, tmp_path / "plait.db", 2)
+        assert sorted(name for name, _, _ in SEEN) == ["a", "b"]
+
+        async def go_on() -> Any:
+            return await plait.resume(run_id, store=tmp_path / "plait.db")
+
+        assert VirtualClock().run(go_on()).status == "succeeded"
+        assert len(SEEN) == 3
+
+
+async def weighed(name: str, seconds: float, units: int) -> str:
+    return await step(name, seconds)
+
+
+def keyed(name: str) -> str:
+    return name
+
+
+def costs(name: str) -> int:
+    return 3
+
+
+def left(target: Any, store: Path, seen: int) -> str:
+    """Starts a run and leaves it once so many calls have ended; its id."""
+
+    async def leave() -> str:
+        handle = plait.start(target, store=store)
+        while len(SEEN) < seen:
+            await asyncio.sleep(0.25)
+        handle._driver.interrupt()
+        await handle
+        return handle.id
+
+    return VirtualClock().run(leave())
 
 
 class TestDoors:
@@ -271,19 +406,7 @@ class TestStoredRuns:
         ask = plait.task(rate_limit="2/1h")(step)
         store = tmp_path / "plait.db"
         targets = [ask.bind(name) for name in "abc"]
-
-        async def leave() -> str:
-            handle = plait.start(targets, store=store)
-            while len(SEEN) < 2:
-                await asyncio.sleep(0.5)
-            task = asyncio.ensure_future(_awaited(handle))
-            await asyncio.sleep(0.5)
-            task.cancel()
-            await asyncio.wait([task])
-            return handle.id
-
-        clock = VirtualClock()
-        run_id = clock.run(leave())
+        run_id = left(targets, store, 2)
         assert plait.show_run(run_id, store=store).counts.get("succeeded") == 2
 
         async def go_on() -> float:
@@ -294,7 +417,3 @@ class TestStoredRuns:
         took = VirtualClock().run(go_on())
         assert 3550 < took < 3605
         assert len(SEEN) == 3
-
-
-async def _awaited(handle: Any) -> Any:
-    return await handle

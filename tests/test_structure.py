@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "web": {"_core", "calls", "tasks"},
     "fingerprints": {"references"},
     "references": set(),
-    "snapshots": {"_engine", "calls", "fingerprints", "references", "stores", "tasks"},
+    "snapshots": {"_engine", "calls", "executors", "fingerprints", "references", "stores", "tasks"},
     "programs": {"_core", "_engine", "snapshots", "tasks"},
     "durations": {"_core", "_engine", "stores"},
     "history": {"_core", "_engine", "stores"},

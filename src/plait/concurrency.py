@@ -16,7 +16,7 @@ from plait._engine.doors import DEFAULT, blocking, finish, raise_for, refuse_ins
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.errors import JudgedFailed, UsageError
-from plait.executors.base import CancelToken, check_memory, current_attempt, executor_for, name_of
+from plait.executors.base import CancelToken, Wanting, check_memory, current_attempt, executor_for, name_of, wanting
 
 if TYPE_CHECKING:
     from plait._core.outcome import Outcome
@@ -30,13 +30,22 @@ __all__ = ["ConcurrencyResult", "amap", "map_", "run_with_concurrency"]
 class _Flat(Work):
     """The same call for every item."""
 
-    def __init__(self, function: Callable[..., Any], items: Sequence[Any], executor: str) -> None:
+    def __init__(
+        self, function: Callable[..., Any], items: Sequence[Any], executor: str, wants: Wanting | None
+    ) -> None:
         self._function = function
         self._items = items
         self._executor = executor
+        self._wants = wants
 
     def call(self, place: int, table: Table, first: int) -> Call:
         return self._executor, self._function, (self._items[place],), None
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        return True
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        return None if self._wants is None else self._wants.of((self._items[place],), None)
 
 
 class _EveryType:
@@ -205,7 +214,8 @@ def _flat_driver(
     options: dict[str, Any],
 ) -> Driver:
     executor = executor_for(function, executor)
-    work = _Flat(function, items, executor)
+    wants = wanting(options)
+    work = _Flat(function, items, executor, wants)
     deadline = options.pop("deadline", None)
     rules = Rules.of(
         max_concurrency=slots(max_concurrency),
@@ -217,7 +227,8 @@ def _flat_driver(
     name = name_of(function)
     made = owned(policy(PLAIN, **options), name)
     check_memory(made, executor)
-    batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made)  # type: ignore[arg-type]
+    conditional = range(len(items)) if wants is not None else ()
+    batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made, conditional=conditional)  # type: ignore[arg-type]
     return Driver(batch, rules, name=name)
 
 

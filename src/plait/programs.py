@@ -67,7 +67,12 @@ class _Nodes(Work):
         when = self._nodes[place]._definition.when
         if type(when) is Node:
             return bool(table.values[first + self._needs[place][-1]])
-        return bool(when() if callable(when) else when)
+        return bool(when() if callable(when) else when is None or when)
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        node = self._nodes[place]
+        wants = node._definition.wants
+        return None if wants is None else wants.of(*self._filled(node, place, table, first))
 
     def children(self, place: int, table: Table, first: int) -> Growth:
         node = self._nodes[place]
@@ -82,6 +87,7 @@ class _Nodes(Work):
             calls=_Items(definition, columns),  # type: ignore[arg-type]
             keys=Numbered("", len(columns[0])),
             policy=definition.policy,
+            conditional=range(len(columns[0])) if definition.wants is not None else (),
         )
         return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
 
@@ -125,6 +131,13 @@ class _Items(Work):
     def call(self, place: int, table: Table, first: int) -> Call:
         definition = self._definition
         return definition.executor, definition.body, [column[place] for column in self._columns], None
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        return True
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        wants = self._definition.wants
+        return None if wants is None else wants.of([column[place] for column in self._columns], None)
 
     check = _Nodes.check
 
@@ -272,7 +285,7 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
         policy=next(iter(policies.values())) if len(policies) == 1 else PLAIN,
         policies=[each.policy for each in definitions] if len(policies) > 1 else None,
         controls=_places(definitions, kinds, lambda each: each.each),
-        conditional=_places(definitions, kinds, lambda each: each.when is not None),
+        conditional=_places(definitions, kinds, lambda each: each.when is not None or each.wants is not None),
     )
 
     def value(result: RunResult) -> Any:

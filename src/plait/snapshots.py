@@ -7,6 +7,7 @@ from typing import Any
 
 from plait._engine.records import policy_data, policy_of, value_data
 from plait.errors import NotStorable, StoreDamaged
+from plait.executors.base import Wanting
 from plait.fingerprints import declared_type, fingerprint
 from plait.references import named, reference, resolve
 from plait.stores.values import PLAIN, SMALL
@@ -142,6 +143,8 @@ def _definition_data(
                 raise
             data["unknown"] = f"the function of {definition.name}"
         data["code"] = fingerprint(body)
+    if definition.wants is not None:
+        data["wants"] = _wanting_data(definition, strict)
     when = definition.when
     if type(when) is Node:
         data["when"] = ["node"]
@@ -154,6 +157,25 @@ def _definition_data(
         data["when"] = ["unknown", definition.name] if found is None else ["function", found]
         data["when_code"] = fingerprint(when)
     return data
+
+
+def _wanting_data(definition: Definition, strict: bool) -> list[Any]:
+    """The functions that work out a key and a cost, by name; what none finds again stands there by what it is."""
+    wants = definition.wants
+    assert wants is not None
+    found: list[Any] = [wants.n]
+    for what, function in (("concurrency_key", wants.key), ("cost", wants.cost)):
+        name = None if function is None else reference(function)
+        if function is not None and name is None and strict:
+            raise NotStorable(f"the {what} of {definition.name} cannot be found again by another process")
+        found.append(None if function is None else [name or "", fingerprint(function)])
+    return found
+
+
+def _wanting_of(data: Sequence[Any]) -> Wanting:
+    n, *functions = data
+    key, cost = (None if each is None else resolve(each[0]) for each in functions)
+    return Wanting(key, n, cost)
 
 
 def nodes_of(data: Mapping[str, Any], read: Callable[[int, Any], Any]) -> Sequence[Node[Any]]:
@@ -267,13 +289,20 @@ def _definition_of(data: Mapping[str, Any], known: list[Definition]) -> Definiti
                 when = resolve(rest[0])
             case _:
                 when = Unknown(f"the `when` of {rest[0]}")
-    return Definition(data["name"], body, data["executor"], policy_of(data.get("policy", {})), when, "each" in data)
+    wants = _wanting_of(data["wants"]) if "wants" in data else None
+    return Definition(
+        data["name"], body, data["executor"], policy_of(data.get("policy", {})), when, "each" in data, wants
+    )
 
 
 def unknowns(data: Mapping[str, Any]) -> list[str]:
     """What of a snapshot no other process can make: then the graph itself has to be given."""
     found = [str(each["unknown"]) for each in data["calls"] if "unknown" in each]
     found += [f"the `when` of {each['name']}" for each in data["calls"] if each.get("when", [""])[0] == "unknown"]
+    for each in data["calls"]:
+        for what, function in zip(("concurrency_key", "cost"), each.get("wants", (1, None, None))[1:], strict=True):
+            if function is not None and not function[0]:
+                found.append(f"the {what} of {each['name']}")
     for at, how in enumerate(data["how"]):
         if how == MIXED:
             name = data["calls"][data["which"][at]]["name"]

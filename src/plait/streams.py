@@ -18,7 +18,7 @@ from plait._engine.doors import DEFAULT, slots
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
 from plait.errors import RunFailed, UsageError
-from plait.executors.base import check_memory, executor_for, name_of
+from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
 T = TypeVar("T")
 
@@ -28,13 +28,20 @@ __all__ = ["AsCompleted", "as_completed"]
 class _Streamed(Work):
     """The items of a stream, by row: put there when the row is fed."""
 
-    def __init__(self, function: Callable[..., Any], executor: str) -> None:
+    def __init__(self, function: Callable[..., Any], executor: str, wants: Wanting | None) -> None:
         self._function = function
         self._executor = executor
+        self.wanting = wants
         self.items: dict[int, Any] = {}
 
     def call(self, place: int, table: Table, first: int) -> Call:
         return self._executor, self._function, (self.items[first + place],), None
+
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        return True
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        return None if self.wanting is None else self.wanting.of((self.items[first + place],), None)
 
     def children(self, place: int, table: Table, first: int) -> Growth:
         """The rows of the stream's one control task: none yet."""
@@ -76,11 +83,12 @@ class AsCompleted:
             grace=options.get("grace", 5.0),
             max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
         )
+        wants = wanting(options)
         self._policy: Policy = owned(policy(PLAIN, **options), self._name)
         check_uses((self._policy,), {})
         executor = executor_for(function, executor)
         check_memory(self._policy, executor)
-        self._work = _Streamed(function, executor)
+        self._work = _Streamed(function, executor, wants)
         self._rows = 0
         self._async_items: AsyncIterator[Any] | None = None
         self._items: Iterator[Any] | None = None
@@ -121,7 +129,15 @@ class AsCompleted:
         if driver.table.vacancies == 0 and (self._rows < self._window or self._slots is None):
             size = min(max(16, self._window - self._rows), max(16, self._rows))
             self._rows += size
-            driver.grow_stream(0, Batch(size, calls=self._work, keys=_StreamKeys(size), policy=self._policy))  # type: ignore[arg-type]
+            conditional = range(size) if self._work.wanting is not None else ()
+            batch = Batch(
+                size,
+                calls=self._work,  # type: ignore[arg-type]
+                keys=_StreamKeys(size),
+                policy=self._policy,
+                conditional=conditional,
+            )
+            driver.grow_stream(0, batch)
         return driver.table.vacancies > 0
 
     def _put(self, item: Any) -> None:

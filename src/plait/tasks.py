@@ -12,7 +12,7 @@ from plait._core.graph import safe_key
 from plait._core.limits import owned
 from plait._core.policy import PLAIN, Policy, Pool, policy, pools_of
 from plait.errors import GraphError, UsageError
-from plait.executors.base import check_memory, executor_for, name_of
+from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
 if TYPE_CHECKING:
     from plait.calls.shell import OutputKind
@@ -27,10 +27,17 @@ __all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
 class Definition:
     """What a node calls, and how: shared by all nodes of one function with the same options. Never changed."""
 
-    __slots__ = ("body", "each", "executor", "name", "policy", "when")
+    __slots__ = ("body", "each", "executor", "name", "policy", "wants", "when")
 
     def __init__(
-        self, name: str, body: Any, executor: str, policy: Policy, when: Any = None, each: bool = False
+        self,
+        name: str,
+        body: Any,
+        executor: str,
+        policy: Policy,
+        when: Any = None,
+        each: bool = False,
+        wants: Wanting | None = None,
     ) -> None:
         self.name = name
         self.body = body
@@ -40,6 +47,8 @@ class Definition:
         """A Node, a bool or a function without arguments."""
         self.each = each
         """A map: the last positional argument is the list."""
+        self.wants = wants
+        """What is worked out for each task: its key, its cost."""
 
     def but(self, **changes: Any) -> Definition:
         """The same with these things changed."""
@@ -250,9 +259,10 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
         if definition.executor == "shell":
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
+    wants = wanting(options, definition.wants)
     made = owned(policy(definition.policy, **options), _owner(definition))
     check_memory(made, executor)
-    return definition.but(policy=made, when=when, executor=executor)
+    return definition.but(policy=made, when=when, executor=executor, wants=wants)
 
 
 def _owner(definition: Definition) -> str:

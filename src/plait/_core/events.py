@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
 from plait._core.graph import Batch
+from plait._core.limits import Wants
 from plait._core.policy import OnFailure
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ class Raised(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """The `when` of a task was worked out."""
+    """The `when` of a task was worked out, and its key and cost where these are its own."""
 
     task: int
     choice: bool
     now: float
+    wants: Wants | None = None
 
 
 class Undecidable(NamedTuple):
@@ -321,8 +323,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.returned(task, attempt, value, now, stopped)
         case Raised(task, attempt, error, now, chance, stopped, value, again):
             scheduler.raised(task, attempt, error, now, chance, stopped, value, again)
-        case Decided(task, choice, now):
-            scheduler.decided(task, choice, now)
+        case Decided(task, choice, now, wants):
+            scheduler.decided(task, choice, now, wants)
         case Undecidable(task, error, now):
             scheduler.undecidable(task, error, now)
         case Grew(parent, batch, now, vacant):

@@ -13,8 +13,8 @@ from heapq import heappop, heappush
 from typing import TypeAlias
 
 from plait._core.graph import Batch
-from plait._core.policy import Policy, nearest
-from plait.errors import UsageError
+from plait._core.policy import Policy, count, named, nearest
+from plait.errors import LimitError, UsageError
 
 Place: TypeAlias = tuple[int, float, int, int]
 """Of a ready task in the order: its level, the path behind it (longest first), its number, and it. It stays what it was."""
@@ -35,7 +35,7 @@ class Waiter:
 class Limit:
     """At most `capacity` units at once. Tasks that do not find theirs are parked here and woken by its own release."""
 
-    __slots__ = ("abandoned", "capacity", "claims", "crowd", "due", "early", "kind", "line", "name", "used")
+    __slots__ = ("abandoned", "capacity", "claims", "crowd", "due", "early", "kind", "line", "name", "tasks", "used")
 
     is_rate = False
 
@@ -44,6 +44,7 @@ class Limit:
         self.name = name
         self.capacity = capacity
         self.used = 0
+        self.tasks = 0  # that have this key
         self.abandoned = 0  # of `used`: units of attempts given up that may still run
         self.due = math.inf
         """From then on time alone has changed `used`: see `roll`."""
@@ -183,6 +184,10 @@ Asks: TypeAlias = tuple[tuple[tuple[Limit, int], ...], tuple[tuple[RateLimit, in
 
 NOTHING: Asks = ((), ())
 
+Wants: TypeAlias = "tuple[str | None, int, int | None]"
+"""Of one task, worked out of its arguments: its key (None: it has none), how many of that key may run at once, and its cost
+(None: that of its policy)."""
+
 
 class Book:
     """The limits of a run by name: pools, keys and rates."""
@@ -203,10 +208,32 @@ class Book:
             known = self._asks[id(policy)] = (policy, (tuple(self._held(policy)), tuple(self._used(policy))))
         return known[1]
 
+    def own(self, asks: Asks, wants: Wants) -> Asks:
+        """What a task takes whose key or cost was worked out, where others with its policy take `asks`."""
+        held, used = asks
+        key, most, cost = wants
+        if key is not None:
+            limit = self.keys.setdefault(key, Limit("key", key, most))
+            limit.tasks += 1
+            held = (*held, (limit, 1))
+        if cost is not None:
+            used = tuple((rate, cost) for rate, _ in used)
+        return held, used
+
+    def forget(self, asks: Asks) -> None:
+        """A task is final whose key was worked out: a key that nobody has any more is forgotten."""
+        for limit, _ in asks[0]:
+            if limit.kind == "key":
+                limit.tasks -= 1
+                if not limit.tasks and not limit.used:
+                    self.keys.pop(limit.name, None)
+
     def _held(self, policy: Policy) -> Iterable[tuple[Limit, int]]:
         if policy.concurrency_key is not None:
             key, most = policy.concurrency_key
-            yield self.keys.setdefault(key, Limit("key", key, most)), 1
+            limit = self.keys.setdefault(key, Limit("key", key, most))
+            limit.tasks += 1  # for good: many tasks may have this policy
+            yield limit, 1
         for name, weight, capacity in policy.pool:
             if name not in self.pools:
                 assert capacity is not None, f"pool {name!r} was not declared, and nobody refused that"
@@ -281,6 +308,26 @@ def check_uses(policies: Iterable[Policy], declared: Mapping[str, int]) -> None:
                 raise UsageError(
                     f"a cost of {policy.cost} under a rate of {rate_text(capacity, interval)}: it would wait for ever"
                 )
+
+
+def check_wants(policy: Policy, key: object, most: int, cost: object) -> Wants:
+    """A key and a cost that were worked out for one task, checked; a whole number may be a key, and None is none.
+
+    Raises:
+        LimitError: for what cannot be one, or a cost that no rate of the task can ever give.
+    """
+    if isinstance(key, int) and not isinstance(key, bool):
+        key = str(key)
+    checked = None if key is None else named("concurrency_key", key)
+    if cost is None:
+        return checked, most, None
+    units = count("cost", cost)
+    for _, capacity, interval in policy.rate_limit:
+        if units > capacity:
+            raise LimitError(
+                f"a cost of {units} under a rate of {rate_text(capacity, interval)}: it would wait for ever"
+            )
+    return checked, most, units
 
 
 def uses(policy: Policy) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.graph import Batch
-from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter
+from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter, Wants
 from plait._core.policy import (
     ARMED,
     ASKING,
@@ -83,6 +83,7 @@ class Family:
     """The children of a running task: it is their join and stays running, without a slot, until `left` is 0."""
 
     __slots__ = (
+        "asking",
         "failed",
         "halted",
         "joining",
@@ -108,6 +109,7 @@ class Family:
         self.left = 0
         self.stream = False  # its rows are fed, delivered and used again
         self.open = False  # more may be fed
+        self.asking = False  # is something to be worked out for each of them?
         self.joining = False
         self.limits = limits
         self.failed = NONE  # the first child whose failure counts
@@ -146,6 +148,7 @@ class Scheduler:
         self._asks: list[Asks] = []  # of every task, once there is one that takes more than a slot
         self._parked: dict[int, Waiter] = {}  # at which limit a task waits
         self._claims: dict[int, list[Limit]] = {}  # where a parked task keeps what it was woken for
+        self._keyed: set[int] = set()  # not final, with a key that was worked out
         self._unseen: set[int] = set()  # running under a rate, and not yet known to have begun
         self.parkings = 0
         """How often a task was parked: one that gave nothing changed something, where this did."""
@@ -227,7 +230,7 @@ class Scheduler:
                 self._wake_another(now)
                 continue
             odd = table.odd[task]
-            if odd & ASKING:
+            if odd and odd & ASKING:
                 if odd & LIMITED and not self._admit(task, now):
                     continue
                 if queue.came_from is not None:
@@ -340,10 +343,12 @@ class Scheduler:
                 return
             if mark & ARMED:
                 self._disarm(task)
+            if mark & LIMITED and table.status[task] == RUNNING:
+                self._give_back(task, now)
+                if task in self._keyed:
+                    self._forget_key(task)
         if table.status[task] != RUNNING:
             return  # a duplicate
-        if mark & LIMITED:
-            self._give_back(task, now)
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
         table.values[task] = value
         table.status[task] = SUCCEEDED
@@ -356,13 +361,14 @@ class Scheduler:
             left, status, queue = table.left, table.status, self._queue
             second = int(now)
             for user in table.users[task]:
-                if odd[user] & WATCHED:
+                unlike = odd[user]
+                if unlike and unlike & WATCHED:
                     self._need_final(user, SUCCEEDED, False, now)
                     continue
                 number = left[user] = left[user] - 1
                 if number or status[user] != PENDING:
                     continue
-                if odd[user] & CONTROL:
+                if unlike and unlike & CONTROL:
                     self._met(user, now)
                     continue
                 status[user] = READY  # `_met`, for one that has nothing else to be seen to
@@ -452,11 +458,13 @@ class Scheduler:
         self._enter(rows, batch, now)
         self._drain(now)
 
-    def decided(self, task: int, choice: bool, now: float) -> None:
-        """The `when` of a task was worked out: it gets ready, or is skipped."""
+    def decided(self, task: int, choice: bool, now: float, wants: Wants | None = None) -> None:
+        """The `when` of a task was worked out: it gets ready, or is skipped. And its key and cost, where these are its own."""
         if task in self._deciding and self.table.status[task] == PENDING:
             self._deciding.discard(task)
             if choice:
+                if wants is not None:
+                    self._set_wants(task, wants)
                 self._met(task, now)
             else:
                 self._close(task, SKIPPED, now)
@@ -499,6 +507,7 @@ class Scheduler:
         self._add_asks(rows, batch, family.limits)
         if vacant:
             family.stream = family.open = True
+            family.asking = bool(batch.conditional)
             for task in reversed(rows):
                 table.vacate(task)
         else:
@@ -518,6 +527,8 @@ class Scheduler:
         if task != NONE:
             family.left += 1
             self.unfinished += 1
+            if family.asking:
+                self._undecided.add(task)
             self._met(task, now)
         return task
 
@@ -824,6 +835,18 @@ class Scheduler:
         else:
             column.extend(map(made.__getitem__, map(id, batch.policies)))
 
+    def _set_wants(self, task: int, wants: Wants) -> None:
+        """Gives a task limits of its own."""
+        table, column = self.table, self._asks
+        column.extend([NOTHING] * (table.size - len(column)))
+        held, used = self._book.asks(table.policies[task])
+        around = tuple((limit, 1) for limit in self._limits.get(table.first_row(task), ()))
+        column[task] = self._book.own((around + held, used), wants)
+        if column[task] != NOTHING:
+            table.odd[task] |= LIMITED
+        if wants[0] is not None:
+            self._keyed.add(task)
+
     def _level(self, task: int) -> int:
         """Where a ready task stands, the lowest first: its priority, and since when it is ready.
 
@@ -911,6 +934,10 @@ class Scheduler:
             self._drop_claims(task, now)
         if waiter is not None:
             self._wake(waiter.limit, now)
+
+    def _forget_key(self, task: int) -> None:
+        self._keyed.discard(task)
+        self._book.forget(self._asks[task])
 
     def _first_waiter(self, limit: Limit) -> Waiter | None:
         """The first in order of those that still wait at `limit`."""
@@ -1340,8 +1367,11 @@ class Scheduler:
         if odd & HELD and table.status[task] == RETRYING:
             self.timers.disarm(Due.RETRY, task)
         table.move(task, state, now)
-        if odd & LIMITED and task in self._parked:
-            self._leave_line(task, now)
+        if odd & LIMITED:
+            if task in self._parked:
+                self._leave_line(task, now)
+            if task in self._keyed:
+                self._forget_key(task)
         self.unfinished -= 1
         if odd & CHILD:
             self._around(task).left -= 1

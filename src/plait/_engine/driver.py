@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Vacated
 from plait._core.graph import Batch
-from plait._core.limits import check_batch
+from plait._core.limits import check_batch, check_wants
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
@@ -617,7 +617,7 @@ class Driver:
                 self.base.copy().run(self._turn, turn, task, now)
             except BaseException as error:
                 if turn == Turn.DECIDE:
-                    _explain(error, f"`when` of task {table.key(task)!r}, run {self.id}")
+                    _explain(error, f"condition or limits of task {table.key(task)!r}, run {self.id}")
                     scheduler.undecidable(task, error, now)
                 else:
                     self._raised(task, table.attempts(task), error, now)
@@ -629,7 +629,14 @@ class Driver:
         work: Work = batch.calls  # type: ignore[assignment]
         match turn:
             case Turn.DECIDE:
-                scheduler.decided(task, bool(work.decide(place, table, task - place)), now)
+                if not work.decide(place, table, task - place):
+                    scheduler.decided(task, False, now)
+                    return
+                wants = work.wants(place, table, task - place)
+                if wants is None:
+                    scheduler.decided(task, True, now)
+                else:
+                    scheduler.decided(task, True, now, check_wants(table.policies[task], *wants))
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
                 check_batch(growth.batch, self.scheduler.pools)
@@ -774,7 +781,9 @@ def _chance() -> float:
 def _explain(error: BaseException, note: str) -> None:
     """Adds `note` to an exception, once, and takes the engine's frames off the front of its traceback."""
     try:
-        if not any(known.startswith(("task '", "`when` of task '")) for known in getattr(error, "__notes__", ())):
+        if not any(
+            known.startswith(("task '", "condition or limits of task '")) for known in getattr(error, "__notes__", ())
+        ):
             error.add_note(note)
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):

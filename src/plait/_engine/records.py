@@ -22,7 +22,7 @@ from plait.stores.base import Blob as Blob
     BEGAN,  # task, attempt, now
     RETURNED,  # task, attempt, now, form, value[, stopped]
     RAISED,  # task, attempt, now, error, chance, stopped, again, form, value
-    DECIDED,  # task, choice, now
+    DECIDED,  # task, choice, now[, its own key, n and cost]
     UNDECIDABLE,  # task, error, now
     GREW,  # parent, now, structure, snapshot
     ASKED,  # task, attempt, now
@@ -40,7 +40,7 @@ from plait.stores.base import Blob as Blob
     SEEN,  # task, attempt, now
 ) = range(20)
 
-WIDTHS = (3, 4, 7, 10, 4, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8

@@ -324,8 +324,8 @@ class Replay:
                 _, task, attempt, now, error, chance, stopped, again, form, data = line
                 scheduler.raised(task, attempt, error_of(error), now, chance, stopped, self._value(form, data), again)
             case lines.DECIDED:
-                _, task, choice, now = line
-                scheduler.decided(task, choice, now)
+                _, task, choice, now, *own = line
+                scheduler.decided(task, choice, now, tuple(own[0]) if own and own[0] is not None else None)
             case lines.UNDECIDABLE:
                 _, task, error, now = line
                 scheduler.undecidable(task, error_of(error), now)
@@ -359,11 +359,11 @@ class Replay:
                     lines.LEAVING: scheduler.leaving,
                 }[kind](now)
             case lines.RECOVERED:
-                _, now, wall, away = line
+                _, now, wall, *gap = line
                 self.took_over += 1
                 self.wall.went_on(now, wall)
                 self.processes.clear()
-                scheduler.recovered(now, away or 0.0)
+                scheduler.recovered(now, gap[0] or 0.0 if gap else 0.0)
             case lines.AHEAD:
                 for first, last in line[1]:
                     self.ahead.update(range(max(0, first), min(last + 1, self.table.size)))

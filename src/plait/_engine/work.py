@@ -55,8 +55,12 @@ class Work:
         return None
 
     def decide(self, place: int, table: Table, first: int) -> bool:
-        """Whether the task's `when` holds."""
+        """Whether the task's `when` holds; true where it has none."""
         raise NotImplementedError
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        """The key, how many of it at once, and the cost that are worked out for this task alone; None where none are."""
+        return None
 
     def children(self, place: int, table: Table, first: int) -> Growth:
         """What a control task grows."""

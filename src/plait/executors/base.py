@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -133,6 +133,51 @@ def executor_for(function: Any, executor: str | None = None) -> str:
     return executor
 
 
+class Wanting:
+    """Functions of a task's arguments: its `concurrency_key`, its `cost`. None: what its policy says."""
+
+    __slots__ = ("cost", "key", "n")
+
+    def __init__(self, key: Callable[..., Any] | None, n: int, cost: Callable[..., Any] | None) -> None:
+        self.key = key
+        self.n = n
+        self.cost = cost
+
+    def of(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[object, int, object]:
+        """Key, how many of it at once, and cost of one task."""
+        given = kwargs or {}
+        key = None if self.key is None else self.key(*args, **given)
+        return key, self.n, None if self.cost is None else self.cost(*args, **given)
+
+
+def wanting(options: dict[str, Any], before: Wanting | None = None) -> Wanting | None:
+    """Takes the functions out of `options` that work out a key or a cost; `before` is what was said earlier.
+
+    Raises:
+        UsageError: for a coroutine function.
+        LimitError: for an `n` that cannot be.
+    """
+    key, n, cost = (before.key, before.n, before.cost) if before is not None else (None, 1, None)
+    if "concurrency_key" in options:
+        given = options["concurrency_key"]
+        key, most = given, 1
+        if isinstance(given, Mapping) and given.keys() <= {"key", "n"}:
+            key, most = given.get("key"), given.get("n", 1)
+        if callable(key):
+            from plait._core.policy import count  # worker processes do without it
+
+            n = count("concurrency_key.n", most)
+            del options["concurrency_key"]
+        else:
+            key = None
+    if "cost" in options:
+        cost = options.pop("cost") if callable(options["cost"]) else None
+    for name, function in (("concurrency_key", key), ("cost", cost)):
+        if function is not None and executor_for(function) == "async":
+            raise UsageError(f"{name} must be a plain function of the task's arguments, not {function!r}")
+    return None if key is None and cost is None else Wanting(key, n, cost)
+
+
 def check_memory(policy: Policy, executor: str) -> None:
     """Nothing, if whoever runs the task can keep its `memory_limit`.
 
@@ -174,9 +219,11 @@ __all__ = [
     "Report",
     "Spent",
     "Ticket",
+    "Wanting",
     "awaited",
     "check_memory",
     "current_attempt",
     "executor_for",
     "name_of",
+    "wanting",
 ]

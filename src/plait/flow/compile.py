@@ -349,7 +349,11 @@ class _Tasks(Work):
             needs=needs if any(needs) else None,
             policies=[task.whole if task.whole is not None else task.policy for task in self._tasks],
             controls=[at for at, task in enumerate(self._tasks) if task.is_control],
-            conditional=[at for at, task in enumerate(self._tasks) if task.when is not None],
+            conditional=[
+                at
+                for at, task in enumerate(self._tasks)
+                if task.when is not None or (task.wants is not None and task.foreach is None)
+            ],
         )
 
     def _scope(self, table: Table, first: int) -> _Scope:
@@ -360,8 +364,14 @@ class _Tasks(Work):
 
     def decide(self, place: int, table: Table, first: int) -> bool:
         when = self._tasks[place].when
+        if when is None:
+            return True
         value = when.value(self._scope(table, first)) if isinstance(when, Template) else when
         return truth(value)
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        task = self._tasks[place]
+        return None if task.foreach is not None else _wanted(task, self._scope(table, first))
 
     def children(self, place: int, table: Table, first: int) -> Growth:
         task = self._tasks[place]
@@ -406,6 +416,7 @@ class _Items(Work):
             calls=self,  # type: ignore[arg-type]
             keys=keys,
             policy=self._task.policy,
+            conditional=range(size) if self._task.wants is not None else (),
             controls=range(size) if isinstance(self._task.body, Group) else (),
         )
         return Growth(
@@ -433,6 +444,12 @@ class _Items(Work):
     def call(self, place: int, table: Table, first: int) -> Call:
         return _call(self._task, self._scope.at_item(self._items[place], place))
 
+    def decide(self, place: int, table: Table, first: int) -> bool:
+        return True
+
+    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+        return _wanted(self._task, self._scope.at_item(self._items[place], place))
+
     def children(self, place: int, table: Table, first: int) -> Growth:
         return _grow_group(self._task, self._scope.at_item(self._items[place], place))
 
@@ -451,6 +468,17 @@ def _declared(task: FlowTask, scope: _Scope) -> Any:
     """The type that the function of a task declares."""
     body = task.body
     return declared_type(scope.functions[body.module, body.name]) if isinstance(body, PythonCall) else None
+
+
+def _wanted(task: FlowTask, scope: _Scope) -> tuple[object, int, object] | None:
+    """Key, how many of it at once, and cost of one task, as its templates have them: a cost that is text is read as a number."""
+    wants = task.wants
+    if wants is None:
+        return None
+    cost = None if wants.cost is None else wants.cost.value(scope)
+    if isinstance(cost, str) and cost.strip().isdecimal():
+        cost = int(cost)
+    return None if wants.key is None else wants.key.text(scope), wants.n, cost
 
 
 def _grow_group(task: FlowTask, scope: _Scope) -> Growth:

@@ -55,6 +55,15 @@ Body: TypeAlias = Script | Argv | PythonCall | Group
 
 
 @dataclass(frozen=True, slots=True)
+class Wants:
+    """`concurrency_key` and `cost` as templates: worked out for each task."""
+
+    key: Template | None
+    n: int
+    cost: Template | None
+
+
+@dataclass(frozen=True, slots=True)
 class FlowTask:
     """One task of a file. With `foreach` the policy is each item's, and `whole` that of all of them."""
 
@@ -67,6 +76,7 @@ class FlowTask:
     foreach: Template | list[Any] | None = None
     item_key: Template | None = None
     when: Template | bool | None = None
+    wants: Wants | None = None
 
     @property
     def is_control(self) -> bool:

@@ -15,7 +15,7 @@ from plait._core.policy import PLAIN, Policy, Rules, option_names, policy
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ROOTS
-from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script
+from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script, Wants
 from plait.flow.problems import START, Place, Problems
 from plait.flow.templates import Template, TemplateError, check_script, parse_template
 from plait.flow.tree import Mapping as Map
@@ -240,12 +240,28 @@ class _Reader:
         item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
         when = self.when(items["when"], around, needs) if "when" in items else None
         body = self.body(body_name, tree, inner, needs, depth)
+        wants = self.wants(items, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key, body_name)
         if body is None:
             return None
         unique = tuple(dict.fromkeys(needs))
-        return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when)
+        return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when, wants)
+
+    def wants(self, items: Mapping[str, Tree], around: _Around, needs: list[str]) -> Wants | None:
+        """The templates of a key and a cost, which are worked out for each task."""
+        n = 1
+        given = items.get("concurrency_key")
+        if isinstance(given, Map) and is_template(given.items.get("key")):
+            try:
+                n = policy(PLAIN, concurrency_key={**plain(given), "key": "k"}).concurrency_key[1]  # type: ignore[index]
+            except UsageError as error:
+                self.bad(given.at, "value", str(error))
+            given = given.items["key"]
+        key = self.template(given, around, needs) if given is not None and is_template(given) else None
+        cost = items.get("cost")
+        units = self.template(cost, around, needs) if cost is not None and is_template(cost) else None
+        return None if key is None and units is None else Wants(key, n, units)
 
     def needs(self, tree: Tree, key: str, around: _Around) -> list[str]:
         listed = tree.items if isinstance(tree, Sequence) else [tree]
@@ -373,7 +389,7 @@ class _Reader:
                 if not {name, "retry" if name == "retries" else "retries"} & tree.items.keys():
                     own[name] = plain(each)
         for name in (*POLICIES, "on_failure", "max_concurrency"):
-            if name not in tree.items:
+            if name not in tree.items or is_worked_out(name, tree.items[name]):
                 continue
             if name in ("on_failure", "max_concurrency") and not looped and body != "tasks":
                 self.bad(
@@ -575,6 +591,19 @@ class _Reader:
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def is_template(tree: Tree | None) -> bool:
+    """Is it text with something to fill in?"""
+    return isinstance(tree, Scalar) and isinstance(tree.value, str) and "{{" in tree.value
+
+
+def is_worked_out(name: str, tree: Tree) -> bool:
+    """Is it an option whose value is worked out for each task?"""
+    if name == "cost":
+        return is_template(tree)
+    inner = tree.items.get("key") if isinstance(tree, Map) else tree
+    return name == "concurrency_key" and is_template(inner)
 
 
 def fits(value: Any, type_name: str) -> bool:
