@@ -35,7 +35,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
 SLICES, REDUCERS, CAUSES = "executors/test_slices.py::", "patterns/test_reducers.py::", "_core/test_causes.py::"
-LIMITS = "_core/test_limits.py::"
+LIMITS, WHY = "_core/test_limits.py::", "_core/test_why.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -83,6 +83,15 @@ MUTATIONS = [
     Mutation("X4", "a row that is used again keeps its old key", S, "        held, used = self._book.asks(table.policies[task])\n        around", "        held, used = column[task]\n        around", "test_admission.py::TestWorkedOut::test_flat_lists_and_streams_have_keys_too"),
     Mutation("X4", "a file's keys are not worked out", "flow/compile.py", "            conditional=range(size) if self._task.wants is not None else (),\n", "", "test_admission.py::TestWorkedOut::test_keys_and_costs_are_worked_out_of_what_a_task_is_given"),
     Mutation("X4", "what was worked out is not on record", "_engine/replaying.py", "tuple(own[0]) if own and own[0] is not None else None", "None", "test_admission.py::TestWorkedOut::test_a_stored_run_remembers_what_was_worked_out"),
+    Mutation("X7", "who holds what it waits for is not said", "_core/why.py", "        held = f\": {_listed(named, len(holders))} held\"\n", "        held = \"\"\n", WHY + "TestWaiting::test_for_a_pool_with_who_holds_it_and_who_is_before"),
+    Mutation("X7", "the last cause is said and not the first", "_core/why.py", "                return chain[::-1]\n", "                return chain\n", WHY + "TestEnds::test_the_first_cause_stands_before_its_victims"),
+    Mutation("X7", "what is kept is not named", "_core/why.py", "kept = [table.key(task) for task in limit.claims if task != self.task]", "kept = [str(task) for task in () if task]", WHY + "TestWaiting::test_for_what_is_kept_for_another"),
+    Mutation("X7", "a rate never says when", "_core/why.py", "until = limit.opens(waiter.weight, waiter.place) if not before else None", "until = None", WHY + "TestWaiting::test_for_a_rate_and_until_when"),
+    Mutation("X7", "a need that is over is waited for", "_core/why.py", "open_needs = [need for need in self.needs() if table.status[need] < FINAL]", "open_needs = self.needs()", WHY + "TestWaiting::test_for_needs"),
+    Mutation("X7", "a group's end is the run's", "_core/why.py", "if family is not None and scheduler.halt_reason is None:", "if False:", WHY + "TestEnds::test_what_a_group_that_ended_left_behind"),
+    Mutation("X7", "a condition and a join are one", "_core/why.py", "        return place not in batch.conditional\n", "        return False\n", WHY + "TestEnds::test_skipped_by_a_condition_by_a_need_and_by_a_join"),
+    Mutation("X7", "nobody says that a run stands still", D, "                    self._say_stalled()\n", "                    pass\n", "test_admission.py::TestWhy::test_a_run_that_stands_still_says_for_what"),
+    Mutation("X7", "a stored run is read at its start", "history.py", "    replay.catch_up()\n    return replay\n", "    return replay\n", "test_admission.py::TestWhy::test_a_stored_run_is_asked_by_another_process"),
     Mutation("X5", "nobody is slowed down", S, "            rate.shut(now + seconds)\n", "", LIMITS + "TestBeingCalledLater::test_the_whole_bucket_slows_down_and_no_attempt_is_counted"),
     Mutation("X5", "to be called later is a try", S, "            self._interruptions[task] = self._interruptions.get(task, 0) + 1\n            self.timers.arm(Due.RETRY", "            self.timers.arm(Due.RETRY", LIMITS + "TestBeingCalledLater::test_its_tries_are_left_for_real_failures"),
     Mutation("B13", "a map's values in reverse", "programs.py", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop][::-1])", TASKS + "TestGrowth::test_a_map_over_a_list_known_at_run_time_keeps_order"),

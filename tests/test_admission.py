@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -417,3 +420,55 @@ class TestStoredRuns:
         took = VirtualClock().run(go_on())
         assert 3550 < took < 3605
         assert len(SEEN) == 3
+
+
+class TestWhy:
+    def test_a_run_answers_in_its_loop_from_other_threads_and_once_it_is_over(self) -> None:
+        """X7."""
+        limited = plait.task(pool=plait.Pool("db", 1))
+
+        async def main() -> None:
+            gate = asyncio.Event()
+            made = plait.Graph()
+            made.add("first", limited(gate.wait))
+            made.add("second", limited(step))
+            made.add("third", step, needs=["second"])
+            handle = plait.start(made)
+            await asyncio.sleep(0.01)
+            here = handle.why("second")
+            there = await asyncio.to_thread(handle.why, "second")
+            assert here.reason == there.reason == "pool"
+            assert here.detail["held_by"] == ["first"]
+            assert handle.why("third").causes == ("second",)
+            with pytest.raises(plait.UsageError, match="Did you mean 'second'"):
+                handle.why("secnd")
+            gate.set()
+            await handle
+            assert handle.why("third").text == "third succeeded"
+
+        asyncio.run(main())
+
+    def test_a_stored_run_is_asked_by_another_process(self, tmp_path: Path) -> None:
+        """X7: `plait why RUN KEY`, also of a run that nobody drives."""
+        ask = plait.task(rate_limit="2/1h")(step)
+        run_id = left([ask.bind(name) for name in "abc"], tmp_path / "plait.db", 2)
+        found = plait.why(run_id, "step#3", store=tmp_path / "plait.db")
+        assert (found.reason, found.detail["capacity"]) == ("rate", 2)
+        assert found.until is not None
+        assert found.since is not None
+        assert 3590 < found.until - found.since <= 3602
+        words = [sys.executable, "-m", "plait", "why", "last", "step#3", "--store", str(tmp_path / "plait.db")]
+        shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert shown.startswith("step#3 waits for its rate (2 in 3600 s), for ")
+        document = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True, check=True).stdout)
+        assert (document["task"], document["status"], document["reason"]) == ("step#3", "ready", "rate")
+        wrong = subprocess.run([*words[:5], "step#9", *words[6:]], capture_output=True, text=True)
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert "has no task 'step#9'. Did you mean 'step#" in wrong.stderr
+
+    def test_a_run_that_stands_still_says_for_what(self, caplog: pytest.LogCaptureFixture) -> None:
+        """X7."""
+        with caplog.at_level("WARNING", "plait"), VirtualClock():
+            plait.map_(step, ["x"] * 2, rate_limit="1/1m")
+        (line,) = [record.message for record in caplog.records]
+        assert line.endswith(" stands still: step[1] waits for its rate (1 in 60 s), for 1 s now; 59 s to go")

@@ -5,7 +5,7 @@ concurrency   run_with_concurrency, amap, map_: a flat list of work
 runner        ParallelRunner, get_independent_tasks: a phase of tasks
 tasks         task, Graph, Node, shell: graphs in Python
 runs          run, arun, start, current: running them; resume, retry, fork: going on with stored ones
-history       list_runs, show_run, read_logs, collect_garbage: looking at stored runs
+history       list_runs, show_run, why, read_logs, collect_garbage: looking at stored runs
 flow          load: workflow files
 patterns      union, majority, quorum, partial, ...: many results made one
 errors        the exception tree
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from plait._core.result import RunResult as RunResult
     from plait._core.states import RunStatus as RunStatus
     from plait._core.states import Status as Status
+    from plait._core.why import Why as Why
     from plait._engine.run import Run as Run
     from plait.concurrency import ConcurrencyResult as ConcurrencyResult
     from plait.concurrency import amap as amap
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from plait.history import list_runs as list_runs
     from plait.history import read_logs as read_logs
     from plait.history import show_run as show_run
+    from plait.history import why as why
     from plait.observe.stream import RunEvent as RunEvent
     from plait.patterns.reducers import Partial as Partial
     from plait.patterns.reducers import Reduced as Reduced
@@ -109,6 +111,7 @@ _HOMES = {
     "plait._core.result": ("RunResult",),
     "plait._core.policy": ("Pool", "Rate", "Retry"),
     "plait._core.states": ("RunStatus", "Status"),
+    "plait._core.why": ("Why",),
     "plait._engine.run": ("Run",),
     "plait.concurrency": ("ConcurrencyResult", "amap", "map_", "run_with_concurrency"),
     "plait.errors": (
@@ -147,7 +150,7 @@ _HOMES = {
     ),
     "plait.executors.tokens": ("CancelToken",),
     "plait.flow": ("load",),
-    "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run"),
+    "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run", "why"),
     "plait.observe.stream": ("RunEvent",),
     "plait.patterns.reducers": (
         "Partial",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plait._core.policy import seconds
 from plait._core.result import RunResult
 from plait._core.table import Table
+from plait._core.why import Why, asked
 from plait._engine.replaying import Replay
 from plait.errors import RunNotFound, UsageError
 from plait.stores.base import RunInfo, needed_by_forks
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from plait.stores.contract import Store
 
 
-__all__ = ["LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run"]
+__all__ = ["LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run", "why"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,25 @@ def show_run(run_id: str, store: Any) -> RunResult:
     opened = open_store(store, None, create=False)
     try:
         return replayed(opened, opened.find(run_id)).result()
+    finally:
+        opened.close()
+
+
+def why(run_id: str, key: str, store: Any) -> Why:
+    """Why a task of a stored run stands where it stands, as the journal tells it up to now: see `Run.why`.
+
+    Raises:
+        RunNotFound, StoreError: where there is no such run, or it cannot be read.
+        UsageError: for a key that is not in the run.
+    """
+    opened = open_store(store, None, create=False)
+    try:
+        info = opened.find(run_id)
+        replay = replayed(opened, info)
+        living = info.owner is not None and info.status == "running" and alive(info.owner)
+        # The run's clock stands still while nobody drives it.
+        now = max(replay.now, time.time() - replay.wall(0.0)) if living and not replay.took_over else replay.now
+        return asked(replay.scheduler, key, now, replay.wall, info.id)
     finally:
         opened.close()
 

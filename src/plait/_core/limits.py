@@ -59,6 +59,10 @@ class Limit:
     def roll(self, now: float) -> None:
         """Draws what time alone has changed."""
 
+    def over(self, now: float) -> int:
+        """Units of `used` that time alone has made free, if that was not drawn yet."""
+        return 0
+
     def fits(self, weight: int, place: Place | None) -> bool:
         """Are `weight` units free, but for those that tasks before `place` have a claim to? None: before everybody."""
         return self.used + self.kept_from(place) + weight <= self.capacity
@@ -134,6 +138,9 @@ class RateLimit(Limit):
         elif self.shut_until != -math.inf:
             self.shut_until = -math.inf
             self.used -= self.capacity
+
+    def over(self, now: float) -> int:
+        return sum(units for until, units in self.log if until <= now)
 
     def begun(self, weight: int, now: float) -> None:
         """Units that were taken count from `now`."""

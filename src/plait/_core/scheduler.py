@@ -125,6 +125,7 @@ class Scheduler:
         if record_moves:
             self.table.moves = []
         self.rules = rules
+        self.began_at = now
         self.commands: list[Command] = []
         self.turns: deque[tuple[int, int]] = deque()
         self.unfinished = 0
@@ -189,6 +190,17 @@ class Scheduler:
     def idle(self) -> int:
         """Slots that nothing holds."""
         return self.slots - self.used
+
+    @property
+    def stalled(self) -> bool:
+        """Does nothing run, though ready tasks wait for limits?"""
+        return bool(self._parked) and self.quiet
+
+    def blocked(self) -> int:
+        """A ready task that waits for a limit, the first in order there; NONE if there is none."""
+        waiter = next(iter(self._parked.values()), None)
+        first = None if waiter is None else self._first_waiter(waiter.limit)
+        return NONE if first is None else first.place[3]
 
     @property
     def pools(self) -> dict[str, int]:

@@ -44,6 +44,10 @@ class Timers:
     def disarm(self, kind: int, task: int) -> None:
         self._armed.pop(task * _KINDS + kind, None)
 
+    def at(self, kind: int, task: int) -> float | None:
+        """When it is due; None if it is not armed."""
+        return self._armed.get(task * _KINDS + kind)
+
     def armed(self, kind: int, task: int) -> bool:
         return task * _KINDS + kind in self._armed
 

@@ -82,6 +82,7 @@ class Driver:
         "_others_wait",
         "_readers",
         "_rules",
+        "_stalled_until",
         "_timer",
         "_timer_at",
         "_value",
@@ -158,6 +159,7 @@ class Driver:
         self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._stalled_until = 0.0  # and it was said
         self._killed = False
         self.scheduler = scheduler or Scheduler(rules, self.now)
         self.table = self.scheduler.table
@@ -357,6 +359,8 @@ class Driver:
                     continue
                 if scheduler.commands:
                     self._follow()
+                if scheduler.parkings and scheduler.stalled:
+                    self._say_stalled()
                 heap = scheduler.timers.heap
                 if heap and heap[0][0] < self._timer_at:  # else what is set comes soon enough
                     self.breathe()
@@ -470,6 +474,18 @@ class Driver:
             self._timer.cancel()
         self._timer_at = at
         self._timer = self.loop.call_later(max(0.0, at - self.clock()), self._tick)
+
+    def _say_stalled(self) -> None:
+        """A run in which nothing runs for long says by itself for what it waits."""
+        at = self.scheduler.next_wake()
+        if at is None or at - self.now <= STALL_S or at == self._stalled_until:
+            return
+        from plait._core.why import why  # few runs stand still
+
+        self._stalled_until = at
+        task = self.scheduler.blocked()
+        if task >= 0:
+            log.warning("run %s stands still: %s", self.id, why(self.scheduler, task, self.now, self.unix).text)
 
     def returned(
         self,
@@ -763,6 +779,9 @@ def _log_move(driver: Driver, move: Move | None) -> None:
         what = (driver.id, table.key(move.task), STATUSES[move.old], STATUSES[move.new], move.attempt)
         log.debug("run %s: task %r: %s -> %s (attempt %d)", *what)
 
+
+STALL_S = 10.0
+"""A run in which nothing runs or changes for longer than this says why."""
 
 SEEN_S = 0.05
 """So soon somebody looks whether an attempt under a rate has begun, where its worker does not say so by itself."""

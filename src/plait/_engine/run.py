@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
@@ -15,6 +15,9 @@ from plait._engine.doors import running_loop
 from plait._engine.driver import Driver
 from plait.errors import UsageError
 from plait.observe.stream import RunEvent, Stream
+
+if TYPE_CHECKING:
+    from plait._core.why import Why
 
 
 class Run:
@@ -85,6 +88,34 @@ class Run:
         """Starts go on."""
         self._tell(self._driver.resume)
 
+    def why(self, key: str) -> Why:
+        """Why the task `key` stands where it stands: what it waits for and since when, or what made it end, the first cause first.
+
+        Raises:
+            UsageError: for a key that is not in the run.
+        """
+        driver = self._driver
+        from plait._core.why import asked  # for those who ask
+
+        answered: concurrent.futures.Future[Why] = concurrent.futures.Future()
+
+        def ask() -> None:
+            try:
+                answered.set_result(asked(driver.scheduler, key, driver.clock(), driver.unix, driver.id))
+            except BaseException as error:
+                answered.set_exception(error)
+
+        if self._finished.done() or running_loop() is driver.loop:
+            ask()
+        else:
+            self._tell(ask)
+            while not answered.done():
+                either: tuple[concurrent.futures.Future[Any], ...] = (answered, self._finished)
+                concurrent.futures.wait(either, return_when=concurrent.futures.FIRST_COMPLETED)
+                if self._finished.done() and not answered.done():
+                    ask()  # its loop is over
+        return answered.result()
+
     def _tell(self, what: Callable[[], None]) -> None:
         if running_loop() is self._driver.loop:
             what()
@@ -147,6 +178,10 @@ class _Over(Run):
         """Too late."""
 
     pause = resume = cancel
+
+    def why(self, key: str) -> Why:
+        """The journal tells it."""
+        raise UsageError(f"the run is over: plait.why({self.id!r}, {key!r}, store=...) reads it from the store")
 
     def events(self, after: int | None = None) -> Events:
         """None are left to come."""

@@ -381,6 +381,21 @@ def show(run: str, as_json: bool, verbose: bool, store: str | None) -> int:
     return shown(store, run, as_json, verbose)
 
 
+@cli.command(short_help="Say why a task waits, or how it came to its end.")
+@click.argument("run")
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@store_option
+def why(run: str, key: str, as_json: bool, store: str | None) -> int:
+    """Say why the task KEY of a run waits and since when, or how it came to its end, the first cause first.
+
+    RUN is an id, the beginning of one, or `last`.
+    """
+    from plait.cli.stored import why as answer
+
+    return answer(store, run, key, as_json)
+
+
 @cli.command()
 @click.argument("run")
 @click.argument("key", required=False)

@@ -21,6 +21,7 @@ from plait.cli.output import out, say
 from plait.cli.session import document
 from plait.errors import RecordedError, UsageError
 from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed
+from plait.history import why as asked_why
 from plait.observe.text import as_json, clean, counted, duration
 from plait.resuming import program_for
 from plait.stores.opening import open_store
@@ -116,6 +117,16 @@ def show(given: str | None, text: str, as_document: bool, verbose: bool) -> int:
         return 0
     for line in _shown(run, replay, result, verbose):
         out(line)
+    return 0
+
+
+# -- why
+
+
+def why(given: str | None, text: str, key: str, as_document: bool) -> int:
+    """`plait why`: one task, as the journal tells it up to now."""
+    answer = asked_why(text, key, needed(given))
+    out(as_json(answer.as_dict(), indent=2) if as_document else clean(answer.text))
     return 0
 
 

@@ -1,0 +1,440 @@
+"""Why a task stands where it stands: what it waits for and since when, or what made it end, the cause first.
+
+Read from the scheduler's own books, so that the answer is what decides, not a second opinion about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from plait._core.limits import OWNED, RateLimit, Waiter
+from plait._core.policy import CHILD, CONTROL, MOST_GUESSES, nearest
+from plait._core.scheduler import Family, Scheduler, describe
+from plait._core.states import (
+    CANCELLED,
+    FAILED,
+    FINAL,
+    NOT_STARTED,
+    PENDING,
+    READY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    STATUSES,
+    SUCCEEDED,
+    TIMED_OUT,
+    UPSTREAM_FAILED,
+    WAITING,
+    Status,
+)
+from plait._core.table import NEVER, NONE
+from plait._core.timers import Due
+from plait.errors import ChildFailed, UsageError
+
+MOST_NAMED = 5
+"""So many needs, holders and causes are named, the others counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a task is in its status: `text` is one line for people, the rest is the same for programs.
+
+    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `rate`, `lent`, `paused` (what it waits for), `running`,
+    `children`, `retry`, `input`, `succeeded`, `kept`, `failed`, `timed_out`, `skipped`, `upstream`, `stopped`. `since` and `until` are
+    Unix seconds, None where nobody knows. `causes` are the keys of the tasks behind it, the first cause first.
+    """
+
+    key: str
+    status: Status
+    reason: str
+    text: str
+    since: float | None = None
+    until: float | None = None
+    causes: tuple[str, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as a JSON document has it."""
+        return {
+            "task": self.key,
+            "status": str(self.status),
+            "reason": self.reason,
+            "text": self.text,
+            "since": self.since,
+            "until": self.until,
+            "causes": list(self.causes),
+            **self.detail,
+        }
+
+
+def why(scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float]) -> Why:
+    """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's."""
+    return _Asked(scheduler, task, now, unix).answer()
+
+
+def asked(scheduler: Scheduler, key: str, now: float, unix: Callable[[float], float], run: str) -> Why:
+    """`why` of the task that has the path `key`.
+
+    Raises:
+        UsageError: where run `run` has none, with the nearest.
+    """
+    table = scheduler.table
+    task = table.find(key)
+    if task < 0:
+        keys = [table.key(each) for each in range(min(table.size, MOST_GUESSES))]
+        raise UsageError(f"run {run} has no task {key!r}{nearest(key, keys)}")
+    return why(scheduler, task, now, unix)
+
+
+class _Asked:
+    def __init__(self, scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float]) -> None:
+        self.scheduler = scheduler
+        self.table = scheduler.table
+        self.task = task
+        self.now = now
+        self.unix = unix
+        self.key = self.table.key(task)
+
+    def answer(self) -> Why:
+        match self.table.status[self.task]:
+            case state if state == PENDING:
+                return self.pending()
+            case state if state == READY:
+                return self.ready()
+            case state if state == RUNNING:
+                return self.running()
+            case state if state == RETRYING:
+                return self.retrying()
+            case state if state == WAITING:
+                return self.says("input", "waits for a person's answer", self.table.started_at[self.task])
+            case state if state == SUCCEEDED:
+                return self.succeeded()
+            case state if state in (FAILED, TIMED_OUT):
+                return self.failed()
+            case state if state == SKIPPED:
+                return self.skipped()
+            case state if state == UPSTREAM_FAILED:
+                return self.upstream()
+            case _:
+                return self.stopped()
+
+    def says(
+        self,
+        reason: str,
+        text: str,
+        since: float | None = None,
+        until: float | None = None,
+        causes: Sequence[int] = (),
+        **detail: Any,
+    ) -> Why:
+        """The answer; `since` and `until` are on the run's clock."""
+        table = self.table
+        status = STATUSES[table.status[self.task]]
+        known = since is not None and since != NEVER
+        passed = f", for {_length(self.now - since)} now" if known and status not in _OVER else ""  # type: ignore[operator]
+        left = "" if until is None else f"; {_length(max(0.0, until - self.now))} to go"
+        return Why(
+            self.key,
+            status,
+            reason,
+            f"{self.key} {text}{passed}{left}",
+            self.unix(since) if known else None,  # type: ignore[arg-type]
+            None if until is None else self.unix(until),
+            tuple(map(table.key, causes)),
+            detail,
+        )
+
+    # -- what it waits for
+
+    def pending(self) -> Why:
+        scheduler, table = self.scheduler, self.table
+        if self.task in scheduler._deciding or (self.task in scheduler._undecided and not table.left[self.task]):
+            return self.says("condition", "waits until its `when` is worked out")
+        open_needs = [need for need in self.needs() if table.status[need] < FINAL]
+        named = [f"{table.key(need)} ({STATUSES[table.status[need]]})" for need in open_needs[:MOST_NAMED]]
+        return self.says(
+            "need",
+            f"waits for {_listed(named, len(open_needs))}",
+            since=self.entered(),
+            causes=open_needs[:MOST_NAMED],
+            needs=[table.key(need) for need in open_needs],
+        )
+
+    def entered(self) -> float:
+        """When the task came into the run."""
+        if self.table.odd[self.task] & CHILD:
+            return self.table.started_at[self.table.parent(self.task)]
+        return self.scheduler.began_at
+
+    def ready(self) -> Why:
+        scheduler, table = self.scheduler, self.table
+        since = table.ready_at[self.task]
+        if scheduler._paused:
+            return self.says("paused", "waits, for the run is paused", since)
+        if self.task in scheduler.lent:
+            return self.says("lent", "waits at a worker, behind what that does now", since)
+        waiter = scheduler._parked.get(self.task)
+        if waiter is not None:
+            return self.parked(waiter)
+        holders = self.holders(lambda task: True)
+        named = [table.key(each) for each in holders[:MOST_NAMED]]
+        if scheduler.used >= scheduler.room:
+            what = f"waits for one of {scheduler.slots} slots: {_listed(named, len(holders))} held"
+            return self.says("slot", what, since, held_by=named, slots=scheduler.slots)
+        return self.says(
+            "slot",
+            "is about to start",
+            since,
+            slots=None if scheduler.rules.max_concurrency is None else scheduler.slots,
+        )
+
+    def parked(self, waiter: Waiter) -> Why:
+        """It waits at a limit."""
+        scheduler, table, limit = self.scheduler, self.table, waiter.limit
+        before = sum(
+            1
+            for other in limit.everybody()
+            if other.place < waiter.place and scheduler._parked.get(other.place[3]) is other
+        )
+        units = "" if waiter.weight == 1 else f"{waiter.weight} units of "
+        behind = f", behind {before} more" if before else ""
+        detail: dict[str, Any] = {
+            "limit": limit.name,
+            "capacity": limit.capacity,
+            "used": min(limit.used - limit.over(self.now), limit.capacity),
+            "weight": waiter.weight,
+            "before": before,
+        }
+        if isinstance(limit, RateLimit):
+            until = limit.opens(waiter.weight, waiter.place) if not before else None
+            shut = limit.shut_until > self.now
+            asked = ", whose server asked for a pause" if shut else ""
+            name = "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
+            text = f"waits for {units}{name} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
+            return self.says("rate", text, waiter.since, until, **detail)
+        holders = self.holders(lambda task: any(each is limit for each, _ in scheduler._asks[task][0]))
+        named = [table.key(each) for each in holders[:MOST_NAMED]]
+        kept = [table.key(task) for task in limit.claims if task != self.task]
+        if holders:
+            held = f": {_listed(named, len(holders))} held"
+        else:
+            held = f": kept for {_listed(kept[:MOST_NAMED], len(kept))}" if kept else ""
+        text = (
+            f"waits for {units}{limit.kind} {limit.name!r} ({detail['used']} of {limit.capacity} taken{held}){behind}"
+        )
+        return self.says(limit.kind, text, waiter.since, held_by=named, **detail)
+
+    def holders(self, wanted: Callable[[int], bool]) -> list[int]:
+        """Tasks that hold a slot and are wanted."""
+        table, scheduler = self.table, self.scheduler
+        running = [task for task in table.within(RUNNING) if not table.odd[task] & CONTROL]
+        found = [*running, *sorted(scheduler._abandoned)]
+        return [task for task in found if wanted(task)] if scheduler._asks else found
+
+    def running(self) -> Why:
+        table = self.table
+        family = self.scheduler._families.get(self.task)
+        since = table.started_at[self.task]
+        if family is not None:
+            open_ones = [child for rows in family.rows for child in rows if table.status[child] < FINAL]
+            named = [f"{table.key(child)} ({STATUSES[table.status[child]]})" for child in open_ones[:MOST_NAMED]]
+            text = f"waits for its children: {_listed(named, len(open_ones))}"
+            return self.says("children", text, since, causes=open_ones[:MOST_NAMED], left=len(open_ones))
+        stopped = self.scheduler._stops.of.get(self.task)
+        number = table.attempts(self.task)
+        attempt = f" (attempt {number})" if number > 1 else ""
+        if stopped is not None:
+            return self.says("running", f"was told to stop ({stopped.why}) and has not ended yet{attempt}", since)
+        return self.says("running", f"runs{attempt}", since)
+
+    def retrying(self) -> Why:
+        tries = self.table.history.get(self.task, ())
+        error = f" after {describe(tries[-1].error)}" if tries else ""
+        until = self.scheduler.timers.at(Due.RETRY, self.task)
+        return self.says(
+            "retry",
+            f"waits for its next attempt{error}",
+            tries[-1].ended_at if tries else None,
+            until,
+            tries=len(tries),
+        )
+
+    # -- what made it end
+
+    def succeeded(self) -> Why:
+        table = self.table
+        if self.task in table.kept:
+            return self.says("kept", "succeeded in an earlier generation of the run, and was not run again")
+        number = table.attempts(self.task)
+        return self.says(
+            "succeeded", f"succeeded{f' with attempt {number}' if number > 1 else ''}", table.ended_at[self.task]
+        )
+
+    def failed(self) -> Why:
+        table = self.table
+        timed_out = table.status[self.task] == TIMED_OUT
+        causes = self.causes_of(self.task)
+        first = causes[0]
+        number = table.attempts(self.task)
+        tries = f", after {number} attempts" if number > 1 else ""
+        if first != self.task:
+            text = f"failed, for {table.key(first)} did: {self.error(first)}{tries}"
+        elif timed_out:
+            text = f"timed out: {self.error(self.task)}{tries}"
+        else:
+            text = f"failed: {self.error(self.task)}{tries}"
+        return self.says(
+            "timed_out" if timed_out else "failed",
+            text,
+            table.ended_at[self.task],
+            causes=causes,
+            error=self.error(first),
+        )
+
+    def skipped(self) -> Why:
+        table = self.table
+        skipped = [need for need in self.needs() if table.status[need] == SKIPPED]
+        if self.task in table.kept:
+            return self.says("skipped", "was skipped in an earlier generation of the run")
+        if skipped:
+            first = self.first_skipped(skipped[0])
+            return self.says(
+                "skipped", f"was skipped, for {table.key(first)} was", table.ended_at[self.task], causes=[first]
+            )
+        if self.needs() and self.join_unmet():
+            return self.says("skipped", "was skipped: its `join` cannot be met any more", table.ended_at[self.task])
+        return self.says("skipped", "was skipped: its `when` is false", table.ended_at[self.task])
+
+    def join_unmet(self) -> bool:
+        """Was it skipped for how its needs ended, and not by its condition?"""
+        batch, place = self.table.batch_of(self.task)
+        return place not in batch.conditional
+
+    def first_skipped(self, task: int) -> int:
+        while True:
+            before = [need for need in self.needs(task) if self.table.status[need] == SKIPPED]
+            if not before:
+                return task
+            task = before[0]
+
+    def upstream(self) -> Why:
+        causes = self.causes_of(self.task)
+        first = causes[0]
+        status = STATUSES[self.table.status[first]]
+        text = f"did not run, for {self.table.key(first)} {_PAST.get(status, str(status))}: {self.error(first)}"
+        if len(causes) > 2:
+            text += f" (by way of {_listed([self.table.key(each) for each in causes[1:-1][-MOST_NAMED:]], len(causes) - 2)})"
+        return self.says("upstream", text, self.table.ended_at[self.task], causes=causes[:-1], error=self.error(first))
+
+    def stopped(self) -> Why:
+        """Cancelled, or not started: its run or its group ended."""
+        scheduler, table = self.scheduler, self.table
+        what = "was cancelled" if table.status[self.task] == CANCELLED else "was not started"
+        if table.status[self.task] == NOT_STARTED and scheduler.left:
+            what = "was not started"
+        family = self.halted_family()
+        since = table.ended_at[self.task]
+        if family is not None and scheduler.halt_reason is None:
+            return self.ended_with(family, what, since)
+        match scheduler.halt_reason:
+            case "failure":
+                first = scheduler.first_cause
+                causes = self.causes_of(first) if first != NONE else []
+                root = causes[0] if causes else NONE
+                text = f"{what}: the run ended, for {table.key(root)} failed: {self.error(root)}" if causes else what
+                return self.says("stopped", text, since, causes=causes, error=self.error(root) if causes else None)
+            case "deadline":
+                return self.says(
+                    "stopped", f"{what}: the run passed its deadline of {scheduler.rules.deadline:g} s", since
+                )
+            case "stuck":
+                return self.says("stopped", f"{what}: attempts that could not be stopped held all it needed", since)
+            case "cancel":
+                return self.says("stopped", f"{what}: the run was cancelled", since)
+        return self.says("stopped", what, since)
+
+    def halted_family(self) -> Family | None:
+        """The outermost group around the task that ended before all in it had."""
+        found = None
+        task = self.task
+        while self.table.odd[task] & CHILD:
+            task = self.table.parent(task)
+            family = self.scheduler._families.get(task)
+            if family is not None and family.halted is not None:
+                found = family
+        return found
+
+    def ended_with(self, family: Family, what: str, since: float) -> Why:
+        table = self.table
+        parent = table.key(family.parent)
+        if family.failed != NONE and table.status[family.parent] == FAILED:
+            causes = self.causes_of(family.failed)
+            text = f"{what}: its group {parent} ended, for {table.key(causes[0])} failed: {self.error(causes[0])}"
+            return self.says("stopped", text, since, causes=causes, error=self.error(causes[0]))
+        ended = _PAST.get(STATUSES[table.status[family.parent]], "ended")
+        return self.says("stopped", f"{what}: its group {parent} {ended}", since, causes=[family.parent])
+
+    # -- what lies behind
+
+    def needs(self, task: int = NONE) -> list[int]:
+        task = self.task if task == NONE else task
+        batch, place = self.table.batch_of(task)
+        if batch.needs is None:
+            return []
+        return list(dict.fromkeys(task - place + need for need in batch.needs[place]))
+
+    def causes_of(self, task: int) -> list[int]:
+        """The chain that ends in `task`, the first cause first: needs that failed, and children that made their parents fail."""
+        chain = [task]
+        while True:
+            before = self.behind(chain[-1])
+            if before == NONE or before in chain:
+                return chain[::-1]
+            chain.append(before)
+
+    def behind(self, task: int) -> int:
+        table = self.table
+        state = table.status[task]
+        if state == UPSTREAM_FAILED:
+            bad = [
+                need
+                for need in self.needs(task)
+                if table.status[need] not in (SUCCEEDED, SKIPPED) and table.status[need] >= FINAL
+            ]
+            return bad[0] if bad else NONE
+        if state == FAILED and isinstance(table.errors.get(task), ChildFailed):
+            family = self.scheduler._families.get(task)
+            return NONE if family is None else family.failed
+        return NONE
+
+    def error(self, task: int) -> str:
+        error = self.table.errors.get(task)
+        return describe(error.root if isinstance(error, ChildFailed) else error)
+
+
+_OVER = frozenset(each for each in Status if each.final)
+_PAST = {
+    Status.FAILED: "failed",
+    Status.TIMED_OUT: "timed out",
+    Status.CANCELLED: "was cancelled",
+    Status.NOT_STARTED: "was not started",
+    Status.SKIPPED: "was skipped",
+    Status.SUCCEEDED: "succeeded",
+}
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    """`a, b and 3 more`."""
+    shown = ", ".join(names)
+    more = count - len(names)
+    return f"{shown} and {more} more" if more > 0 else shown or "nothing"
+
+
+def _length(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
