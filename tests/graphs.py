@@ -58,6 +58,8 @@ def random_options(dice: random.Random) -> dict[str, Any]:
         "allow_failure": dice.random() < 0.15,
         "on_failure": dice.choice([None, None, None, "fail_fast", "finish", "continue"]),
         "max_concurrency": dice.choice([None, None, 1, 2, 3]),
+        "min_success": dice.choice([None] * 6 + [1, 2, "50%"]),
+        "max_failures": dice.choice([None] * 6 + [0, 1]),
     }
     return {name: value for name, value in options.items() if value is not None}
 

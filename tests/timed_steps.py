@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import plait
 
@@ -24,3 +25,11 @@ async def busy(name: str = "") -> str:
     if LATER:
         raise plait.RetryAfter(LATER.pop())
     return await step(name)
+
+
+async def judge(verdict: Any, place: Any = 0) -> Any:
+    """A verdict after as many seconds as its place says, and one more; `boom` fails."""
+    await step(str(verdict), 1.0 + int(place))
+    if verdict == "boom":
+        raise ValueError("boom")
+    return verdict

@@ -401,3 +401,109 @@ class TestRefusals:
         with pytest.raises(UsageError) as error:
             policy(PLAIN, **options)
         assert says in str(error.value)
+
+
+class TestGroupsThatCount:
+    """`min_success` and `max_failures`: decided as soon as nothing can change it, one way or the other."""
+
+    @staticmethod
+    def grown(options: dict[str, Any], size: int = 5, run: str = "continue", **each: Any) -> World:
+        made = World(graph({"g": options}, g=[], after=["g"]), slots=3, on_failure=run)
+        keys = [f"t{at}" for at in range(size)]
+        made.grows("g", graph({key: each for key in keys if each}, **{key: [] for key in keys}))
+        return made
+
+    @pytest.mark.parametrize("share", [2, "40%", "21%"])
+    def test_enough_successes_cancel_the_rest_and_the_group_goes_on(self, share: int | str) -> None:
+        """X12 B14: two of five are enough."""
+        made = self.grown({"min_success": share})
+        made.fails("g/t0")
+        made.returns("g/t1")
+        assert made.stopped == []
+        made.returns("g/t2")
+        assert made.stopped == ["g/t3", "g/t4"]
+        made.returns("g/t3", stopped=True)
+        made.returns("g/t4", stopped=True)
+        assert made.turns[-1][1] == "g"
+        made.returns("g", ["joined"])
+        assert made.statuses == {
+            "g": "succeeded", "after": "running", "g/t0": "failed", "g/t1": "succeeded", "g/t2": "succeeded",
+            "g/t3": "cancelled", "g/t4": "cancelled",
+        }  # fmt: skip
+        assert made.scheduler.degraded
+
+    def test_what_cannot_succeed_any_more_ends_at_once(self) -> None:
+        """X12: 4 of 5 are wanted, and two have failed."""
+        made = self.grown({"min_success": 4})
+        made.fails("g/t0")
+        assert made.stopped == []
+        made.fails("g/t1", ValueError("two"))
+        assert made.stopped == ["g/t2", "g/t3"]
+        made.returns("g/t2", stopped=True)
+        made.returns("g/t3", stopped=True)
+        assert made.status("g") == "failed"
+        assert str(made.table.errors[0]) == (
+            "0 of 5 tasks succeeded, and 3 are left: 4 are required; task 'g/t0' failed: ValueError: boom"
+        )
+        assert made.status("g/t4") == "not_started"
+        assert made.status("after") == "upstream_failed"
+        assert made.table.key(made.scheduler.first_cause) == "g/t0"
+
+    @pytest.mark.parametrize(("most", "fails"), [(0, 1), (1, 2), ("39%", 2), ("40%", 3)])
+    def test_more_failures_than_allowed_end_the_group(self, most: int | str, fails: int) -> None:
+        """B16: up to so many are passed over, and the run is degraded."""
+        made = self.grown({"max_failures": most})
+        for at in range(fails):
+            assert made.stopped == []
+            made.fails(f"g/t{at}")
+        assert made.stopped
+        made = self.grown({"max_failures": most})
+        for at in range(5):
+            (made.fails if at < fails - 1 else made.returns)(f"g/t{at}")
+        made.returns("g")
+        assert made.status("after") == "running"
+
+    def test_a_failure_that_is_counted_ends_nothing_else(self) -> None:
+        """B16 E5: not the run that fails fast, and not the groups beside it; a critical one ends all."""
+        made = self.grown({"max_failures": 2}, run="fail_fast")
+        made.fails("g/t0")
+        assert made.scheduler.halt_reason is None
+        made = self.grown({"max_failures": 2}, critical=True)
+        made.fails("g/t0")
+        assert made.scheduler.halt_reason == "failure"
+
+    def test_an_item_that_is_a_group_fails_as_one(self) -> None:
+        """B16: what fails in it ends it, and is counted once."""
+        made = World(graph({"g": {"max_failures": 1}}, g=[]), on_failure="fail_fast", slots=9)
+        made.grows("g", graph(a=[], b=[]))
+        made.grows("g/a", graph(x=[], y=[]))
+        made.fails("g/a/x")
+        assert made.stopped == ["g/a/y"]
+        made.returns("g/a/y", stopped=True)
+        assert (made.status("g/a"), made.status("g/b")) == ("failed", "running")
+
+    def test_why_says_what_was_enough(self) -> None:
+        """X7 X12."""
+        from plait._core.why import asked
+
+        made = self.grown({"min_success": 1})
+        made.returns("g/t0")
+        made.returns("g/t1", stopped=True)
+        made.returns("g/t2", stopped=True)
+        found = asked(made.scheduler, "g/t1", made.now, float, "r")
+        assert found.text == "g/t1 was cancelled: its group g had the 1 successes that it needs"
+
+    @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "0%", "101%", "half", "50"])
+    def test_what_cannot_be_a_quota_is_refused(self, wrong: Any) -> None:
+        with pytest.raises(LimitError, match="min_success must be a"):
+            policy(PLAIN, min_success=wrong)
+
+    def test_an_abandoned_attempt_that_grows_in_the_end_frees_its_slot(self) -> None:
+        """E4: it came too late to grow."""
+        made = world({"a": {"timeout": 1, "grace": 1}, "b": {}}, slots=1)
+        made.begins("a")
+        made.passes(2)
+        made.abandons("a")
+        assert made.running == set()
+        made.grows("a", graph(x=[]))
+        assert made.running == {"b"}

@@ -242,6 +242,8 @@ class Policy(Value):
         "concurrency_key",
         "rate_limit",
         "cost",
+        "min_success",
+        "max_failures",
     )
 
     def __init__(
@@ -263,6 +265,8 @@ class Policy(Value):
         concurrency_key: tuple[str, int] | None = None,  # and how many may run at once
         rate_limit: tuple[tuple[str, int, float], ...] = (),  # name, units, interval
         cost: int = 1,  # units under each rate, for each attempt
+        min_success: int | str | None = None,  # of the tasks that this one grows: a count, or a share such as "50%"
+        max_failures: int | str | None = None,
     ) -> None:
         self.priority = priority
         self.retry = retry
@@ -281,6 +285,8 @@ class Policy(Value):
         self.concurrency_key = concurrency_key
         self.rate_limit = rate_limit
         self.cost = cost
+        self.min_success = min_success
+        self.max_failures = max_failures
 
 
 class Pool(Value):
@@ -463,6 +469,40 @@ def _maybe_seconds(name: str, value: object) -> float | None:
     return None if value is None else seconds(name, value)
 
 
+def _quota(name: str, value: object) -> int | str | None:
+    """A count, or a share of all as text; at least one success is wanted, and no failure may be allowed."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return count(name, value, least=1 if name == "min_success" else 0)
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", value.strip())
+    share = float(found[1]) if found is not None else -1.0
+    if not 0 <= share <= 100 or (name == "min_success" and not share):
+        raise LimitError(f'{name} must be a count or a share such as "50%", not {value!r}')
+    return value.strip()
+
+
+def quota_of(value: int | str, total: int, *, up: bool) -> int:
+    """A count, or a share of `total`, rounded `up` or down: exact in the decimals that were written."""
+    if isinstance(value, int):
+        return value
+    from fractions import Fraction  # few groups have a share
+
+    exact = Fraction(value.rstrip("%").strip()) * total / 100
+    return -(-exact.numerator // exact.denominator) if up else exact.numerator // exact.denominator
+
+
+def check_quota(policy: Policy, total: int) -> None:
+    """Nothing, if so many tasks can come to what a group wants of them.
+
+    Raises:
+        LimitError: for a `min_success` above their number.
+    """
+    if isinstance(policy.min_success, int) and policy.min_success > total:
+        tasks = "1 task" if total == 1 else f"{total} tasks"
+        raise LimitError(f"min_success is {policy.min_success}, and there are {tasks} only")
+
+
 def _maybe_size(name: str, value: object) -> int | None:
     return None if value is None else size(name, value)
 
@@ -529,6 +569,8 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "concurrency_key": _key,
     "rate_limit": _rates,
     "cost": count,
+    "min_success": _quota,
+    "max_failures": _quota,
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)

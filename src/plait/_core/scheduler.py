@@ -31,6 +31,7 @@ from plait._core.policy import (
     OnFailure,
     OnInterrupt,
     Rules,
+    quota_of,
     retry_after,
 )
 from plait._core.ready import ReadyQueue
@@ -84,11 +85,18 @@ class Family:
 
     __slots__ = (
         "asking",
+        "bad",
+        "counts",
+        "enough",
         "failed",
+        "first_bad",
+        "good",
         "halted",
         "joining",
         "left",
         "limits",
+        "most_bad",
+        "need",
         "open",
         "parent",
         "rows",
@@ -96,6 +104,7 @@ class Family:
         "stream",
         "tolerated",
         "verdict",
+        "verdict_text",
     )
 
     def __init__(
@@ -104,7 +113,8 @@ class Family:
         self.parent = parent
         # What a failure in here ends: this group, or one around it; None: the run.
         self.scope: Family | None = self if own_scope else around.scope if around is not None else None
-        self.tolerated: bool = allowed or (around is not None and around.tolerated)  # does some group around allow it?
+        # Does some group around allow it?
+        self.tolerated: bool = allowed or (around is not None and (around.tolerated or around.counts))
         self.rows: list[range] = []
         self.left = 0
         self.stream = False  # its rows are fed, delivered and used again
@@ -115,6 +125,14 @@ class Family:
         self.failed = NONE  # the first child whose failure counts
         self.halted: OnFailure | None = None
         self.verdict = PENDING  # the parent's state once all are final, where that is decided
+        # Where the group counts (`min_success`, `max_failures`), a failure within it is one of those that it may have.
+        self.counts: bool = False
+        self.need: int | None = None
+        self.most_bad: int | None = None
+        self.good = self.bad = 0
+        self.first_bad = NONE
+        self.verdict_text = ""  # why it failed as a group
+        self.enough = False  # so many succeeded: the others are not wanted any more
 
 
 class Scheduler:
@@ -397,6 +415,9 @@ class Scheduler:
         if mark & CHILD:
             family = self._around(task)
             family.left -= 1
+            if family.counts:
+                self._count_child(family, SUCCEEDED, now)
+                self._drain(now)
             if not family.left:
                 self._check_family(family, now)
                 self._drain(now)
@@ -496,6 +517,10 @@ class Scheduler:
         With `vacant` the rows of `batch` hold no tasks yet: each `fed` puts one there, until `closed`.
         """
         table = self.table
+        if parent in self._abandoned:
+            self._end_of_abandoned(parent, now)  # it came too late to grow, and its slot is free
+            self._drain(now)
+            return
         if table.status[parent] != RUNNING:
             return
         if parent in self._stops.of:
@@ -526,6 +551,7 @@ class Scheduler:
             family.left += batch.size
             self.unfinished += batch.size
             family.left -= self._keep(rows, batch, now)
+            self._set_quota(family, batch)
             self._enter(rows, batch, now)
             self._check_family(family, now)
         self._drain(now)
@@ -812,7 +838,9 @@ class Scheduler:
         table = self.table
         policy = table.policies[parent]
         around = self._around(parent) if table.odd[parent] & CHILD else None
-        own_scope = policy.on_failure is not None or policy.allow_failure
+        # An item of a group that counts fails for itself, as a whole, whatever the run does with failures.
+        counted = around is not None and around.counts
+        own_scope = policy.on_failure is not None or policy.allow_failure or counted
         return Family(parent, self._limits_within(parent), around, own_scope, policy.allow_failure)
 
     def _around(self, task: int) -> Family:
@@ -1427,6 +1455,8 @@ class Scheduler:
                 family = self._around(task)
                 if family.stream:
                     self.commands.append(Settle(task))
+                if family.counts:
+                    self._count_child(family, state, now, failed=state in (FAILED, TIMED_OUT) and not allowed)
                 self._check_family(family, now)
 
     def _check_family(self, family: Family, now: float) -> None:
@@ -1436,18 +1466,61 @@ class Scheduler:
             return
         if family.verdict != PENDING:
             self._close(parent, family.verdict, now)
-        elif family.failed != NONE:
+        elif family.failed != NONE or family.verdict_text:
             cause = self.table.errors.get(family.failed)
             root = cause.root if isinstance(cause, ChildFailed) else cause
-            failure = ChildFailed(f"task {self.table.key(family.failed)!r} failed: {describe(root)}", root)
+            text = "" if family.failed == NONE else f"task {self.table.key(family.failed)!r} failed: {describe(root)}"
+            failure = ChildFailed("; ".join(filter(None, (family.verdict_text, text))), root)
             failure.__cause__ = cause
             self.table.errors[parent] = failure
             self._close(parent, FAILED, now)
-        elif family.halted is not None and any(map(self.table.cut_short, family.rows)):
+        elif family.halted is not None and not family.enough and any(map(self.table.cut_short, family.rows)):
             self._close(parent, CANCELLED, now)
         elif not family.joining:
             family.joining = True
             self.turns.append((Turn.JOIN, parent))
+
+    def _set_quota(self, family: Family, batch: Batch) -> None:
+        """How many of the children must succeed, how many may fail; those that are final already are counted."""
+        policy = self.table.policies[family.parent]
+        if policy.min_success is None and policy.max_failures is None:
+            return
+        family.counts = True
+        if policy.min_success is not None:
+            family.need = min(batch.size, quota_of(policy.min_success, batch.size, up=True))
+        if policy.max_failures is not None:
+            family.most_bad = quota_of(policy.max_failures, batch.size, up=False)
+        family.good = sum(not kept.skipped for kept in batch.kept.values())
+
+    def _count_child(self, family: Family, state: int, now: float, failed: bool = False) -> None:
+        """A child of a group that counts is final: the group may be decided by it, one way or the other."""
+        if family.enough or family.verdict_text:
+            return
+        family.good += state == SUCCEEDED
+        family.bad += failed
+        need, most = family.need, family.most_bad
+        if most is not None and family.bad > most:
+            self._lose(family, f"{family.bad} of {_sized(family)} tasks failed, {most} may", now)
+        elif need is not None and family.good >= need:
+            family.enough = True
+            if family.left:
+                self._halt_family(family, OnFailure.FAIL_FAST, now)
+        elif need is not None and family.good + family.left < need and not self._ended_early(family):
+            of = f"{family.good} of {_sized(family)} tasks succeeded"
+            self._lose(family, f"{of}, and {family.left} are left: {need} are required", now)
+
+    def _ended_early(self, family: Family) -> bool:
+        """Was a group ended from outside, so that its tasks did not fail but had no chance?"""
+        return family.halted is not None and (family.left > 0 or any(map(self.table.cut_short, family.rows)))
+
+    def _lose(self, family: Family, text: str, now: float) -> None:
+        """A group that counts cannot come to what it needs any more."""
+        family.verdict_text = text
+        family.failed = family.first_bad
+        if self.first_cause == NONE and not family.tolerated and family.failed != NONE:
+            self.first_cause = family.failed
+        if family.left:
+            self._halt_family(family, OnFailure.FAIL_FAST, now)
 
     def _count_failure(self, task: int, now: float) -> None:
         """A task failed: ends the scope that its failure ends, and remembers the first cause."""
@@ -1457,6 +1530,11 @@ class Scheduler:
             self.degraded = True
             return
         family = self._around(task) if table.odd[task] & CHILD else None
+        if family is not None and family.counts and not policy.critical:
+            self.degraded = True
+            if family.first_bad == NONE:
+                family.first_bad = task
+            return
         if family is not None and family.failed == NONE:
             family.failed = task
         scope = None if family is None else family.scope
@@ -1472,6 +1550,10 @@ class Scheduler:
             mode = table.policies[scope.parent].on_failure or self.rules.on_failure
             if mode is not OnFailure.CONTINUE:
                 self._halt_family(scope, mode, now)
+
+
+def _sized(family: Family) -> int:
+    return sum(map(len, family.rows))
 
 
 def describe(error: BaseException | None) -> str:

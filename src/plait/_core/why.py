@@ -369,6 +369,9 @@ class _Asked:
     def ended_with(self, family: Family, what: str, since: float) -> Why:
         table = self.table
         parent = table.key(family.parent)
+        if family.enough:
+            text = f"{what}: its group {parent} had the {family.good} successes that it needs"
+            return self.says("stopped", text, since, causes=[family.parent])
         if family.failed != NONE and table.status[family.parent] == FAILED:
             causes = self.causes_of(family.failed)
             text = f"{what}: its group {parent} ended, for {table.key(causes[0])} failed: {self.error(causes[0])}"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
-from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules
+from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
@@ -582,7 +582,7 @@ class Driver:
         """An attempt ended: what it returned may go on as an awaitable, be judged failed, or grow."""
         if self._attempts.get(attempt.task) is not attempt:
             return  # reported before
-        task, number, value, error = attempt.task, attempt.number, ended.value, ended.error
+        task, number, value, error, table = attempt.task, attempt.number, ended.value, ended.error, self.table
         if error is None and not ended.stopped:
             if attempt.executor == "thread" and hasattr(type(value), "__await__"):
                 attempt.call = ("async", awaited, (value,), None)
@@ -590,13 +590,14 @@ class Driver:
                 self._executor("async").start(attempt)
                 return
             growth: Growth | None = None
-            batch, place = self.table.batch_of(task)
+            batch, place = table.batch_of(task)
             work: Work = batch.calls  # type: ignore[assignment]
             if _among(value, work.suspects):
                 try:
                     found = work.check(place, value)
                     if found is not None:
                         check_batch(found.batch, self.scheduler.pools)
+                        check_quota(table.policies[task], found.batch.size)
                         growth = found
                 except BaseException as raised:
                     error = raised
@@ -656,6 +657,8 @@ class Driver:
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
                 check_batch(growth.batch, self.scheduler.pools)
+                if not growth.vacant:
+                    check_quota(table.policies[task], growth.batch.size)
                 self._joins[task] = growth.join
                 scheduler.grew(task, growth.batch, now, growth.vacant)
             case Turn.JOIN:

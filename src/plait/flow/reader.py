@@ -11,7 +11,7 @@ from typing import Any
 
 from plait._core.graph import cycle_text, find_cycle, safe_key
 from plait._core.limits import check_uses, owned
-from plait._core.policy import PLAIN, Policy, Rules, option_names, policy
+from plait._core.policy import PLAIN, Policy, Rules, check_quota, option_names, policy
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ROOTS
@@ -25,12 +25,13 @@ DEEPEST_GROUPS = 100
 
 TOP = ("name", "inputs", "env", "max_concurrency", "on_failure", "deadline", "pools", "defaults", "tasks", "outputs")
 BODIES = ("run", "call", "tasks")
-POLICIES = tuple(sorted(option_names() - {"max_concurrency", "on_failure"}))
-WHOLE = ("join", "on_failure", "max_concurrency")
-COMMON = ("needs", "foreach", "key", "when", *POLICIES, "on_failure", "max_concurrency")
+OF_GROUPS = ("on_failure", "max_concurrency", "min_success", "max_failures")
+POLICIES = tuple(sorted(option_names() - set(OF_GROUPS)))
+WHOLE = ("join", *OF_GROUPS)
+COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "min_success", "max_failures", "reduce", "budget", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "reduce", "budget", "idle_timeout",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -243,10 +244,20 @@ class _Reader:
         wants = self.wants(items, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key, body_name)
+        self.counted(tree, own if whole is None else whole, body if foreach is None else foreach)
         if body is None:
             return None
         unique = tuple(dict.fromkeys(needs))
         return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when, wants)
+
+    def counted(self, tree: Map, policy: Policy, what: object) -> None:
+        """What a group wants of its tasks must be possible, where their number stands in the file."""
+        size = len(what.tasks) if isinstance(what, Group) else len(what) if isinstance(what, list) else None
+        try:
+            if size is not None:
+                check_quota(policy, size)
+        except UsageError as error:
+            self.bad(tree.items["min_success"].at, "value", str(error))
 
     def wants(self, items: Mapping[str, Tree], around: _Around, needs: list[str]) -> Wants | None:
         """The templates of a key and a cost, which are worked out for each task."""
@@ -388,10 +399,10 @@ class _Reader:
             for name, each in self._defaults.items():
                 if not {name, "retry" if name == "retries" else "retries"} & tree.items.keys():
                     own[name] = plain(each)
-        for name in (*POLICIES, "on_failure", "max_concurrency"):
+        for name in (*POLICIES, *OF_GROUPS):
             if name not in tree.items or is_worked_out(name, tree.items[name]):
                 continue
-            if name in ("on_failure", "max_concurrency") and not looped and body != "tasks":
+            if name in OF_GROUPS and not looped and body != "tasks":
                 self.bad(
                     tree.keys[name], "misplaced", f"{name} belongs to a run, a group or a foreach, not to a single task"
                 )

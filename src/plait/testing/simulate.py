@@ -779,11 +779,48 @@ class _Play:
             self.wrong(f"{self.books.peak} ran at once (A3)")
         for parent in set(self.table.parents.values()):
             ends = {STATUSES[self.books.final[child]] for child in self.table.children(parent)}
-            if STATUSES[self.books.final[parent]] is Status.SUCCEEDED and ends & {Status.NOT_STARTED, Status.CANCELLED}:
+            if self.counts(parent):
+                self.check_quota(parent)
+            elif STATUSES[self.books.final[parent]] is Status.SUCCEEDED and ends & {
+                Status.NOT_STARTED,
+                Status.CANCELLED,
+            }:
                 self.wrong(f"{self.table.key(parent)} succeeded, though not all of its children ran (E6)")
         if self.rules.on_failure is OnFailure.CONTINUE and self.scheduler.halt_reason is None:
             for task, state in self.books.final.items():
                 self.check_end(task, STATUSES[state])
+
+    def counts(self, task: int) -> bool:
+        policy = self.table.policies[task]
+        return policy.min_success is not None or policy.max_failures is not None
+
+    def check_quota(self, parent: int) -> None:
+        """A group that counts succeeded with enough successes and few enough failures, and failed without."""
+        policy, children = self.table.policies[parent], self.table.children(parent)
+        ends = [STATUSES[self.books.final[child]] for child in children]
+        good = ends.count(Status.SUCCEEDED)
+        bad = sum(
+            end in _FAILED and not self.table.policies[child].allow_failure
+            for child, end in zip(children, ends, strict=True)
+        )
+        share = policy.min_success
+        need = (
+            0
+            if share is None
+            else min(len(children), share if isinstance(share, int) else math.ceil(len(children) / 2))
+        )
+        most = policy.max_failures if isinstance(policy.max_failures, int) else len(children)
+        end = STATUSES[self.books.final[parent]]
+        if end is Status.SUCCEEDED and (good < need or (bad > most and policy.min_success is None)):
+            self.wrong(f"{self.table.key(parent)} succeeded with {good} of {need} needed and {bad} of {most} failures")
+        if end is Status.FAILED and good >= need and bad <= most and self.scheduler.halt_reason is None:
+            self.wrong(f"{self.table.key(parent)} failed with {good} of {need} needed and {bad} of {most} failures")
+        if (
+            end is Status.SUCCEEDED
+            and policy.min_success is None
+            and set(ends) & {Status.NOT_STARTED, Status.CANCELLED}
+        ):
+            self.wrong(f"{self.table.key(parent)} succeeded, though not all of its children ran (E6)")
 
     def check_end(self, task: int, status: Status) -> None:
         """In a run that nothing ended early, a task's needs explain whether it ran at all."""
