@@ -156,8 +156,8 @@ BUGS = [
     Bug(
         "the end of a plain child is not counted",
         scheduler,
-        "            family.left -= 1\n            if not family.left:",
-        "            if not family.left:",
+        "            family.left -= 1\n            if family.counts:",
+        "            if family.counts:",
     ),
     Bug(
         "a second report of a plain end counts again",
