@@ -210,6 +210,7 @@ def blocks() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("name", "code", "shown"), blocks(), ids=[name for name, _, _ in blocks()])
 def test_code_blocks_of_the_docs_run_and_print_what_they_say(tmp_path: Path, name: str, code: str, shown: str) -> None:
+    """B20: the guide among them: when parallel, when in sequence, when speculative."""
     assert output(sys.executable, "-W", "error", "-c", code, cwd=tmp_path) == shown
 
 

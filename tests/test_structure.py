@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "calls": {"_core"},
     "stores": {"_core", "_version", "logs", "points"},
     "executors": {"_core", "calls", "logs", "points", "references"},
-    "_engine": {"_core", "executors", "logs", "observe", "points", "stores"},
+    "_engine": {"_core", "executors", "logs", "observe", "patterns", "points", "stores"},
     "observe": {"_core"},
     "patterns": {"_core"},
     "concurrency": {"_core", "_engine", "executors"},

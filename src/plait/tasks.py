@@ -260,6 +260,10 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
     wants = wanting(options, definition.wants)
+    if "reduce" in options and not definition.each:
+        raise UsageError(
+            f"reduce is for many results of one kind: {definition.name}.map(..., reduce={options['reduce']!r})"
+        )
     made = owned(policy(definition.policy, **options), _owner(definition))
     check_memory(made, executor)
     return definition.but(policy=made, when=when, executor=executor, wants=wants)

@@ -121,6 +121,14 @@ class Grew(NamedTuple):
     vacant: bool = False
 
 
+class Settled(NamedTuple):
+    """It is decided what the results of a task's children come to; or, not `won`, that they come to nothing."""
+
+    parent: int
+    won: bool
+    now: float
+
+
 class Fed(NamedTuple):
     """A stream has one more task."""
 
@@ -224,6 +232,7 @@ Event: TypeAlias = (
     | Decided
     | Undecidable
     | Grew
+    | Settled
     | Fed
     | Forgot
     | Closed
@@ -251,6 +260,7 @@ RECORDS: dict[str, type[Event]] = {
     "decided": Decided,
     "undecidable": Undecidable,
     "grew": Grew,
+    "settled": Settled,
     "fed": Fed,
     "forgot": Forgot,
     "closed": Closed,
@@ -329,6 +339,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.undecidable(task, error, now)
         case Grew(parent, batch, now, vacant):
             scheduler.grew(parent, batch, now, vacant)
+        case Settled(parent, won, now):
+            scheduler.settled(parent, won, now)
         case Fed(parent, now):
             scheduler.fed(parent, now)
         case Forgot(task):

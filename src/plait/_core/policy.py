@@ -244,6 +244,7 @@ class Policy(Value):
         "cost",
         "min_success",
         "max_failures",
+        "reduce",
     )
 
     def __init__(
@@ -267,6 +268,7 @@ class Policy(Value):
         cost: int = 1,  # units under each rate, for each attempt
         min_success: int | str | None = None,  # of the tasks that this one grows: a count, or a share such as "50%"
         max_failures: int | str | None = None,
+        reduce: str | None = None,  # what their results come to: see `reducing`
     ) -> None:
         self.priority = priority
         self.retry = retry
@@ -287,6 +289,7 @@ class Policy(Value):
         self.cost = cost
         self.min_success = min_success
         self.max_failures = max_failures
+        self.reduce = reduce
 
 
 class Pool(Value):
@@ -482,6 +485,12 @@ def _quota(name: str, value: object) -> int | str | None:
     return value.strip()
 
 
+def _reducing(name: str, value: object) -> str | None:
+    from plait._core.reducing import reducing  # few groups reduce
+
+    return reducing(name, value)
+
+
 def quota_of(value: int | str, total: int, *, up: bool) -> int:
     """A count, or a share of `total`, rounded `up` or down: exact in the decimals that were written."""
     if isinstance(value, int):
@@ -571,6 +580,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "cost": count,
     "min_success": _quota,
     "max_failures": _quota,
+    "reduce": _reducing,
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)

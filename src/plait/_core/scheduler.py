@@ -78,6 +78,7 @@ class Turn:
     DECIDE = 0  # its `when`: answer with `decided`
     GROW = 1  # a control's children: answer with `grew`, or `raised`
     JOIN = 2  # its value, now that all children are final: answer with `returned`, or `raised`
+    VOTE = 3  # is it decided what its children's results come to? Answer with `settled`, if so
 
 
 class Family:
@@ -105,6 +106,7 @@ class Family:
         "tolerated",
         "verdict",
         "verdict_text",
+        "votes",
     )
 
     def __init__(
@@ -127,6 +129,7 @@ class Family:
         self.verdict = PENDING  # the parent's state once all are final, where that is decided
         # Where the group counts (`min_success`, `max_failures`), a failure within it is one of those that it may have.
         self.counts: bool = False
+        self.votes = False
         self.need: int | None = None
         self.most_bad: int | None = None
         self.good = self.bad = 0
@@ -650,6 +653,8 @@ class Scheduler:
         if self.table.status[task] != RUNNING:
             return False
         family = self._families.get(task)
+        if turn == Turn.VOTE:
+            return family is not None and not (family.enough or family.verdict_text or family.joining)
         return family is None if turn == Turn.GROW else family is not None and family.joining
 
     def _interrupt(
@@ -1483,9 +1488,10 @@ class Scheduler:
     def _set_quota(self, family: Family, batch: Batch) -> None:
         """How many of the children must succeed, how many may fail; those that are final already are counted."""
         policy = self.table.policies[family.parent]
-        if policy.min_success is None and policy.max_failures is None:
+        if policy.min_success is None and policy.max_failures is None and policy.reduce is None:
             return
         family.counts = True
+        family.votes = policy.reduce is not None
         if policy.min_success is not None:
             family.need = min(batch.size, quota_of(policy.min_success, batch.size, up=True))
         if policy.max_failures is not None:
@@ -1498,20 +1504,38 @@ class Scheduler:
             return
         family.good += state == SUCCEEDED
         family.bad += failed
+        if family.votes and family.left and not self._ended_early(family):
+            self.turns.append((Turn.VOTE, family.parent))
         need, most = family.need, family.most_bad
         if most is not None and family.bad > most:
             self._lose(family, f"{family.bad} of {_sized(family)} tasks failed, {most} may", now)
         elif need is not None and family.good >= need:
-            family.enough = True
-            if family.left:
-                self._halt_family(family, OnFailure.FAIL_FAST, now)
+            self._win(family, now)
         elif need is not None and family.good + family.left < need and not self._ended_early(family):
             of = f"{family.good} of {_sized(family)} tasks succeeded"
             self._lose(family, f"{of}, and {family.left} are left: {need} are required", now)
 
+    def settled(self, parent: int, won: bool, now: float) -> None:
+        """It is decided what the results of a group come to, whatever the children do that are left; or that they come to nothing."""
+        family = self._families.get(parent)
+        if family is None or family.enough or family.verdict_text or self.table.status[parent] != RUNNING:
+            return
+        if won:
+            self._win(family, now)
+        else:
+            self._lose(family, "no result can win any more", now)
+            self._check_family(family, now)
+        self._drain(now)
+
     def _ended_early(self, family: Family) -> bool:
         """Was a group ended from outside, so that its tasks did not fail but had no chance?"""
         return family.halted is not None and (family.left > 0 or any(map(self.table.cut_short, family.rows)))
+
+    def _win(self, family: Family, now: float) -> None:
+        """A group that counts has what it needs: what is left of it is not wanted any more."""
+        family.enough = True
+        if family.left:
+            self._halt_family(family, OnFailure.FAIL_FAST, now)
 
     def _lose(self, family: Family, text: str, now: float) -> None:
         """A group that counts cannot come to what it needs any more."""

@@ -27,7 +27,7 @@ from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
 from plait._core.table import Move, Table
-from plait._engine.work import Growth, Work
+from plait._engine.work import Growth, Work, check_votes, joining, vote_of
 from plait.errors import UsageError
 from plait.executors.base import (
     UNDER_WAY,
@@ -49,6 +49,7 @@ from plait.logs import log
 if TYPE_CHECKING:
     from plait.executors.adopting import Adopter
     from plait.executors.contract import Executor, Lender, Showing
+    from plait.patterns.votes import Vote
 
 
 EXECUTORS = {
@@ -86,6 +87,7 @@ class Driver:
         "_timer",
         "_timer_at",
         "_value",
+        "_votes",
         "_work",
         "base",
         "call",
@@ -154,6 +156,7 @@ class Driver:
         # The batch that is at hand: its rows and its calls.
         self._first = self._end = 0
         self._work: Work = Work()
+        self._votes: dict[int, Vote] = {}
         self._joins: dict[int, Callable[[Table, range], Any]] = {}
         self._readers: list[Callable[[Driver, Move | None], None]] = []
         self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
@@ -603,7 +606,7 @@ class Driver:
                     error = raised
             if growth is not None:
                 del self._attempts[task]
-                self._joins[task] = growth.join
+                self._joins[task] = joining(table.policies[task], growth.join)
                 self.scheduler.grew(task, growth.batch, ended.at)
                 return
         elif isinstance(value, CoroutineType):
@@ -659,11 +662,19 @@ class Driver:
                 check_batch(growth.batch, self.scheduler.pools)
                 if not growth.vacant:
                     check_quota(table.policies[task], growth.batch.size)
-                self._joins[task] = growth.join
+                self._joins[task] = joining(table.policies[task], growth.join)
+                check_votes(table.policies[task], table.key(task), growth.batch.keys)
                 scheduler.grew(task, growth.batch, now, growth.vacant)
             case Turn.JOIN:
                 value = self._joins.pop(task)(table, table.children(task))
                 scheduler.returned(task, table.attempts(task), value, now)
+            case Turn.VOTE:
+                vote = self._votes.get(task)
+                if vote is None:
+                    vote = self._votes[task] = vote_of(table.policies[task])
+                won = vote.decided(table, table.children(task)) if vote.early else None
+                if won is not None:
+                    scheduler.settled(task, won, now)
 
     def _tick(self) -> None:
         # Two clocks with different origins round differently: the loop's may be there a hair before ours says so.

@@ -167,6 +167,7 @@ class KeptDriver(Driver):
         for name in (
             "began",
             "seen",
+            "settled",
             "asked",
             "answered",
             "abandoned",

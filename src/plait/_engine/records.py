@@ -38,9 +38,10 @@ from plait.stores.base import Blob as Blob
     SPAWNED,  # task, attempt, pid, start in clock ticks
     INTERRUPTED,  # task, attempt, why, now
     SEEN,  # task, attempt, now
-) = range(20)
+    SETTLED,  # parent, won, now
+) = range(21)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8

@@ -17,7 +17,7 @@ from plait._core.table import Table
 from plait._engine import records as lines
 from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of
 from plait._engine.wall import Wall
-from plait._engine.work import Growth, Regrowth, Work
+from plait._engine.work import Growth, Regrowth, Work, joining
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
 from plait.stores.base import FORMAT, Generation, RunInfo
 from plait.stores.values import JOINED, PLAIN
@@ -332,6 +332,9 @@ class Replay:
             case lines.GREW:
                 _, parent, now, data, snapshot = line
                 self._grew(parent, now, data, snapshot)
+            case lines.SETTLED:
+                _, task, won, now = line
+                scheduler.settled(task, won, now)
             case lines.SEEN:
                 _, task, attempt, now = line
                 scheduler.seen(task, attempt, now)
@@ -382,7 +385,7 @@ class Replay:
             regrown = Regrown(
                 self.table, parent, Regrowth(snapshot, partial(self._batch, data), self._value, data.get("needs")), data
             )
-            self.joins[parent] = regrown.join
+            self.joins[parent] = joining(self.table.policies[parent], regrown.join)
             work = regrown
         self.scheduler.grew(parent, self._batch(data, work), now)
 

@@ -1,11 +1,15 @@
 """What the calls of a batch are to the engine: how to start each, what its value means, what it grows."""
 
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait._core.graph import Batch
+from plait._core.policy import Policy
 from plait._core.table import Table
 from plait.executors.base import Call
+
+if TYPE_CHECKING:
+    from plait.patterns.votes import Vote
 
 
 class Growth:
@@ -93,4 +97,38 @@ class Work:
         return ""
 
 
-__all__ = ["Call", "Growth", "Regrowth", "Work"]
+Join: TypeAlias = Callable[[Table, range], Any]
+
+
+def joining(policy: Policy, join: Join) -> Join:
+    """How children are joined: as the calls have it, or to what their results come to (`reduce`)."""
+    if policy.reduce is None:
+        return join
+
+    def reduced(table: Table, rows: range) -> Any:
+        from plait._core.outcome import Outcomes  # few groups reduce
+
+        return vote_of(policy).value(Outcomes(table, rows, float))
+
+    return reduced
+
+
+def vote_of(policy: Policy) -> "Vote":
+    """The `reduce` of a policy, at work."""
+    from plait.patterns.votes import Vote
+
+    assert policy.reduce is not None
+    return Vote(policy.reduce)
+
+
+def check_votes(policy: Policy, parent: str, keys: Sequence[str]) -> None:
+    """Nothing, if children with these keys can come to a result.
+
+    Raises:
+        LimitError: otherwise.
+    """
+    if policy.reduce is not None:
+        vote_of(policy).check([parent + key if key.startswith("[") else f"{parent}/{key}" for key in keys])
+
+
+__all__ = ["Call", "Growth", "Regrowth", "Work", "check_votes", "joining", "vote_of"]

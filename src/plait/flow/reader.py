@@ -12,6 +12,7 @@ from typing import Any
 from plait._core.graph import cycle_text, find_cycle, safe_key
 from plait._core.limits import check_uses, owned
 from plait._core.policy import PLAIN, Policy, Rules, check_quota, option_names, policy
+from plait._engine.work import check_votes
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ROOTS
@@ -25,13 +26,13 @@ DEEPEST_GROUPS = 100
 
 TOP = ("name", "inputs", "env", "max_concurrency", "on_failure", "deadline", "pools", "defaults", "tasks", "outputs")
 BODIES = ("run", "call", "tasks")
-OF_GROUPS = ("on_failure", "max_concurrency", "min_success", "max_failures")
+OF_GROUPS = ("on_failure", "max_concurrency", "min_success", "max_failures", "reduce")
 POLICIES = tuple(sorted(option_names() - set(OF_GROUPS)))
 WHOLE = ("join", *OF_GROUPS)
 COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "reduce", "budget", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "budget", "idle_timeout",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -258,6 +259,12 @@ class _Reader:
                 check_quota(policy, size)
         except UsageError as error:
             self.bad(tree.items["min_success"].at, "value", str(error))
+        try:
+            if size is not None:
+                keys = list(what.tasks) if isinstance(what, Group) else [f"[{at}]" for at in range(size)]
+                check_votes(policy, "", keys)
+        except UsageError as error:
+            self.bad(tree.items["reduce"].at, "value", str(error))
 
     def wants(self, items: Mapping[str, Tree], around: _Around, needs: list[str]) -> Wants | None:
         """The templates of a key and a cost, which are worked out for each task."""

@@ -161,7 +161,7 @@ def quorum(results: Results, least: int | str, *, key: Key = None) -> Reduced:
         NotDecided: no result has so many votes.
     """
     contributors = _contributors(results)
-    wanted = _count("least", least, len(contributors))
+    wanted = count_of("least", least, len(contributors))
     in_time = sorted(
         contributors, key=lambda each: each[2].ended_at or 0.0 if each[2] is not None and each[2].ok else 0.0
     )
@@ -170,7 +170,7 @@ def quorum(results: Results, least: int | str, *, key: Key = None) -> Reduced:
     winner: Any = None
     for _, value, ended in in_time:
         if ended is None or ended.ok:
-            same = _same(value if key is None else key(value))
+            same = sameness(value if key is None else key(value))
             voted[same] = voted.get(same, 0) + 1
             if voted[same] >= wanted:
                 winner = same
@@ -206,7 +206,7 @@ def partial(outcomes: Iterable[Outcome] | Mapping[str, Outcome], min_required: i
         LimitError: a count or share that cannot be one, or that is above the number of outcomes.
     """
     contributors = _contributors(outcomes)
-    required = _count("min_required", min_required, len(contributors))
+    required = count_of("min_required", min_required, len(contributors))
     values: list[Any] = []
     sources: list[Name] = []
     failed: list[Outcome] = []
@@ -261,7 +261,7 @@ def _shares(
         counted += 1
         mine: set[Any] = set()
         for item in items(value):
-            same = _same(item if key is None else key(item))
+            same = sameness(item if key is None else key(item))
             if same in mine:
                 continue  # each result counts once
             mine.add(same)
@@ -310,14 +310,14 @@ def _elected(results: Results, weight: Callable[[Name, int], Fraction], ties: Ti
     raise NotDecided(f"a tie of {len(winners)} with {float(most):g} each: {between}{_but(missing)}")
 
 
-def _same(value: Any) -> Any:
+def sameness(value: Any) -> Any:
     """What is equal for two values that are the same, and can be a dictionary's key."""
     if isinstance(value, Mapping):
-        return dict, frozenset((_same(name), _same(each)) for name, each in value.items())
+        return dict, frozenset((sameness(name), sameness(each)) for name, each in value.items())
     if isinstance(value, list | tuple):
-        return list, tuple(map(_same, value))
+        return list, tuple(map(sameness, value))
     if isinstance(value, set | frozenset):
-        return set, frozenset(map(_same, value))
+        return set, frozenset(map(sameness, value))
     if isinstance(value, float) and math.isnan(value):
         return float, "nan"
     try:
@@ -329,7 +329,7 @@ def _same(value: Any) -> Any:
     return isinstance(value, bool), value
 
 
-def _count(name: str, given: int | str, contributors: int) -> int:
+def count_of(name: str, given: int | str, contributors: int) -> int:
     """A count, or a share of the contributors, rounded up."""
     if isinstance(given, str):
         return math.ceil(_share(name, given) * contributors)
@@ -350,7 +350,7 @@ def _share(name: str, given: float | str) -> Fraction:
                 raise ValueError
             found = Fraction(given[:-1]) / 100
         else:
-            found = _exact(given)
+            found = exact(given)
     except (ValueError, TypeError):
         found = Fraction(0)
     if not 0 < found <= 1:
@@ -358,7 +358,7 @@ def _share(name: str, given: float | str) -> Fraction:
     return found
 
 
-def _exact(given: float) -> Fraction:
+def exact(given: float) -> Fraction:
     """The number that was written: 0.1, and not the binary fraction next to it.
 
     Raises:
@@ -371,7 +371,7 @@ def _weight(name: Name, given: float | None) -> Fraction:
     if given is None:
         raise LimitError(f"weights: none for {name!r}")
     try:
-        found = Fraction(-1) if isinstance(given, bool) else _exact(given)
+        found = Fraction(-1) if isinstance(given, bool) else exact(given)
     except (ValueError, TypeError):
         found = Fraction(-1)
     if found < 0:
