@@ -223,6 +223,7 @@ def _flat_driver(
         deadline=deadline,
         grace=options.get("grace", 5.0),
         max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
+        budget=options.pop("budget", None),
     )
     name = name_of(function)
     made = owned(policy(PLAIN, **options), name)

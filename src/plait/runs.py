@@ -25,7 +25,7 @@ from plait._engine.doors import (
 )
 from plait._engine.driver import Driver
 from plait.errors import RunFailed, UsageError
-from plait.executors.base import Attempt, CancelToken, Progress, current_attempt
+from plait.executors.base import Attempt, CancelToken, Progress, Spent, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
 
@@ -101,7 +101,7 @@ def make_driver(
     return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
 
 
-RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker"))
+RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget"))
 """Options of runs beside their slots."""
 
 KEEPING = ("store", "run_id", "durability")
@@ -442,6 +442,26 @@ class Context:
         if isinstance(share, bool) or not 0 <= share <= 1:
             raise ValueError(f"progress must be from 0 to 1, not {share!r}")
         self._tell(partial(self._sink.report, self._attempt, Progress(float(share))))
+
+    def spend(self, **units: float) -> None:
+        """Says what this task has used up since it said so last, `spend(tokens=1200, usd=0.02)`: counted for every budget around it.
+
+        Budgets are looked at before each start: what runs goes on, also above one.
+
+        Raises:
+            ValueError: for what is no number from 0 on.
+        """
+        for unit, number in units.items():
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < float("inf"):
+                raise ValueError(f"{unit} must be a number from 0 on, not {number!r}")
+        if not units:
+            return
+        sink = self._sink
+        if running_loop() is sink.loop:
+            sink.report(self._attempt, Spent(units))
+        else:
+            sink.spendings.append((self._attempt.task, units))
+            self._tell(sink.count_spendings)
 
     @property
     def _sink(self) -> Driver:

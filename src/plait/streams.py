@@ -82,6 +82,7 @@ class AsCompleted:
             deadline=options.pop("deadline", None),
             grace=options.get("grace", 5.0),
             max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
+            budget=options.pop("budget", None),
         )
         wants = wanting(options)
         self._policy: Policy = owned(policy(PLAIN, **options), self._name)
@@ -263,7 +264,7 @@ class AsCompleted:
             if self._source_error is not None:
                 raise self._source_error
             result = self._driver.done.result() if self._driver is not None and self._driver.done.done() else None
-            if result is not None and result.halt_reason in ("deadline", "stuck"):
+            if result is not None and result.halt_reason in ("deadline", "stuck", "budget"):
                 raise RunFailed(f"run {result.run_id} failed: {result.reason}", result)
         finally:
             if own:

@@ -7,7 +7,7 @@ chance, choices) is in the record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
 from plait._core.graph import Batch
@@ -66,6 +66,14 @@ class Seen(NamedTuple):
 
     task: int
     attempt: int
+    now: float
+
+
+class Spending(NamedTuple):
+    """A task reported what it has used up."""
+
+    task: int
+    units: Mapping[str, float]
     now: float
 
 
@@ -227,6 +235,7 @@ Event: TypeAlias = (
     | CameBack
     | Began
     | Seen
+    | Spending
     | Returned
     | Raised
     | Decided
@@ -255,6 +264,7 @@ RECORDS: dict[str, type[Event]] = {
     "came_back": CameBack,
     "began": Began,
     "seen": Seen,
+    "spent": Spending,
     "returned": Returned,
     "raised": Raised,
     "decided": Decided,
@@ -329,6 +339,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.began(task, attempt, now)
         case Seen(task, attempt, now):
             scheduler.seen(task, attempt, now)
+        case Spending(task, units, now):
+            scheduler.spent(task, units, now)
         case Returned(task, attempt, value, now, stopped):
             scheduler.returned(task, attempt, value, now, stopped)
         case Raised(task, attempt, error, now, chance, stopped, value, again):

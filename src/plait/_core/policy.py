@@ -245,6 +245,7 @@ class Policy(Value):
         "min_success",
         "max_failures",
         "reduce",
+        "budget",
     )
 
     def __init__(
@@ -269,6 +270,7 @@ class Policy(Value):
         min_success: int | str | None = None,  # of the tasks that this one grows: a count, or a share such as "50%"
         max_failures: int | str | None = None,
         reduce: str | None = None,  # what their results come to: see `reducing`
+        budget: tuple[tuple[str, float], ...] = (),  # unit and limit; of a task with all that it grows
     ) -> None:
         self.priority = priority
         self.retry = retry
@@ -290,6 +292,7 @@ class Policy(Value):
         self.min_success = min_success
         self.max_failures = max_failures
         self.reduce = reduce
+        self.budget = budget
 
 
 class Pool(Value):
@@ -491,6 +494,19 @@ def _reducing(name: str, value: object) -> str | None:
     return reducing(name, value)
 
 
+def budget_of(name: str, value: object) -> tuple[tuple[str, float], ...]:
+    """Limits by unit: `{"usd": 5, "tokens": 100_000, "seconds": "10m"}`."""
+    if value is None or value == ():
+        return ()
+    if not isinstance(value, Mapping) or not value:
+        raise LimitError(f'{name} must be a mapping such as {{"usd": 5, "seconds": "10m"}}, not {value!r}')
+    found = {}
+    for unit, limit in value.items():
+        named(f"a unit of {name}", unit)
+        found[unit] = (seconds if unit == "seconds" else positive)(f"{name}.{unit}", limit)
+    return tuple(sorted(found.items()))
+
+
 def quota_of(value: int | str, total: int, *, up: bool) -> int:
     """A count, or a share of `total`, rounded `up` or down: exact in the decimals that were written."""
     if isinstance(value, int):
@@ -581,6 +597,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "min_success": _quota,
     "max_failures": _quota,
     "reduce": _reducing,
+    "budget": budget_of,
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
@@ -597,6 +614,7 @@ class Rules(Value):
         "crash_budget",
         "max_tasks_per_worker",
         "pools",
+        "budget",
     )
 
     def __init__(
@@ -608,6 +626,7 @@ class Rules(Value):
         crash_budget: int = CRASH_BUDGET,
         max_tasks_per_worker: int | None = None,
         pools: tuple[tuple[str, int], ...] = (),  # name and capacity
+        budget: tuple[tuple[str, float], ...] = (),  # unit and limit
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -616,6 +635,7 @@ class Rules(Value):
         self.crash_budget = crash_budget
         self.max_tasks_per_worker = max_tasks_per_worker
         self.pools = pools
+        self.budget = budget
 
     @classmethod
     def of(
@@ -628,6 +648,7 @@ class Rules(Value):
         crash_budget: object = CRASH_BUDGET,
         max_tasks_per_worker: object = None,
         pools: object = (),
+        budget: object = None,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
@@ -642,4 +663,5 @@ class Rules(Value):
             crash_budget=count("crash_budget", crash_budget, least=0),
             max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
             pools=pools_of("pools", pools),
+            budget=budget_of("budget", budget),
         )

@@ -36,6 +36,7 @@ class RunResult(Mapping[str, "Outcome"]):
         slots: int | None,
         value: Callable[[RunResult], Any] | None,
         interrupted: bool = False,
+        spent: Mapping[str, float] | None = None,
     ) -> None:
         self.table = table
         self.status = status
@@ -50,6 +51,8 @@ class RunResult(Mapping[str, "Outcome"]):
         self._value = value
         self.interrupted = interrupted
         """This process left the run before its end; another one can resume it."""
+        self.spent = dict(spent or {})
+        """What its tasks reported to have used up (`plait.current().spend(usd=0.02)`), by unit."""
         self._rows: dict[str, int] | None = None
 
     @property
@@ -73,6 +76,8 @@ class RunResult(Mapping[str, "Outcome"]):
         cause = self.first_cause
         if self.halt_reason == "deadline":
             return "the run's deadline passed"
+        if self.halt_reason == "budget":
+            return "the run's budget is spent"
         if self.halt_reason == "stuck":
             return "abandoned attempts hold every slot that the ready tasks need"
         if cause is not None:

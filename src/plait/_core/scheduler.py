@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.graph import Batch
@@ -54,6 +54,12 @@ from plait._core.stops import Stops
 from plait._core.table import NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
 from plait.errors import ChildFailed, PlaitError, RetryAfter, TaskError, TaskInterrupted, TaskTimedOut
+
+if TYPE_CHECKING:
+    from plait._core.budgets import Budget
+
+SECONDS = "seconds"
+"""The unit of a budget that is counted here: from the start of an attempt's code to its end, each attempt for itself."""
 
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
@@ -170,10 +176,13 @@ class Scheduler:
         self._asks: list[Asks] = []  # of every task, once there is one that takes more than a slot
         self._parked: dict[int, Waiter] = {}  # at which limit a task waits
         self._claims: dict[int, list[Limit]] = {}  # where a parked task keeps what it was woken for
+        self._budgets: dict[int, Budget] = {RUN: _budget(rules.budget)} if rules.budget else {}
+        self._broke: set[int] = set()  # whose budget is spent: nothing within starts any more
+        self._spent: Budget | None = None  # what was reported in the whole run
         self._keyed: set[int] = set()  # not final, with a key that was worked out
         self._unseen: set[int] = set()  # running under a rate, and not yet known to have begun
         self.parkings = 0
-        """How often a task was parked: one that gave nothing changed something, where this did."""
+        """How often a `take` parked a task or ended what is broke: one that gave nothing changed something, where this did."""
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
@@ -250,6 +259,8 @@ class Scheduler:
             if self._abandoned:
                 self._watch_for_stuck(now)
             return NONE
+        if self._broke:
+            self._end_the_broke(now)
         table, queue = self.table, self._queue
         while True:
             # The first line of `pop`, where nothing else is to be seen to.
@@ -281,7 +292,7 @@ class Scheduler:
 
     def lend(self, now: float) -> int:
         """The next ready task, where all slots are taken: it stays `ready`, and begins by `passed`. NONE if it has to wait for more."""
-        if self.used < self.room or not self.room or self._queue.back:
+        if self.used < self.room or not self.room or self._queue.back or self._budgets:
             return NONE
         table = self.table
         while (task := self._queue.pop()) >= 0:
@@ -356,6 +367,18 @@ class Scheduler:
         table.started_at[task] = now
         if odd & TIMED:
             self._arm_timeout(task)
+
+    def spent(self, task: int, units: Mapping[str, float], now: float) -> None:
+        """A task reports what it has used up. Budgets around it are looked at before the next start."""
+        if self._spent is None:
+            self._spent = _budget(())
+        self._spent.add(units)
+        self._spend(task, units)
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """What tasks reported to have used up, by unit."""
+        return {} if self._spent is None else {unit: float(number) for unit, number in self._spent.spent.items()}
 
     def seen(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt under a rate has surely begun by `now`: its units count from there."""
@@ -865,12 +888,13 @@ class Scheduler:
 
     def _add_asks(self, rows: range, batch: Batch, limits: tuple[Limit, ...]) -> None:
         """What new tasks take beside their slots: of the limits of the groups around them, and what their policies name."""
+        metered = self._add_budgets(rows, batch)
         around = tuple((limit, 1) for limit in limits)
         made = {number: self._book.asks(each) for number, each in batch.kinds.items()}
         if around:
             made = {number: (around + held, used) for number, (held, used) in made.items()}
         column = self._asks
-        if all(each == NOTHING for each in made.values()):
+        if not metered and all(each == NOTHING for each in made.values()):
             if column:
                 column.extend([NOTHING] * len(rows))
             return
@@ -879,6 +903,81 @@ class Scheduler:
             column.extend(list(made.values()) * len(rows))
         else:
             column.extend(map(made.__getitem__, map(id, batch.policies)))
+
+    # -- budgets
+
+    def _add_budgets(self, rows: range, batch: Batch) -> bool:
+        """The budgets that new tasks come with. True where the seconds of their code count for one."""
+        table = self.table
+        own = any(policy.budget for policy in batch.kinds.values())
+        if own:
+            for task in rows:
+                if table.policies[task].budget:
+                    self._budgets[task] = _budget(table.policies[task].budget)
+        if not self._budgets or not rows:
+            return False
+        # What is around one of them is around all; what is its own counts for it alone, and for what it grows.
+        around = SECONDS in self._units_around(rows.start, own=False)
+        metered = False
+        for task in rows:
+            if around or (own and SECONDS in self._units_around(task, own=True)):
+                table.odd[task] |= LIMITED
+                metered = True
+        return metered
+
+    def _units_around(self, task: int, *, own: bool) -> set[str]:
+        """The units of the budgets around a task, with its own or without."""
+        units: set[str] = set()
+        scope = task
+        while True:
+            if scope in self._budgets and (own or scope != task):
+                units.update(self._budgets[scope].limits)
+            if scope == RUN:
+                return units
+            scope = self.table.parent(scope) if self.table.odd[scope] & CHILD else RUN
+
+    def _spend(self, task: int, units: Mapping[str, float]) -> None:
+        """Adds to every budget around a task."""
+        scope = task
+        while True:
+            budget = self._budgets.get(scope)
+            if budget is not None:
+                budget.add(units)
+                if scope not in self._broke and budget.over() is not None:
+                    self._broke.add(scope)
+            if scope == RUN:
+                return
+            scope = self.table.parent(scope) if self.table.odd[scope] & CHILD else RUN
+
+    def _budget_spent(self, task: int) -> str | None:
+        """Why an attempt of `task` cannot start any more; None if it can."""
+        scope = task
+        while self._broke:
+            if scope in self._broke:
+                return self._budgets[scope].over()
+            if scope == RUN:
+                return None
+            scope = self.table.parent(scope) if self.table.odd[scope] & CHILD else RUN
+        return None
+
+    def _end_the_broke(self, now: float) -> None:
+        """What still had to start where a budget is spent never will: its run or group ends, and what runs may end by itself."""
+        table = self.table
+        if RUN in self._broke:
+            if self._mode is None and any(map(table.status.count, (PENDING, READY, RETRYING))):
+                self.parkings += 1
+                self._halt_run(OnFailure.FINISH, "budget", now)
+            return
+        for scope in list(self._broke):
+            family = self._families.get(scope)
+            if family is None or family.halted is not None or table.status[scope] != RUNNING:
+                continue
+            if any(table.status[task] in (PENDING, READY, RETRYING) for rows in self._within(family) for task in rows):
+                self.parkings += 1
+                family.verdict_text = self._budgets[scope].over() or ""
+                self._halt_family(family, OnFailure.FINISH, now)
+                self._check_family(family, now)
+        self._drain(now)
 
     def _set_wants(self, task: int, wants: Wants) -> None:
         """Gives a task limits of its own."""
@@ -1033,6 +1132,8 @@ class Scheduler:
             self._give_back(task, now, begun)
 
     def _give_back(self, task: int, now: float, begun: bool = True) -> None:
+        if self._budgets:
+            self._spend(task, {SECONDS: max(0.0, now - self.table.started_at[task])})
         limits, rates = self._asks[task]
         for limit, weight in limits:
             limit.used -= weight
@@ -1178,6 +1279,7 @@ class Scheduler:
             or not (later or (retry.wanted(tries, error) if again is None else again and tries < retry.attempts))
             or self._mode is not None
             or self._ending(task)
+            or self._budget_spent(task) is not None
         ):
             return False
         table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
@@ -1485,6 +1587,14 @@ class Scheduler:
             family.joining = True
             self.turns.append((Turn.JOIN, parent))
 
+    def _within(self, family: Family) -> Iterable[range]:
+        """The rows of a group, and of the groups in it."""
+        stack = [family]
+        while stack:
+            rows = stack.pop().rows
+            yield from rows
+            stack.extend(self._families[task] for part in rows for task in part if task in self._families)
+
     def _set_quota(self, family: Family, batch: Batch) -> None:
         """How many of the children must succeed, how many may fail; those that are final already are counted."""
         policy = self.table.policies[family.parent]
@@ -1574,6 +1684,12 @@ class Scheduler:
             mode = table.policies[scope.parent].on_failure or self.rules.on_failure
             if mode is not OnFailure.CONTINUE:
                 self._halt_family(scope, mode, now)
+
+
+def _budget(limits: tuple[tuple[str, float], ...]) -> Budget:
+    from plait._core.budgets import Budget  # few runs have one, and exact sums need a module that is slow to come
+
+    return Budget(limits)
 
 
 def _sized(family: Family) -> int:

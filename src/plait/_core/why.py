@@ -30,7 +30,7 @@ from plait._core.states import (
     Status,
 )
 from plait._core.table import NEVER, NONE
-from plait._core.timers import Due
+from plait._core.timers import RUN, Due
 from plait.errors import ChildFailed, UsageError
 
 MOST_NAMED = 5
@@ -351,6 +351,8 @@ class _Asked:
                 )
             case "stuck":
                 return self.says("stopped", f"{what}: attempts that could not be stopped held all it needed", since)
+            case "budget":
+                return self.says("stopped", f"{what}: the run ended, for {scheduler._budgets[RUN].over()}", since)
             case "cancel":
                 return self.says("stopped", f"{what}: the run was cancelled", since)
         return self.says("stopped", what, since)
@@ -376,6 +378,9 @@ class _Asked:
             causes = self.causes_of(family.failed)
             text = f"{what}: its group {parent} ended, for {table.key(causes[0])} failed: {self.error(causes[0])}"
             return self.says("stopped", text, since, causes=causes, error=self.error(causes[0]))
+        if family.verdict_text:
+            text = f"{what}: its group {parent} ended, for {family.verdict_text}"
+            return self.says("stopped", text, since, causes=[family.parent])
         ended = _PAST.get(STATUSES[table.status[family.parent]], "ended")
         return self.says("stopped", f"{what}: its group {parent} {ended}", since, causes=[family.parent])
 

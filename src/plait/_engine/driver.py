@@ -12,7 +12,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Container
+from collections import deque
+from collections.abc import Callable, Container, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from importlib import import_module
@@ -101,6 +102,7 @@ class Driver:
         "now",
         "reap",
         "scheduler",
+        "spendings",
         "started_at",
         "table",
         "unix",
@@ -164,6 +166,8 @@ class Driver:
         self._timer_at = math.inf
         self._stalled_until = 0.0  # and it was said
         self._killed = False
+        self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
+        """Said by threads, and not counted yet."""
         self.scheduler = scheduler or Scheduler(rules, self.now)
         self.table = self.scheduler.table
         register = getattr(self.loop, "plait_register", None)
@@ -280,6 +284,7 @@ class Driver:
             slots=self._rules.max_concurrency,
             value=self._value,
             interrupted=self.scheduler.left and bool(self.scheduler.unfinished),
+            spent=self.scheduler.totals,
         )
 
     def latest(self, most: int) -> dict[str, bytes]:
@@ -360,7 +365,7 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
-                if scheduler.commands:
+                if scheduler.commands or not scheduler.unfinished:
                     self._follow()
                 if scheduler.parkings and scheduler.stalled:
                     self._say_stalled()
@@ -502,6 +507,8 @@ class Driver:
         now = self.now = self.clock()
         if at is not None:
             now = at
+            if self.spendings:
+                self.count_spendings()
         scheduler = self.scheduler
         _, task, number, suspects = ticket
         if suspects and _among(value, suspects):
@@ -536,6 +543,8 @@ class Driver:
     def report(self, attempt: Attempt, report: Report) -> None:
         """Takes one report."""
         self.look()
+        if self.spendings:
+            self.count_spendings()
         match report:
             case Begun(at):
                 self.began(attempt, at)
@@ -550,11 +559,19 @@ class Driver:
                     self.scheduler.interrupted(attempt.task, attempt.number, why, at)
             case Asked():
                 self.scheduler.asked(attempt.task, attempt.number, self.now)
-            case Beat() | Spent():
-                pass  # nothing measures idleness or spending yet
+            case Spent(units):
+                self.scheduler.spent(attempt.task, units, self.now)
+            case Beat():
+                pass  # nothing measures idleness yet
             case _:
                 assert_never(report)
         self._follow()
+
+    def count_spendings(self) -> None:
+        """What threads said that they have used up: before their ends are told, and so before anything starts in their place."""
+        while self.spendings:
+            task, units = self.spendings.popleft()
+            self.scheduler.spent(task, units, self.now)
 
     def spawned(self, attempt: Attempt, pid: int) -> None:
         """An attempt has a process of its own."""

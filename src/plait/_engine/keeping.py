@@ -168,6 +168,7 @@ class KeptDriver(Driver):
             "began",
             "seen",
             "settled",
+            "spent",
             "asked",
             "answered",
             "abandoned",

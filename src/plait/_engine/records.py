@@ -39,9 +39,10 @@ from plait.stores.base import Blob as Blob
     INTERRUPTED,  # task, attempt, why, now
     SEEN,  # task, attempt, now
     SETTLED,  # parent, won, now
-) = range(21)
+    SPENT,  # task, units, now
+) = range(22)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8
@@ -168,7 +169,7 @@ def policy_of(data: Mapping[str, Any]) -> Policy:
     """The policy again."""
     kinds: dict[str, Callable[[Any], Any]] = {
         "join": Join, "on_failure": OnFailure, "on_interrupt": OnInterrupt, "retry": _retry_of,
-        "pool": _rows, "rate_limit": _rows, "concurrency_key": tuple,
+        "pool": _rows, "budget": _rows, "rate_limit": _rows, "concurrency_key": tuple,
     }  # fmt: skip
     return Policy(**{name: kinds[name](value) if name in kinds else value for name, value in data.items()})
 
@@ -208,7 +209,13 @@ def rules_data(rules: Rules) -> dict[str, Any]:
 
 def rules_of(data: Mapping[str, Any]) -> Rules:
     """The rules again."""
-    return Rules(**{**data, "on_failure": OnFailure(data["on_failure"]), "pools": _rows(data.get("pools", ()))})
+    return Rules(
+        **{
+            **data,
+            "on_failure": OnFailure(data["on_failure"]),
+            **{name: _rows(data.get(name, ())) for name in ("pools", "budget")},
+        }
+    )
 
 
 # -- batches

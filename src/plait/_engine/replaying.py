@@ -247,6 +247,7 @@ class Replay:
             slots=self.rules.max_concurrency,
             value=value,
             interrupted=bool(scheduler.unfinished),
+            spent=scheduler.totals,
         )
 
     def _value(self, form: int, data: Any, declared: Callable[[], Any] = lambda: None) -> Any:
@@ -332,6 +333,9 @@ class Replay:
             case lines.GREW:
                 _, parent, now, data, snapshot = line
                 self._grew(parent, now, data, snapshot)
+            case lines.SPENT:
+                _, task, units, now = line
+                scheduler.spent(task, units, now)
             case lines.SETTLED:
                 _, task, won, now = line
                 scheduler.settled(task, won, now)

@@ -36,7 +36,7 @@ class Beat:
 class Spent:
     """Units that the attempt used up, by name: `{"usd": 0.02}`."""
 
-    __slots__ = ("units",)
+    __slots__ = __match_args__ = ("units",)
 
     def __init__(self, units: Mapping[str, float]) -> None:
         self.units = units

@@ -24,15 +24,27 @@ from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
 
 DEEPEST_GROUPS = 100
 
-TOP = ("name", "inputs", "env", "max_concurrency", "on_failure", "deadline", "pools", "defaults", "tasks", "outputs")
+TOP = (
+    "name",
+    "inputs",
+    "env",
+    "max_concurrency",
+    "on_failure",
+    "deadline",
+    "pools",
+    "budget",
+    "defaults",
+    "tasks",
+    "outputs",
+)
 BODIES = ("run", "call", "tasks")
 OF_GROUPS = ("on_failure", "max_concurrency", "min_success", "max_failures", "reduce")
 POLICIES = tuple(sorted(option_names() - set(OF_GROUPS)))
-WHOLE = ("join", *OF_GROUPS)
+WHOLE = ("join", "budget", *OF_GROUPS)
 COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "budget", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "idle_timeout",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -111,7 +123,7 @@ class _Reader:
 
     def rules(self, tree: Map) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for name in ("max_concurrency", "on_failure", "deadline", "pools"):
+        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget"):
             if name in tree.items:
                 given = plain(tree.items[name])
                 try:
