@@ -351,7 +351,39 @@ def one_task(name: str, venv: str) -> Group:
     )
 
 
+def limited(size: int) -> Group:
+    return Group(
+        f"layered graph with limits {label(size)}",
+        size,
+        [
+            Row("plait, none", "with_plait", "graph layered"),
+            Row("plait, three priorities", "with_plait", "limited priorities"),
+            Row("plait, a pool", "with_plait", "limited pool"),
+            Row("plait, a rate", "with_plait", "limited rate"),
+            Row("plait, a pool, a rate and priorities", "with_plait", "limited pool rate priorities"),
+        ],
+        "plait, none",
+        goal="all three at most 2 of the same graph without them (aim 1.5)",
+        memory=False,
+    )
+
+
+def blocked(size: int) -> Group:
+    return Group(
+        f"blocked on a full pool {label(size)}",
+        size,
+        [Row("plait, two at once", "with_plait", "blocked"), Row("one Task per item", "limits", "task_per_item pause")],
+        "one Task per item",
+        goal="a task costs with 100,000 parked what it costs with 1,000",
+        family="blocked on a full pool",
+    )
+
+
 GROUPS: list[Group] = [
+    limited(100_000),
+    blocked(1_000),
+    blocked(10_000),
+    blocked(100_000),
     flat(10_000),
     flat(100_000),
     suspending(10_000),

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,14 @@ async def of_list(needs: list[int]) -> int:
     return (sum(needs) + 1) % MOD
 
 
-def build(shape: Shape) -> Any:
-    """What is given to `arun`: the node that is wanted, or the list of them."""
-    call, wide = plait.task(node), plait.task(of_list)
+def build(shape: Shape, kinds: Sequence[dict[str, Any]] = ({},)) -> Any:
+    """What is given to `arun`: the node that is wanted, or the list of them. The options of `kinds` are given to the nodes in turn."""
+    calls, wides = [plait.task(**kind)(node) for kind in kinds], [plait.task(**kind)(of_list) for kind in kinds]
+    call, wide = calls[0], wides[0]
     nodes: list[Any] = []
-    for row in shape.needs:
+    for at, row in enumerate(shape.needs):
+        if len(calls) > 1:
+            call, wide = calls[at % len(calls)], wides[at % len(calls)]
         if not row:
             nodes.append(call.bind())
         elif len(row) == 1:
@@ -96,6 +99,23 @@ def graph_row(shape: str, size: int) -> Job:
     """Building the nodes is part of the work."""
     made = SHAPES[shape](size)
     return graph(lambda: asyncio.run(arun(build(made))), made)
+
+
+def limited_row(shape: str, which: str, size: int) -> Job:
+    """The same nodes with a pool, a rate that never makes one wait, three priorities, or all of these."""
+    made = SHAPES[shape](size)
+    pool, rate = plait.Pool("pool", LIMIT // 2), plait.Rate("rate", f"{10 * size}/1s")
+    options: dict[str, dict[str, Any]] = {"pool": {"pool": pool}, "rate": {"rate_limit": rate}}
+    chosen: dict[str, Any] = {name: value for key in options if key in which for name, value in options[key].items()}
+    levels = ("low", "normal", "high") if "priorities" in which else ("normal",)
+    kinds = [{**chosen, "priority": level} for level in levels]
+    return graph(lambda: asyncio.run(arun(build(made, kinds))), made)
+
+
+def blocked_row(size: int) -> Job:
+    """One pool of two for all of them, and more slots than that: all others are parked, and each is woken once."""
+    leaf = plait.task(pool=plait.Pool("pool", 2))(pause)
+    return flat(lambda: asyncio.run(plait.arun([leaf.bind(item) for item in range(size)], max_concurrency=LIMIT)), size)
 
 
 def engine_row(shape: str, size: int) -> Job:
@@ -296,6 +316,11 @@ ROWS: dict[str, Callable[[int], Job]] = {
     "amap pause uvloop": partial(amap_row, pause, uvloop_run),
     **{f"graph {shape}": partial(graph_row, shape) for shape in SHAPES},
     **{f"engine {shape}": partial(engine_row, shape) for shape in SHAPES},
+    **{
+        f"limited {which}": partial(limited_row, "layered", which)
+        for which in ("priorities", "pool", "rate", "pool rate priorities")
+    },
+    "blocked": blocked_row,
     "listed": listed_row,
     "grown": grown_row,
     "stored flat": partial(stored_flat_row, "full"),

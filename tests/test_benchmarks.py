@@ -45,6 +45,21 @@ def canned() -> tuple[Any, list[dict[str, Any]]]:
     return group, [json.loads(json.dumps(each)) for each in found]
 
 
+def test_rates_are_measured_by_what_the_bodies_see() -> None:
+    """B8: the most starts in any half-open window; and ours, in real time."""
+    rates = import_module("rates")
+    assert rates.worst_window([0.0, 0.5, 0.9, 1.0, 1.5], 1.0) == 3
+    seen = rates.begun(rates.with_plait, [(at, 2 if at == 4 else 1) for at in range(9)], 3, 0.2)
+    assert [number for _, number in seen] == list(range(9))
+    light = [at for at, number in seen if number != 4]
+    assert rates.worst_window(light, 0.2) <= 3
+    found = {
+        "plait": {"worst": 3, "took": 1.0, "out_of_order": 0, "overtaken": 0, "cost_us": 5.0},
+        "x": {"missing": "no"},
+    }
+    assert rates.rows(found)[2:] == ["| plait | 3 | 1.0 | 0 | 0 | 5.0 |", "| x | no | | | | |"]
+
+
 def test_figures_are_medians_per_task_and_ratios_are_to_both_named_rows() -> None:
     table = import_module("table")
     group, found = canned()
