@@ -73,6 +73,21 @@ def test_the_first_graph(tmp_path: Path) -> None:
     )
 
 
+def test_the_crawler_is_never_too_fast_and_waits_where_it_is_told_to(tmp_path: Path) -> None:
+    """X5 B8: a site that counts; a 429 slows all down, and every page is there once."""
+    shown = output(sys.executable, str(ROOT / "examples/crawl.py"), cwd=tmp_path).splitlines()
+    assert shown[0] == "300 of 300 pages, each once: True"
+    assert shown[1] == "never faster than the site allows: True; at most 8 connections"
+    assert shown[2] == "3 answers were 429, and 3 pages were asked again; succeeded"
+    assert shown[3].startswith("303 requests in ")
+
+
+def test_the_review_ends_when_it_is_decided_and_the_release_when_a_critical_check_fails(tmp_path: Path) -> None:
+    """X12 E5 B16: what is printed stands in the guide."""
+    shown = output(sys.executable, str(ROOT / "examples/review.py"), cwd=tmp_path)
+    assert shown in (ROOT / "docs/guide.md").read_text()
+
+
 def test_the_sweep_names_the_best_and_goes_on_after_settings_that_fail(tmp_path: Path) -> None:
     if importlib.util.find_spec("sklearn") is None:
         unavailable("scikit-learn")

@@ -178,6 +178,7 @@ outputs: {said: "{{ tasks.said.output }}"}
 """
         result = run(from_file(tmp_path, text))
         assert result.value == {"said": 'bad by ["checks/strict"]'}
+        assert result["checks"].value["missing"] == ["checks/lax", "checks/odd"]
         assert [str(each.status) for each in result.children("checks")] == ["succeeded", "cancelled", "cancelled"]
 
     def test_our_own_functions_say_the_same(self, tmp_path: Path) -> None:

@@ -372,7 +372,8 @@ class _Asked:
         table = self.table
         parent = table.key(family.parent)
         if family.enough:
-            text = f"{what}: its group {parent} had the {family.good} successes that it needs"
+            enough = "is decided" if family.votes else f"had the {family.good} successes that it needs"
+            text = f"{what}: its group {parent} {enough}"
             return self.says("stopped", text, since, causes=[family.parent])
         if family.failed != NONE and table.status[family.parent] == FAILED:
             causes = self.causes_of(family.failed)
