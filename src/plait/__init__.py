@@ -7,7 +7,7 @@ tasks         task, Graph, Node, shell: graphs in Python
 runs          run, arun, start, current: running them; resume, retry, fork: going on with stored ones
 history       list_runs, show_run, why, read_logs, collect_garbage: looking at stored runs
 flow          load: workflow files
-patterns      union, majority, quorum, partial, ...: many results made one
+patterns      union, majority, quorum, partial, ...: many results made one; Lock
 errors        the exception tree
 testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
 _core         the pure scheduler;  _engine  the only event loop;  executors  where code runs
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from plait.errors import InvariantError as InvariantError
     from plait.errors import JudgedFailed as JudgedFailed
     from plait.errors import LimitError as LimitError
+    from plait.errors import LockTimeout as LockTimeout
     from plait.errors import MissingExtra as MissingExtra
     from plait.errors import NotDecided as NotDecided
     from plait.errors import NotPicklable as NotPicklable
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from plait.history import show_run as show_run
     from plait.history import why as why
     from plait.observe.stream import RunEvent as RunEvent
+    from plait.patterns.locks import Lock as Lock
     from plait.patterns.reducers import Partial as Partial
     from plait.patterns.reducers import Reduced as Reduced
     from plait.patterns.reducers import first_success as first_success
@@ -123,6 +125,7 @@ _HOMES = {
         "InvariantError",
         "JudgedFailed",
         "LimitError",
+        "LockTimeout",
         "MissingExtra",
         "NotDecided",
         "NotPicklable",
@@ -152,6 +155,7 @@ _HOMES = {
     "plait.flow": ("load",),
     "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run", "why"),
     "plait.observe.stream": ("RunEvent",),
+    "plait.patterns.locks": ("Lock",),
     "plait.patterns.reducers": (
         "Partial",
         "Reduced",

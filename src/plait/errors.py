@@ -20,6 +20,7 @@
     │   ├── ChildFailed                   a task that it grew failed
     │   ├── NotDecided                    a vote was even, or too few results are there
     │   └── NotRun                        skipped, upstream_failed or not_started
+    ├── LockTimeout (TimeoutError)    a named lock was not free in time
     ├── RunFailed                     a graph or file did not succeed; `.result` holds all outcomes
     ├── RunCancelled                  the run was cancelled before the wanted value existed
     ├── RunInterrupted                this process left the run; `plait resume` goes on with it
@@ -50,6 +51,7 @@ __all__ = [
     "InvariantError",
     "JudgedFailed",
     "LimitError",
+    "LockTimeout",
     "MissingExtra",
     "NotDecided",
     "NotPicklable",
@@ -282,6 +284,12 @@ class NotRun(TaskError):
     """The task never started: skipped, upstream_failed or not_started; the message says why."""
 
     code = "NOT_RUN"
+
+
+class LockTimeout(PlaitError, TimeoutError):
+    """A `plait.Lock` was not free in time."""
+
+    code = "LOCK_TIMEOUT"
 
 
 class RunFailed(PlaitError):

@@ -1,0 +1,291 @@
+"""A named lock around a block of code, in this process and between processes: the kernel's, so that nobody has to clean up.
+
+Each name is a file in `folder`, locked by `flock`. Within a process who waits is served in the order of asking; one thread waits in the
+kernel for all of them, and the lock is given up between two of them, so that other processes get their turn. A process that dies,
+however it does, has nothing locked any more. The files stay: to delete one would let two hold the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from plait._core.policy import named, seconds
+from plait.errors import LockTimeout, StoreError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Lock"]
+
+FOLDER = os.path.join(".plait", "locks")
+"""Of the working directory: where locks are whose `folder` is not given."""
+
+
+class _Waiter:
+    """Somebody who asked; `grant` tells them that the lock is theirs."""
+
+    __slots__ = ("error", "grant", "owner")
+
+    def __init__(self, owner: object, grant: Callable[[], None]) -> None:
+        self.owner = owner
+        self.grant = grant
+        self.error: OSError | None = None
+
+
+class _Name:
+    """One lock file, and who of this process wants it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.waiting: deque[_Waiter] = deque()
+        self.holder: _Waiter | None = None
+        self.handle = -1  # of the open file, while it is locked
+        self.asks_kernel = False  # is a thread under way that waits there?
+
+    def ask(self, waiter: _Waiter) -> bool:
+        """True if the lock is the waiter's now; else it stands in line. Under the guard."""
+        if self.holder is not None and self.holder.owner == waiter.owner:
+            raise UsageError(
+                f"lock {os.path.basename(self.path)!r} is held already by who asks for it: it would wait for itself"
+            )
+        if self.holder is None and not self.waiting and not self.asks_kernel:
+            handle = _opened(self.path)
+            if _locked(handle, wait=False):
+                self.holder, self.handle = waiter, handle
+                return True
+            _closed(handle)
+        self.waiting.append(waiter)
+        self.ask_kernel()
+        return False
+
+    def ask_kernel(self) -> None:
+        """Has a thread wait in the kernel, if somebody waits here and none does. Under the guard."""
+        if self.waiting and self.holder is None and not self.asks_kernel:
+            self.asks_kernel = True
+            handle = _opened(self.path)
+            threading.Thread(target=self._wait, args=(handle,), name="plait-lock", daemon=True).start()
+
+    def _wait(self, handle: int) -> None:
+        try:
+            _locked(handle, wait=True)
+        except OSError as error:  # no locks on that file system, or none left: whoever waits is told
+            with _guard():
+                self.asks_kernel = False
+                _closed(handle)
+                while self.waiting:
+                    waiter = self.waiting.popleft()
+                    waiter.error = error
+                    waiter.grant()
+            return
+        with _guard():
+            self.asks_kernel = False
+            if not self.waiting:
+                _closed(handle)  # whoever wanted it has left
+                return
+            self.holder, self.handle = self.waiting.popleft(), handle
+            self.holder.grant()
+
+    def leave(self, waiter: _Waiter) -> bool:
+        """False if the waiter has the lock already; else it stands in line no more. Under the guard."""
+        if self.holder is waiter:
+            return False
+        if waiter in self.waiting:
+            self.waiting.remove(waiter)
+        return True
+
+    def release(self, waiter: _Waiter) -> None:
+        """Gives the lock back. Under the guard."""
+        if self.holder is waiter:
+            self.holder = None
+            _closed(self.handle)
+            self.handle = -1
+            self.ask_kernel()
+
+
+class _State:
+    """What this process knows of locks; a forked child begins anew."""
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.names: dict[str, _Name] = {}
+        self.handles: set[int] = set()
+
+
+_state = _State()
+
+
+def _guard() -> threading.Lock:
+    return _state.guard
+
+
+def _in_child() -> None:
+    """A forked child holds no lock of its parent's: its copies of the open files would keep them locked when the parent dies."""
+    global _state
+    handles, _state = _state.handles, _State()
+    for handle in handles:
+        try:
+            os.close(handle)
+        except OSError:
+            pass  # the parent was about to
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _opened(path: str) -> int:
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"lock file {path} cannot be opened: {error.strerror}") from None
+    _state.handles.add(handle)
+    return handle
+
+
+def _closed(handle: int) -> None:
+    _state.handles.discard(handle)
+    os.close(handle)
+
+
+def _locked(handle: int, *, wait: bool) -> bool:
+    """Locks an open file; False where that would have to wait."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Lock:
+    """`with plait.Lock("index"):` or `async with plait.Lock("index"):` - one at a time, in all threads, loops and processes.
+
+    `timeout`: seconds to wait at most, or text such as `"30s"`; None: for ever. `folder`: where the lock's file is; processes that give
+    the same one share the lock (`.plait/locks` of the working directory by default). The clock starts when the block is entered. It may be
+    used again, also by several at once, and is not reentrant.
+
+    Raises:
+        LimitError: for a name or a timeout that cannot be.
+        LockTimeout: on entering, where it was not free in time.
+        UsageError: on entering, for who holds it already; on a system without kernel locks.
+        StoreError: on entering, where its file cannot be made.
+    """
+
+    def __init__(
+        self, name: str, timeout: float | str | None = None, *, folder: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.name = named("a lock's name", name)
+        self.timeout = None if timeout is None else seconds("timeout", timeout)
+        self._folder = os.path.abspath(os.fspath(folder) if folder is not None else FOLDER)
+        self._held: dict[object, _Waiter] = {}
+
+    @property
+    def path(self) -> str:
+        """Its file."""
+        from urllib.parse import quote
+
+        return os.path.join(self._folder, quote(self.name, safe=" ").replace(".", "%2E")[:240])
+
+    def _of_process(self) -> _Name:
+        """What this process knows of it. Under the guard."""
+        path = self.path
+        return _state.names.setdefault(path, _Name(path))
+
+    def __enter__(self) -> Lock:
+        _check_system()
+        free = threading.Event()
+        owner = threading.get_ident()
+        waiter = _Waiter(owner, free.set)
+        with _guard():
+            name = self._of_process()
+            there = name.ask(waiter)
+        try:
+            if not there and not free.wait(self.timeout):
+                self._gave_up(name, waiter)
+            self._check(waiter)
+        except BaseException:
+            with _guard():
+                if not name.leave(waiter):
+                    name.release(waiter)
+            raise
+        self._held[owner] = waiter
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release(threading.get_ident())
+
+    async def __aenter__(self) -> Lock:
+        _check_system()
+        loop = asyncio.get_running_loop()
+        owner = asyncio.current_task()
+        free: asyncio.Future[None] = loop.create_future()
+
+        def arrived() -> None:
+            if not free.done():
+                free.set_result(None)
+
+        def grant() -> None:
+            try:
+                loop.call_soon_threadsafe(arrived)
+            except RuntimeError:
+                pass  # that loop is closed, and the process will end or release it
+
+        waiter = _Waiter(owner, grant)
+        with _guard():
+            name = self._of_process()
+            there = name.ask(waiter)
+        try:
+            if not there:
+                try:
+                    async with asyncio.timeout(self.timeout):
+                        await free
+                except TimeoutError:
+                    self._gave_up(name, waiter)
+            self._check(waiter)
+        except BaseException:
+            with _guard():
+                if not name.leave(waiter):
+                    name.release(waiter)
+            raise
+        self._held[owner] = waiter
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release(asyncio.current_task())
+
+    def _check(self, waiter: _Waiter) -> None:
+        if waiter.error is not None:
+            raise StoreError(f"lock file {self.path} cannot be locked: {waiter.error.strerror}")
+
+    def _gave_up(self, name: _Name, waiter: _Waiter) -> None:
+        """Nothing, where the lock came in the last moment."""
+        with _guard():
+            if name.leave(waiter):
+                raise LockTimeout(f"lock {self.name!r} was not free within {self.timeout:g} s")
+
+    def _release(self, owner: object) -> None:
+        waiter = self._held.pop(owner)
+        with _guard():
+            name = _state.names.get(self.path)
+            if name is not None:  # else a forked child leaves a block that its parent entered
+                name.release(waiter)
+
+    def __repr__(self) -> str:
+        return f"<Lock {self.name!r}>"
+
+
+def _check_system() -> None:
+    if fcntl is None:
+        raise UsageError(f"plait.Lock needs kernel locks that {sys.platform} does not have")
