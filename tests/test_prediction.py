@@ -54,6 +54,19 @@ def batch_of(target: plait.Graph) -> Batch:
     return compile_graph(target).batch
 
 
+def test_a_prediction_knows_the_limits_of_what_it_predicts() -> None:
+    """X9 X4: pools and rates, of the items of a map, too."""
+    made = plait.Graph("g", pools={"db": 2})
+    made.add("pooled", plait.task(pool="db")(sleeps).map([1.0] * 6))
+    made.add("rated", plait.task(rate_limit="2/10s")(sleeps).map([1.0] * 5))
+    store = MemoryStore()
+    taken = run(made, store, 20)
+    assert taken.status == "succeeded"
+    predicted = predict(store, batch_of(made), "g", Rules(max_concurrency=20, pools=(("db", 2),)))
+    assert predicted is not None
+    assert predicted.wall_s == pytest.approx(taken.wall_s, rel=1e-3) == pytest.approx(21.0, rel=1e-3)
+
+
 @pytest.mark.parametrize("slots", [1, 2, 3, 10])
 def test_a_prediction_is_what_the_next_run_takes(slots: int) -> None:
     """X9: the same scheduler, the same order, the learned seconds."""

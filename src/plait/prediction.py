@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._core.graph import Batch, Numbered
-from plait._core.policy import CONTROL, PLAIN, Rules
+from plait._core.policy import CONTROL, PLAIN, Policy, Rules
 from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._engine.doors import finish
@@ -55,7 +55,7 @@ def predict(store: Store, batch: Batch, name: str, rules: Rules) -> Prediction |
 
     async def play() -> RunResult:
         executors: Any = dict.fromkeys(("async", "thread", "shell"), _Timed(executor, shadow.known))
-        return await finish(Driver(played, rules, name=name, executors=executors))
+        return await finish(Driver(played, rules.but(budget=(), deadline=None), name=name, executors=executors))
 
     result = VirtualClock().run(play())
     table = result.table
@@ -124,8 +124,8 @@ class _Shadow(Work):
             calls=self,  # type: ignore[arg-type]
             keys=batch.keys,
             needs=batch.needs,
-            policy=batch.policy,
-            policies=batch.policies,
+            policy=_played(batch.policy),
+            policies=None if batch.policies is None else list(map(_played, batch.policies)),
             controls=batch.controls,
             conditional=batch.conditional,
             ranks=batch.ranks,
@@ -152,10 +152,16 @@ class _Shadow(Work):
             size,
             calls=_Shadow(inside, self.known, f"{self._name(place)}[]"),  # type: ignore[arg-type]
             keys=Numbered("", size),
-            policy=PLAIN,
+            policy=PLAIN if inside is None else _played(inside.policy),
             controls=range(size) if group else (),
         )
         return Growth(batch, lambda table, rows: None)
+
+
+def _played(policy: Policy) -> Policy:
+    """What of a policy says when a task may start: it needs one attempt here, nobody fails, and there are no results to vote with."""
+    kept = ("priority", "join", "max_concurrency", "pool", "concurrency_key", "rate_limit", "cost")
+    return Policy(**{name: getattr(policy, name) for name in kept})
 
 
 __all__ = ["Prediction", "predict"]

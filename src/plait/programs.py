@@ -127,6 +127,7 @@ class _Items(Work):
     def __init__(self, definition: Definition, columns: list[list[Any]]) -> None:
         self._definition = definition
         self._columns = columns
+        self.policy = definition.policy
 
     def call(self, place: int, table: Table, first: int) -> Call:
         definition = self._definition

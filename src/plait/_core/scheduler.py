@@ -1585,6 +1585,7 @@ class Scheduler:
             self._close(parent, CANCELLED, now)
         elif not family.joining:
             family.joining = True
+            self.degraded |= family.first_bad != NONE  # it may have failures, and had some
             self.turns.append((Turn.JOIN, parent))
 
     def _within(self, family: Family) -> Iterable[range]:
@@ -1665,7 +1666,6 @@ class Scheduler:
             return
         family = self._around(task) if table.odd[task] & CHILD else None
         if family is not None and family.counts and not policy.critical:
-            self.degraded = True
             if family.first_bad == NONE:
                 family.first_bad = task
             return

@@ -548,6 +548,7 @@ class Driver:
         match report:
             case Begun(at):
                 self.began(attempt, at)
+                self.seen(attempt)
             case Ended():
                 self._checked(attempt, report)
             case Output() | Progress():

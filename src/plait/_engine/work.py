@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait._core.graph import Batch
-from plait._core.policy import Policy
+from plait._core.policy import PLAIN, Policy
 from plait._core.table import Table
 from plait.executors.base import Call
 
@@ -46,6 +46,9 @@ class Regrowth:
 
 class Work:
     """The calls of one batch, by place. `first` is the row of place 0, so `table.values[first + p]` is the value of place p."""
+
+    policy: Policy = PLAIN
+    """Of each of these calls, where they have one."""
 
     suspects: Container[type] = ()
     """Types of values that are to be shown to `check` before they count."""

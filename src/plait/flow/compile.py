@@ -407,6 +407,7 @@ class _Items(Work):
         self._task = task
         self._items = items
         self._scope = scope
+        self.policy = task.policy
 
     def growth(self) -> Growth:
         size = len(self._items)
