@@ -191,7 +191,7 @@ class TestRefusals:
     @pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), True, "1"])
     def test_impossible_spending(self, wrong: Any) -> None:
         async def body() -> None:
-            with pytest.raises(ValueError, match="usd must be a number from 0 on"):
+            with pytest.raises(ValueError, match="usd must be a number from 0 to"):
                 plait.current().spend(usd=wrong)
 
         plait.run(plait.task(body).bind())

@@ -215,7 +215,7 @@ outputs: {said: "{{ tasks.said.output }}"}
             )
         text = str(error.value)
         assert "2:15: error[value]: reduce: quorum wants 3 of 2 tasks" in text
-        assert "3:15: error[value]: reduce: no weight for task '/x'" in text
+        assert "3:15: error[value]: reduce: no weight for task 'b/x'" in text
         assert "4:15: error[value]: reduce must be one of union" in text
         result = judged("python", tmp_path, ["a"], reduce={"quorum": 2})
         assert str(result["vote"].error) == "reduce: quorum wants 2 of 1 tasks"

@@ -89,12 +89,13 @@ class Carried:
         controls = set(batch.controls)
         kept: dict[int, Kept] = {}
         redo: set[int] = set()
+        decided = self._decided(parent)
         for place, key in enumerate(batch.keys):
             source = rows.get(key)
             path = prefix + key
             if (
                 source is None
-                or source.replay.table.status[source.row] not in (SUCCEEDED, SKIPPED)
+                or (not decided and source.replay.table.status[source.row] not in (SUCCEEDED, SKIPPED))
                 or any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
             ):
                 redo.add(place)
@@ -104,7 +105,7 @@ class Carried:
             if place in redo or place in controls or source is None:
                 continue
             table, unix = source.replay.table, source.replay.wall
-            if table.status[source.row] == SKIPPED:
+            if table.status[source.row] != SUCCEEDED:
                 kept[place] = Kept(None, 0.0, 0.0, 0, skipped=True)
                 continue
             since = self._wall(0.0)
@@ -116,6 +117,19 @@ class Carried:
             )
         batch.kept = kept
         self._adopt(batch, first, earlier, set(kept))
+
+    def _decided(self, parent: int) -> bool:
+        """Did the children of `parent` come to what it needs of them, so that those that did not succeed are not wanted any more?
+
+        To run them now would change its value under those that were made of it.
+        """
+        source = self._sources.get(parent)
+        if source is None:
+            return False
+        table, policy = source.replay.table, source.replay.table.policies[source.row]
+        counts = policy.reduce is not None or policy.min_success is not None or policy.max_failures is not None
+        within = any(each.startswith((f"{source.path}/", f"{source.path}[")) for each in self._again)
+        return counts and not within and table.status[source.row] == SUCCEEDED
 
     def _adopt(self, batch: Batch, first: int, earlier: tuple[str, dict[str, _Source]] | None, kept: set[int]) -> None:
         """Remembers the earlier places of those tasks whose children may be kept: nothing that they need runs again."""

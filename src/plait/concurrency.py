@@ -206,6 +206,17 @@ def listed(name: str, items: Any) -> list[Any]:
     return list(items)
 
 
+def refuse_of_groups(options: dict[str, Any]) -> None:
+    """Nothing, unless there are options of groups: a flat list gives all that there is.
+
+    Raises:
+        UsageError: then, by name.
+    """
+    for name in ("reduce", "min_success", "max_failures"):
+        if name in options:
+            raise UsageError(f"{name} belongs to a group of a graph: plait.task(function).map(items, {name}=...)")
+
+
 def _flat_driver(
     function: Callable[..., Any],
     items: Sequence[Any],
@@ -214,6 +225,7 @@ def _flat_driver(
     options: dict[str, Any],
 ) -> Driver:
     executor = executor_for(function, executor)
+    refuse_of_groups(options)
     wants = wanting(options)
     work = _Flat(function, items, executor, wants)
     deadline = options.pop("deadline", None)

@@ -9,10 +9,12 @@ import msgspec
 
 OPTIONS = frozenset(
     ("priority", "retries", "retry", "timeout", "deadline", "grace", "uninterruptible", "critical", "allow_failure", "on_interrupt",
-     "max_concurrency", "on_failure", "executor", "memory_limit", "pool", "concurrency_key", "rate_limit", "cost", "wants", "min_success",
-     "max_failures", "reduce", "budget")
+     "max_concurrency", "on_failure", "executor", "memory_limit", "pool", "concurrency_key", "rate_limit", "cost", "wants", "budget")
 )  # fmt: skip
 """What says how a task runs and not what it makes: a task that succeeded stays as it is when one of these is edited."""
+
+OF_RESULTS = ("min_success", "max_failures", "reduce")
+"""Options of a group that say what its value is made of."""
 
 
 class Changes(NamedTuple):
@@ -89,19 +91,21 @@ def _of_nodes(
     calls = data["calls"]
     split = [_split(call, calls) for call in calls]
     for at, (which, how, given) in enumerate(zip(data["which"], data["how"], data["given"], strict=True)):
-        content, options = split[which]
-        row = sorted({keys[need] for need in needs[at]}) if needs is not None else []
+        content, options, _ = split[which]
+        # A need that comes to its value in another way is another need, though what it grew need not run again for that.
+        row = sorted({keys[need] + split[data["which"][need]][2] for need in needs[at]}) if needs is not None else []
         yield keys[at], _Task(_json([content, how, _named(given, keys), row]), options)
 
 
-def _split(call: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> tuple[Any, bytes]:
-    """What a call makes, and how it is run."""
-    content = {name: value for name, value in call.items() if name not in ("policy", "executor", "name")}
-    options = {name: call.get(name) for name in ("policy", "executor")}
+def _split(call: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> tuple[Any, bytes, str]:
+    """What a call makes, how it is run, and what the value of all that it grows is made of."""
+    content = {name: value for name, value in call.items() if name not in ("policy", "executor", "name", "wants")}
+    options = {name: call.get(name) for name in ("policy", "executor", "wants")}
+    made_of = {name: value for name, value in (call.get("policy") or {}).items() if name in OF_RESULTS}
     if "each" in call:
-        content["each"], inner = _split(calls[call["each"]], calls)
+        content["each"], inner, _ = _split(calls[call["each"]], calls)
         options["each"] = inner.decode()
-    return content, _json(options)
+    return content, _json(options), _json(made_of).decode() if made_of else ""
 
 
 def _named(given: Any, keys: Sequence[str]) -> Any:

@@ -399,6 +399,10 @@ async def _keep(driver: Driver) -> None:
         await asyncio.wait((driver.done,))
 
 
+MOST_SPENT = 1e15
+"""In one go: sums of these stay exact, and can be shown."""
+
+
 class Context:
     """What the code of a task may know of itself and tell of its progress: what `current()` gives."""
 
@@ -449,11 +453,11 @@ class Context:
         Budgets are looked at before each start: what runs goes on, also above one.
 
         Raises:
-            ValueError: for what is no number from 0 on.
+            ValueError: for what is no number from 0 to 1e15.
         """
         for unit, number in units.items():
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < float("inf"):
-                raise ValueError(f"{unit} must be a number from 0 on, not {number!r}")
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= MOST_SPENT:
+                raise ValueError(f"{unit} must be a number from 0 to {MOST_SPENT:g}, not {number!r:.80}")
         if not units:
             return
         sink = self._sink
@@ -490,5 +494,7 @@ def current() -> Context:
     """
     attempt = current_attempt()
     if attempt is None:
-        raise UsageError("plait.current() is for code inside a task, and none runs here")
+        raise UsageError(
+            "plait.current() is for code inside a task, on the loop or in a thread, and none runs here (nor in a worker process)"
+        )
     return Context(attempt)

@@ -17,6 +17,7 @@ from plait._core.table import NONE, Table
 from plait._engine.doors import DEFAULT, slots
 from plait._engine.driver import Driver
 from plait._engine.work import Call, Growth, Work
+from plait.concurrency import refuse_of_groups
 from plait.errors import RunFailed, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -84,6 +85,7 @@ class AsCompleted:
             max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
             budget=options.pop("budget", None),
         )
+        refuse_of_groups(options)
         wants = wanting(options)
         self._policy: Policy = owned(policy(PLAIN, **options), self._name)
         check_uses((self._policy,), {})

@@ -296,7 +296,7 @@ def check_uses(policies: Iterable[Policy], declared: Mapping[str, int]) -> None:
             if capacity is not None and pools.setdefault(name, capacity) != capacity:
                 raise UsageError(f"pool {name!r} is of {pools[name]} and of {capacity}: give it one capacity")
             if name not in pools:
-                declare = "" if pools else f": declare it, as in pools={{{name!r}: 2}}"
+                declare = "" if pools else f": declare it, as in pools={{{name!r}: 2}}, or give plait.Pool({name!r}, 2)"
                 raise UsageError(f"pool {name!r} is not declared{nearest(name, pools) or declare}")
             if weight > pools[name]:
                 raise UsageError(

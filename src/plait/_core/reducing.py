@@ -35,8 +35,6 @@ def reducing(name: str, value: object) -> str | None:
     """
     if value is None or value == "list":
         return None
-    if isinstance(value, str) and value.startswith("["):
-        return value  # as it was kept
     which, options = _given(name, value)
     if which not in OPTIONS:
         from plait._core.policy import nearest  # it imports this

@@ -701,6 +701,8 @@ class Scheduler:
             error = TaskInterrupted(
                 f"task {table.key(task)!r} was running {times} times when its process died{why}: given up"
             )
+        elif task in self._broke:
+            error = TaskInterrupted(f"task {table.key(task)!r} is not run again, for {self._budgets[task].over()}{why}")
         elif policy.on_interrupt is OnInterrupt.FAIL and begun:
             error = TaskInterrupted(
                 f"task {table.key(task)!r} was interrupted, and is not run again (on_interrupt: fail){why}"
@@ -1608,6 +1610,11 @@ class Scheduler:
         if policy.max_failures is not None:
             family.most_bad = quota_of(policy.max_failures, batch.size, up=False)
         family.good = sum(not kept.skipped for kept in batch.kept.values())
+        if family.left and family.need is not None and family.good >= family.need:
+            family.enough = True
+            family.halted = OnFailure.FAIL_FAST  # nobody is to enter
+        elif family.left and family.votes and family.good:
+            self.turns.append((Turn.VOTE, family.parent))
 
     def _count_child(self, family: Family, state: int, now: float, failed: bool = False) -> None:
         """A child of a group that counts is final: the group may be decided by it, one way or the other."""

@@ -82,6 +82,8 @@ def asked(scheduler: Scheduler, key: str, now: float, unix: Callable[[float], fl
     """
     table = scheduler.table
     task = table.find(key)
+    if not table.size:
+        raise UsageError(f"run {run} has not begun yet")
     if task < 0:
         keys = [table.key(each) for each in range(min(table.size, MOST_GUESSES))]
         raise UsageError(f"run {run} has no task {key!r}{nearest(key, keys)}")
@@ -372,7 +374,8 @@ class _Asked:
         table = self.table
         parent = table.key(family.parent)
         if family.enough:
-            enough = "is decided" if family.votes else f"had the {family.good} successes that it needs"
+            successes = "1 success" if family.need == 1 else f"{family.need} successes"
+            enough = "is decided" if family.need is None else f"had the {successes} that it needs"
             text = f"{what}: its group {parent} {enough}"
             return self.says("stopped", text, since, causes=[family.parent])
         if family.failed != NONE and table.status[family.parent] == FAILED:

@@ -179,7 +179,7 @@ class _Reader:
         for name, each in self.entries(tree, "defaults"):
             if name not in POLICIES:
                 self.refuse_key(name, self.key_place(tree, name), POLICIES, "defaults")
-            elif self.option(name, each) is not None:
+            elif is_worked_out(name, each) or self.option(name, each) is not None:
                 self._defaults[name] = each
 
     # -- tasks
@@ -254,16 +254,17 @@ class _Reader:
         item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
         when = self.when(items["when"], around, needs) if "when" in items else None
         body = self.body(body_name, tree, inner, needs, depth)
-        wants = self.wants(items, inner, needs)
+        given = {} if body_name == "tasks" else {**self._defaults, **items}
+        wants = self.wants(given, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key, body_name)
-        self.counted(tree, own if whole is None else whole, body if foreach is None else foreach)
+        self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key)
         if body is None:
             return None
         unique = tuple(dict.fromkeys(needs))
         return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when, wants)
 
-    def counted(self, tree: Map, policy: Policy, what: object) -> None:
+    def counted(self, tree: Map, policy: Policy, what: object, key: str) -> None:
         """What a group wants of its tasks must be possible, where their number stands in the file."""
         size = len(what.tasks) if isinstance(what, Group) else len(what) if isinstance(what, list) else None
         try:
@@ -274,7 +275,7 @@ class _Reader:
         try:
             if size is not None:
                 keys = list(what.tasks) if isinstance(what, Group) else [f"[{at}]" for at in range(size)]
-                check_votes(policy, "", keys)
+                check_votes(policy, key, keys)
         except UsageError as error:
             self.bad(tree.items["reduce"].at, "value", str(error))
 
@@ -416,7 +417,8 @@ class _Reader:
         whole: dict[str, Any] = {}
         if body != "tasks":
             for name, each in self._defaults.items():
-                if not {name, "retry" if name == "retries" else "retries"} & tree.items.keys():
+                same = {name, "retry" if name == "retries" else "retries"}
+                if not same & tree.items.keys() and not is_worked_out(name, each):
                     own[name] = plain(each)
         for name in (*POLICIES, *OF_GROUPS):
             if name not in tree.items or is_worked_out(name, tree.items[name]):

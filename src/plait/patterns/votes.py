@@ -100,7 +100,9 @@ class Vote:
         for key in keys:
             own = key.rpartition("/")[2]
             index = own.rpartition("[")[2].rstrip("]") if own.endswith("]") else own
-            name = next((each for each in (key, own, index) if each in given), None)
+            # A file is checked before it is known around which groups this one stands.
+            whole = next((each for each in given if str(each).endswith(f"/{key}")), None)
+            name = next((each for each in (key, own, index) if each in given), whole)
             if name is None:
                 raise LimitError(f"reduce: no weight for task {key!r}")
             found[key] = given[name]
