@@ -18,6 +18,8 @@ def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Bat
     keys = [f"t{at}" for at in range(size)]
     needs = [tuple(dice.sample(range(at), min(at, dice.choice([0, 0, 1, 1, 2, 3])))) for at in range(size)]
     policies = [random_policy(dice, retry) for _ in keys]
+    if dice.random() < 0.7:  # where there is a budget nothing is lent
+        policies = [each.but(budget=()) for each in policies]
     controls = [at for at in range(size) if dice.random() < 0.1]
     conditional = [at for at in range(size) if dice.random() < 0.1]
     return Batch(
@@ -60,6 +62,8 @@ def random_options(dice: random.Random) -> dict[str, Any]:
         "max_concurrency": dice.choice([None, None, 1, 2, 3]),
         "min_success": dice.choice([None] * 6 + [1, 2, "50%"]),
         "max_failures": dice.choice([None] * 6 + [0, 1]),
+        "reduce": dice.choice([None] * 8 + ["majority"]),
+        "budget": dice.choice([None] * 8 + [{"usd": 1}, {"usd": 3}]),
     }
     return {name: value for name, value in options.items() if value is not None}
 
@@ -75,6 +79,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
         on_failure=dice.choice(["continue", "continue", "fail_fast", "finish"]),
         deadline=dice.choice([None] * 5 + [60.0]),
         pools=POOLS,
+        budget=dice.choice([None] * 3 + [{"usd": 4}]),
         likelihood=Likelihood(
             fails=dice.choice([0, 0.1, 0.3]),
             deaf=dice.choice([0, 0.2]),
@@ -84,6 +89,8 @@ def random_run(seed: int, **options: Any) -> Simulation:
             cancels=dice.choice([0, 0, 0.5]),
             pauses=dice.choice([0, 0.3]),
             later=dice.choice([0, 0.1]),
+            spends=dice.choice([0, 0.5]),
+            settles=dice.choice([0, 0.3]),
             lends=dice.choice([0, 0, 0.5]),
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),

@@ -92,6 +92,24 @@ BUGS = [
     Bug("an answer costs another call", scheduler, "if rates and task not in self._answered:", "if rates:"),
     Bug("nobody is slowed down", scheduler, "            rate.shut(now + seconds)\n", ""),
     Bug(
+        "what a spent budget ends is left undrawn",
+        scheduler,
+        'self._halt_run(OnFailure.FINISH, "budget", now)\n                self._drain(now)\n',
+        'self._halt_run(OnFailure.FINISH, "budget", now)\n',
+    ),
+    Bug(
+        "a spent budget ends nothing",
+        scheduler,
+        "        if self._broke:\n            self._end",
+        "        if False:\n            self._end",
+    ),
+    Bug(
+        "a vote that is decided is enough",
+        scheduler,
+        "            if family.need is None or family.good >= family.need:\n                self._win",
+        "            if True:\n                self._win",
+    ),
+    Bug(
         "a wish to be called later is a try",
         scheduler,
         "            self._interruptions[task] = self._interruptions.get(task, 0) + 1\n            self.timers.arm(Due.RETRY, task, now + after)",

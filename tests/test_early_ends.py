@@ -88,6 +88,37 @@ def test_what_is_kept_may_decide_a_group_before_anything_starts(tmp_path: Path) 
     assert list(made.scheduler.turns) == [(3, 0)]  # asked before one of them is taken
 
 
+def test_a_run_whose_budget_is_spent_ends_with_all_that_had_grown() -> None:
+    """X6 W13: a group whose last task is not started any more is over, and so is the run."""
+    made = World(graph(g=[]), slots=1, budget={"usd": 1})
+    made.grows("g", graph(x=[]))
+    made.grows("g/x", graph(a=[], b=[], c=["b"]))
+    made.scheduler.spent(made.task("g/x/a"), {"usd": 1}, made.now)
+    made.returns("g/x/a")
+    assert made.statuses == {
+        "g": "cancelled", "g/x": "cancelled", "g/x/a": "succeeded", "g/x/b": "not_started", "g/x/c": "not_started",
+    }  # fmt: skip
+    assert made.scheduler.finished
+
+
+def test_a_vote_and_a_number_of_successes_are_both_needed() -> None:
+    """X12."""
+    for first in ("vote", "number"):
+        made = World(graph({"g": {"reduce": "majority", "min_success": 2}}, g=[]))
+        made.grows("g", graph(a=[], b=[], c=[], d=[]))
+        made.returns("g/a")
+        if first == "vote":
+            made.scheduler.settled(0, True, made.now)
+            made._settle()
+            assert made.stopped == []
+        made.returns("g/b")
+        if first == "number":
+            assert made.stopped == []
+            made.scheduler.settled(0, True, made.now)
+            made._settle()
+        assert made.stopped == ["g/c", "g/d"]
+
+
 def test_an_interrupted_task_is_not_run_again_once_its_own_budget_is_spent() -> None:
     """X6: a crash of its worker, or of the whole process, is no way around it."""
     made = World(graph({"a": {"budget": {"usd": 2}}, "b": {}}, a=[], b=[]))

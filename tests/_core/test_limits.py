@@ -491,7 +491,7 @@ class TestGroupsThatCount:
         made.returns("g/t1", stopped=True)
         made.returns("g/t2", stopped=True)
         found = asked(made.scheduler, "g/t1", made.now, float, "r")
-        assert found.text == "g/t1 was cancelled: its group g had the 1 successes that it needs"
+        assert found.text == "g/t1 was cancelled: its group g had the 1 success that it needs"
 
     @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "0%", "101%", "half", "50"])
     def test_what_cannot_be_a_quota_is_refused(self, wrong: Any) -> None:

@@ -108,6 +108,7 @@ class Family:
         "parent",
         "rows",
         "scope",
+        "settled",
         "stream",
         "tolerated",
         "verdict",
@@ -135,7 +136,8 @@ class Family:
         self.verdict = PENDING  # the parent's state once all are final, where that is decided
         # Where the group counts (`min_success`, `max_failures`), a failure within it is one of those that it may have.
         self.counts: bool = False
-        self.votes = False
+        self.votes = False  # may its results be decided before all are there?
+        self.settled = False  # and they are
         self.need: int | None = None
         self.most_bad: int | None = None
         self.good = self.bad = 0
@@ -969,6 +971,7 @@ class Scheduler:
             if self._mode is None and any(map(table.status.count, (PENDING, READY, RETRYING))):
                 self.parkings += 1
                 self._halt_run(OnFailure.FINISH, "budget", now)
+                self._drain(now)
             return
         for scope in list(self._broke):
             family = self._families.get(scope)
@@ -1604,13 +1607,13 @@ class Scheduler:
         if policy.min_success is None and policy.max_failures is None and policy.reduce is None:
             return
         family.counts = True
-        family.votes = policy.reduce is not None
+        family.votes = policy.reduce is not None and _decides_early(policy.reduce)
         if policy.min_success is not None:
             family.need = min(batch.size, quota_of(policy.min_success, batch.size, up=True))
         if policy.max_failures is not None:
             family.most_bad = quota_of(policy.max_failures, batch.size, up=False)
         family.good = sum(not kept.skipped for kept in batch.kept.values())
-        if family.left and family.need is not None and family.good >= family.need:
+        if family.left and family.need is not None and family.good >= family.need and not family.votes:
             family.enough = True
             family.halted = OnFailure.FAIL_FAST  # nobody is to enter
         elif family.left and family.votes and family.good:
@@ -1627,7 +1630,7 @@ class Scheduler:
         need, most = family.need, family.most_bad
         if most is not None and family.bad > most:
             self._lose(family, f"{family.bad} of {_sized(family)} tasks failed, {most} may", now)
-        elif need is not None and family.good >= need:
+        elif need is not None and family.good >= need and (family.settled or not family.votes):
             self._win(family, now)
         elif need is not None and family.good + family.left < need and not self._ended_early(family):
             of = f"{family.good} of {_sized(family)} tasks succeeded"
@@ -1639,7 +1642,9 @@ class Scheduler:
         if family is None or family.enough or family.verdict_text or self.table.status[parent] != RUNNING:
             return
         if won:
-            self._win(family, now)
+            family.settled = True
+            if family.need is None or family.good >= family.need:
+                self._win(family, now)
         else:
             self._lose(family, "no result can win any more", now)
             self._check_family(family, now)
@@ -1697,6 +1702,12 @@ def _budget(limits: tuple[tuple[str, float], ...]) -> Budget:
     from plait._core.budgets import Budget  # few runs have one, and exact sums need a module that is slow to come
 
     return Budget(limits)
+
+
+def _decides_early(reduce: str) -> bool:
+    from plait._core.reducing import EARLY, parse  # few groups reduce
+
+    return parse(reduce)[0] in EARLY
 
 
 def _sized(family: Family) -> int:

@@ -365,7 +365,7 @@ class Driver:
             if task < 0:
                 if scheduler.turns:
                     continue
-                if scheduler.commands or not scheduler.unfinished:
+                if scheduler.commands or not scheduler.unfinished or self.table.moves:
                     self._follow()
                 if scheduler.parkings and scheduler.stalled:
                     self._say_stalled()

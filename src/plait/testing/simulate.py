@@ -47,6 +47,8 @@ class Likelihood:
     pauses: float = 0.0  # the whole run, for a while
     lends: float = 0.0  # whoever is at work is given another task, for afterwards
     later: float = 0.0  # an attempt ends by asking to be called later
+    spends: float = 0.0  # an attempt reports, before it ends, that it has used up a dollar
+    settles: float = 0.0  # at one of its ends, that a vote is decided
     shortest_s: float = 0.0
     longest_s: float = 10.0
 
@@ -93,6 +95,7 @@ def simulate(
     on_failure: str = "continue",
     deadline: float | None = None,
     pools: Mapping[str, int] | None = None,
+    budget: Mapping[str, float] | None = None,
     likelihood: Likelihood = Likelihood(),
     faults: Faults = Faults(),
     ends: Callable[[str, int], BaseException | None] | None = None,
@@ -107,7 +110,11 @@ def simulate(
     """
     batch, declared = _batch_of(target)
     rules = Rules.of(
-        max_concurrency=max_concurrency, on_failure=on_failure, deadline=deadline, pools={**declared, **(pools or {})}
+        max_concurrency=max_concurrency,
+        on_failure=on_failure,
+        deadline=deadline,
+        pools={**declared, **(pools or {})},
+        budget=budget,
     )
     check_batch(batch, dict(rules.pools))
     play = _Play(batch, seed, rules, likelihood, faults, ends, make)
@@ -165,6 +172,7 @@ class _Books:
     ticket: int = 0
     units: dict[tuple[str, int, float], list[_Units]] = field(default_factory=dict)  # by rate
     shut: dict[tuple[str, int, float], float] = field(default_factory=dict)
+    spent: dict[int, int] = field(default_factory=dict)  # dollars, by task and by what it is in
     uncounted: dict[int, int] = field(default_factory=dict)  # attempts that only asked to be called later
     ran_s: dict[int, float] = field(default_factory=dict)  # seconds of code in the latest attempt
     numbers: dict[int, int] = field(default_factory=dict)
@@ -267,6 +275,7 @@ class _Play:
                     break
                 self.see_moves()
                 self.start(task)
+        self.see_moves()
         if scheduler.commands or scheduler.turns:
             self.after()
             return
@@ -403,6 +412,8 @@ class _Play:
             error = RetryAfter(self.dice.uniform(0.5, 20))
         else:
             error = ValueError(f"{key} failed") if stopped != NOT_BEGUN and self.chance(self.likely.fails) else None
+        if self.chance(self.likely.spends):
+            self.spend(live.task)
         if error is None and not stopped and self.chance(self.likely.grows) and self.grown < 40:
             self.report(live, at, lambda: self.grow(live))
             return
@@ -434,6 +445,20 @@ class _Play:
                 self.later(
                     self.dice.uniform(0, 5), lambda: self.scheduler.returned(task, number, "superseded", self.now)
                 )
+
+    def spend(self, task: int) -> None:
+        """A task reports that it has used up a dollar."""
+        for scope in (task, *self.parents(task), NONE):
+            self.books.spent[scope] = self.books.spent.get(scope, 0) + 1
+        self.scheduler.spent(task, {"usd": 1}, self.now)
+
+    def broke(self, task: int) -> bool:
+        """Is a budget spent, of the task, of what it is in, or of the run?"""
+        limits = {scope: self.table.policies[scope].budget for scope in (task, *self.parents(task))}
+        return any(
+            self.books.spent.get(scope, 0) >= dict(budget).get("usd", math.inf)
+            for scope, budget in {**limits, NONE: self.rules.budget}.items()
+        )
 
     def called_later(self, task: int, tried: int, error: RetryAfter, at: float) -> None:
         """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down."""
@@ -523,6 +548,9 @@ class _Play:
             case Turn.GROW:
                 live = _Live(task, 1, self.now)
                 self.grow(live)
+            case Turn.VOTE:
+                if self.chance(self.likely.settles):
+                    self.scheduler.settled(task, self.chance(0.7), self.now)
             case Turn.JOIN:
                 self.scheduler.returned(task, self.table.attempts(task), self.table.key(task), self.now)
 
@@ -602,6 +630,8 @@ class _Play:
                 self.wrong(f"{key} started before {books.shut[rate]}, when rate {rate} was to be used again (X5)")
         if number > table.policies[task].retry.attempts + books.uncounted.get(task, 0):
             self.wrong(f"{key} got attempt {number}")
+        if not self.goes_on(task, number) and self.broke(task):
+            self.wrong(f"{key} started, and a budget around it was spent (X6)")
         self.check_needs(task)
         if not passed:
             self.check_order(task)
@@ -615,6 +645,7 @@ class _Play:
             and tries < table.policies[task].retry.attempts
             and self.scheduler.halt_reason is None
             and not self.parents(task)
+            and not self.broke(task)
         ):
             self.wrong(f"{table.key(task)} failed with try {tries} of {table.policies[task].retry.attempts} (B15)")
 
@@ -792,7 +823,7 @@ class _Play:
 
     def counts(self, task: int) -> bool:
         policy = self.table.policies[task]
-        return policy.min_success is not None or policy.max_failures is not None
+        return policy.min_success is not None or policy.max_failures is not None or policy.reduce is not None
 
     def check_quota(self, parent: int) -> None:
         """A group that counts succeeded with enough successes and few enough failures, and failed without."""
@@ -813,6 +844,8 @@ class _Play:
         end = STATUSES[self.books.final[parent]]
         if end is Status.SUCCEEDED and (good < need or (bad > most and policy.min_success is None)):
             self.wrong(f"{self.table.key(parent)} succeeded with {good} of {need} needed and {bad} of {most} failures")
+        if policy.budget or policy.reduce is not None:
+            return  # these may end it early, either way
         if end is Status.FAILED and good >= need and bad <= most and self.scheduler.halt_reason is None:
             self.wrong(f"{self.table.key(parent)} failed with {good} of {need} needed and {bad} of {most} failures")
         if (

@@ -35,9 +35,12 @@ class World:
         on_failure: str = "continue",
         deadline: float | None = None,
         pools: Mapping[str, int] | None = None,
+        budget: Mapping[str, float] | None = None,
     ) -> None:
         self.now = 0.0
-        rules = Rules.of(max_concurrency=slots, on_failure=on_failure, deadline=deadline, pools=pools or {})
+        rules = Rules.of(
+            max_concurrency=slots, on_failure=on_failure, deadline=deadline, pools=pools or {}, budget=budget
+        )
         self.scheduler = Scheduler(rules, self.now, record_moves=True)
         self.table = self.scheduler.table
         self.started: list[str] = []
