@@ -37,8 +37,8 @@ BUGS = [
     Bug(
         "levels upside down",
         scheduler,
-        "return int(self.table.ready_at[task]) - AGE * self.table.policies[task].priority",
-        "return int(self.table.ready_at[task]) + AGE * self.table.policies[task].priority",
+        "return int(self.table.ready_at[task]) - self.table.policies[task].head_start",
+        "return int(self.table.ready_at[task]) + self.table.policies[task].head_start",
     ),
     Bug(
         "last come, first served",
@@ -64,7 +64,7 @@ BUGS = [
         "            limit.used -= weight\n            if limit.crowd:\n                self._wake(limit, now)",
         "            limit.used -= weight",
     ),
-    Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) - AGE", "return -AGE"),
+    Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) -", "return -"),
     Bug(
         "a weight counts as one",
         scheduler,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from plait._core.limits import check_batch
-from plait._core.policy import PLAIN, policy
-from plait._core.scheduler import AGE, NOT_BEGUN
+from plait._core.policy import AGE, PLAIN, policy
+from plait._core.scheduler import NOT_BEGUN
 from plait.errors import HttpError, LimitError, RetryAfter, UsageError
 from plait.testing.world import World, graph
 

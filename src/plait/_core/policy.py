@@ -221,7 +221,18 @@ def retry_after(error: BaseException) -> float:
 NO_RETRY = Retry()
 
 
-class Policy(Value):
+AGE = 60
+"""A level of priority is worth so many seconds of waiting: a task of low priority goes before all of high priority that get ready
+120 s after it, however many there are."""
+
+
+class _Aged(Value):
+    """What a policy knows beside its fields, for every task that gets ready asks for it."""
+
+    __slots__ = ("head_start",)
+
+
+class Policy(_Aged):
     """How one task is to be run. Times are seconds. Every field has its entry in the docs' table."""
 
     __slots__ = (  # noqa: RUF023 - as they are given
@@ -273,6 +284,7 @@ class Policy(Value):
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit; of a task with all that it grows
     ) -> None:
         self.priority = priority
+        self.head_start = AGE * priority  # seconds
         self.retry = retry
         self.timeout = timeout
         self.deadline = deadline

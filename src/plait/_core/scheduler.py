@@ -67,10 +67,6 @@ FORCE_PATIENCE_S = 5.0
 FEW = 8
 """So many tasks that still wait are looked at one by one."""
 
-AGE = 60
-"""A level of priority is worth so many seconds of waiting: a task of low priority goes before all of high priority that get ready
-120 s after it, however many there are."""
-
 NOT_BEGUN = 2
 """As `stopped` of an attempt: it was, and its code had not begun."""
 
@@ -433,7 +429,7 @@ class Scheduler:
                 table.ready_at[user] = now
                 if table.moves is not None:
                     table.moved(user, PENDING, READY, now)
-                level = second - AGE * table.policies[user].priority
+                level = second - table.policies[user].head_start
                 if level == queue.level:
                     queue.first.append(user)
                 else:
@@ -784,7 +780,7 @@ class Scheduler:
         plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
         if plain and not batch.kept and batch.policy.deadline is None:
             self.table.make_ready(rows, now)
-            self._queue.extend(rows, int(now) - AGE * batch.policy.priority)
+            self._queue.extend(rows, int(now) - batch.policy.head_start)
             return
         left = self.table.left
         for task in rows:
@@ -1001,7 +997,7 @@ class Scheduler:
 
         `floor((ready_at - level * age_s) / tick)`, with an `age_s` of 60 s and a `tick` of 1 s.
         """
-        return int(self.table.ready_at[task]) - AGE * self.table.policies[task].priority
+        return int(self.table.ready_at[task]) - self.table.policies[task].head_start
 
     def _admit(self, task: int, now: float) -> bool:
         """Takes every limit of `task`; where one refuses, parks the task there and takes none."""
