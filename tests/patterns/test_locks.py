@@ -167,6 +167,24 @@ class TestInAProcess:
         with pytest.raises(plait.StoreError, match="cannot be opened"), plait.Lock("x", folder="/proc/none"):
             pass
 
+    def test_a_loop_that_was_closed_under_a_waiter_does_not_keep_it(self, tmp_path: Path) -> None:
+        """B10: nobody is there to be given the lock, so the next in line is."""
+        lock = plait.Lock("name", folder=tmp_path)
+        loop = asyncio.new_event_loop()
+
+        async def wait() -> None:
+            async with plait.Lock("name", folder=tmp_path):
+                raise AssertionError("its loop is closed")
+
+        with lock:
+            task = loop.create_task(wait())
+            loop.run_until_complete(asyncio.sleep(0))
+            assert len(_waiting(lock)()) == 1
+            loop.close()
+        with plait.Lock("name", 10, folder=tmp_path):
+            pass
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
     def test_who_holds_it_is_told_so(self, tmp_path: Path) -> None:
         """B10: it would wait for itself."""
         lock = plait.Lock("name", folder=tmp_path)

@@ -680,8 +680,8 @@ class Driver:
                 check_batch(growth.batch, self.scheduler.pools)
                 if not growth.vacant:
                     check_quota(table.policies[task], growth.batch.size)
-                self._joins[task] = joining(table.policies[task], growth.join)
                 check_votes(table.policies[task], table.key(task), growth.batch.keys)
+                self._joins[task] = joining(table.policies[task], growth.join)
                 scheduler.grew(task, growth.batch, now, growth.vacant)
             case Turn.JOIN:
                 value = self._joins.pop(task)(table, table.children(task))

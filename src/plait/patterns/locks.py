@@ -30,11 +30,11 @@ FOLDER = os.path.join(".plait", "locks")
 
 
 class _Waiter:
-    """Somebody who asked; `grant` tells them that the lock is theirs."""
+    """Somebody who asked; `grant` tells them that the lock is theirs, and is False where nobody is there any more."""
 
     __slots__ = ("error", "grant", "owner")
 
-    def __init__(self, owner: object, grant: Callable[[], None]) -> None:
+    def __init__(self, owner: object, grant: Callable[[], bool]) -> None:
         self.owner = owner
         self.grant = grant
         self.error: OSError | None = None
@@ -87,11 +87,12 @@ class _Name:
             return
         with _guard():
             self.asks_kernel = False
-            if not self.waiting:
-                _closed(handle)  # whoever wanted it has left
-                return
-            self.holder, self.handle = self.waiting.popleft(), handle
-            self.holder.grant()
+            while self.waiting:
+                self.holder, self.handle = self.waiting.popleft(), handle
+                if self.holder.grant():
+                    return
+            self.holder, self.handle = None, -1
+            _closed(handle)  # whoever wanted it has left
 
     def leave(self, waiter: _Waiter) -> bool:
         """False if the waiter has the lock already; else it stands in line no more. Under the guard."""
@@ -100,6 +101,12 @@ class _Name:
         if waiter in self.waiting:
             self.waiting.remove(waiter)
         return True
+
+    def give_up(self, waiter: _Waiter) -> None:
+        """The waiter wants it no more, whether it has it or not."""
+        with _guard():
+            if not self.leave(waiter):
+                self.release(waiter)
 
     def release(self, waiter: _Waiter) -> None:
         """Gives the lock back. Under the guard."""
@@ -203,7 +210,12 @@ class Lock:
         _check_system()
         free = threading.Event()
         owner = threading.get_ident()
-        waiter = _Waiter(owner, free.set)
+
+        def grant() -> bool:
+            free.set()
+            return True
+
+        waiter = _Waiter(owner, grant)
         with _guard():
             name = self._of_process()
             there = name.ask(waiter)
@@ -212,9 +224,7 @@ class Lock:
                 self._gave_up(name, waiter)
             self._check(waiter)
         except BaseException:
-            with _guard():
-                if not name.leave(waiter):
-                    name.release(waiter)
+            name.give_up(waiter)
             raise
         self._held[owner] = waiter
         return self
@@ -234,11 +244,12 @@ class Lock:
             if not free.done():
                 free.set_result(None)
 
-        def grant() -> None:
+        def grant() -> bool:
             try:
                 loop.call_soon_threadsafe(arrived)
             except RuntimeError:
-                pass  # that loop is closed, and the process will end or release it
+                return False  # that loop was closed under its task
+            return True
 
         waiter = _Waiter(owner, grant)
         with _guard():
@@ -253,9 +264,7 @@ class Lock:
                     self._gave_up(name, waiter)
             self._check(waiter)
         except BaseException:
-            with _guard():
-                if not name.leave(waiter):
-                    name.release(waiter)
+            name.give_up(waiter)
             raise
         self._held[owner] = waiter
         return self
