@@ -7,7 +7,10 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from plait._core import limits, policy, scheduler, table, timers
+from plait._core import admission, groups, limits, policy, ready, scheduler, spending, table, timers
+
+BUILT = [table, timers, limits, ready, groups, spending, admission, scheduler]
+"""Modules of the core, each before those that are built upon it."""
 
 
 class Bug(NamedTuple):
@@ -54,43 +57,43 @@ BUGS = [
     ),
     Bug(
         "what a task took of a limit is not given back",
-        scheduler,
+        admission,
         "            limit.used -= weight\n            if limit.crowd:\n",
         "            if limit.crowd:\n",
     ),
     Bug(
         "nobody is woken for the room in a limit",
-        scheduler,
-        "            limit.used -= weight\n            if limit.crowd:\n                self._wake(limit, now)",
+        admission,
+        "            limit.used -= weight\n            if limit.crowd:\n                self.wake(limit, now)",
         "            limit.used -= weight",
     ),
     Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) -", "return -"),
     Bug(
         "a weight counts as one",
-        scheduler,
+        admission,
         "            limit.used += weight\n        if rates",
         "            limit.used += 1\n        if rates",
     ),
     Bug(
         "a light task overtakes a heavy one",
-        scheduler,
+        admission,
         "return first is not None and first.place < place",
         "return False",
     ),
     Bug(
         "who waits for nothing wakes nobody",
-        scheduler,
-        "        if waiter is not None:\n            self._wake(waiter.limit, now)",
+        admission,
+        "        if waiter is not None:\n            self.wake(waiter.limit, now)",
         "",
     ),
     Bug(
         "only one is woken for the room of many",
         scheduler,
-        "                if queue.came_from is not None:\n                    self._wake_another(now)",
+        "                if queue.came_from is not None:\n                    admission.wake_another(now)",
         "                queue.came_from = None",
     ),
-    Bug("an answer costs another call", scheduler, "if rates and task not in self._answered:", "if rates:"),
-    Bug("nobody is slowed down", scheduler, "            rate.shut(now + seconds)\n", ""),
+    Bug("an answer costs another call", admission, "if rates and task not in self.answered:", "if rates:"),
+    Bug("nobody is slowed down", admission, "            rate.shut(now + seconds)\n", ""),
     Bug(
         "what a spent budget ends is left undrawn",
         scheduler,
@@ -100,7 +103,7 @@ BUGS = [
     Bug(
         "a spent budget ends nothing",
         scheduler,
-        "        if self._broke:\n            self._end",
+        "        if self.spending.broke:\n            self._end",
         "        if False:\n            self._end",
     ),
     Bug(
@@ -118,14 +121,14 @@ BUGS = [
     Bug("a window half as long", limits, "until = now + self.interval", "until = now + self.interval / 2"),
     Bug(
         "a window that counts from the slot",
-        scheduler,
+        admission,
         "        self._enter_all(task)\n        return True",
-        "        self._enter_all(task)\n        if task in self._unseen:\n            self._count_units(task, now)\n        return True",
+        "        self._enter_all(task)\n        if task in self.unseen:\n            self.count_units(task, now)\n        return True",
     ),
     Bug(
         "nobody is woken when a rate opens",
         scheduler,
-        "                    self._wake(self._book.numbered[task], now)",
+        "                    self.admission.opened(task, now)",
         "                    pass",
     ),
     Bug(
@@ -228,16 +231,18 @@ def plant(bug: Bug) -> Callable[..., Any]:
     """The Scheduler class of a core with that bug; for one in the policies, the Retry class."""
     source = inspect.getsource(bug.module)
     assert source.count(bug.old) == 1, f"{bug.name}: the line to change occurs {source.count(bug.old)} times"
-    changed = _run(bug.module, source.replace(bug.old, bug.new))
     if bug.module is policy:
-        return changed["Retry"]  # type: ignore[no-any-return]
-    if bug.module is scheduler:
-        return changed["Scheduler"]  # type: ignore[no-any-return]
-    core = _run(scheduler, inspect.getsource(scheduler))
-    for name in ("ReadyQueue", "Limit", "RateLimit", "Waiter", "Book", "Table", "Timers"):
-        if name in changed and changed[name].__module__ == bug.module.__name__:
-            core[name] = changed[name]
-    return core["Scheduler"]  # type: ignore[no-any-return]
+        return _run(policy, source.replace(bug.old, bug.new))["Retry"]  # type: ignore[no-any-return]
+    # Whatever is built upon the changed module is made again upon it.
+    made: dict[str, Any] = {}
+    for module in BUILT[BUILT.index(bug.module) :]:
+        code = source.replace(bug.old, bug.new) if module is bug.module else inspect.getsource(module)
+        found = _run(module, code)
+        found.update({name: value for name, value in made.items() if name in found})
+        made.update(
+            {name: value for name, value in found.items() if getattr(value, "__module__", None) == module.__name__}
+        )
+    return made["Scheduler"]  # type: ignore[no-any-return]
 
 
 def _run(module: types.ModuleType, source: str) -> dict[str, Any]:

@@ -220,7 +220,7 @@ tasks:
             handle = plait.start([plait.task(concurrency_key=self.host)(step).bind(str(at)) for at in range(50)])
             handle.wait()
         del clock
-        assert handle._driver.scheduler._book.keys == {}
+        assert handle._driver.scheduler.admission.book.keys == {}
 
     def test_none_is_no_key(self) -> None:
         with VirtualClock():

@@ -206,7 +206,7 @@ class TestRates:
         made.returns("b")
         made.answers("a")
         assert made.running == {"a"}
-        assert made.scheduler._book.numbered[0].used == 2
+        assert made.scheduler.admission.book.numbered[0].used == 2
 
     def test_time_goes_on_while_nobody_drives_the_run(self) -> None:
         """B8 X4: a run that is resumed after an hour does not wait for what was used before."""
@@ -336,7 +336,7 @@ class TestWhatItCosts:
         keys = Numbered("t", blocked)
         made = World(Batch(blocked, calls=keys, keys=keys, policy=limited), pools={"db": 2})
         scheduler = made.scheduler
-        assert len(scheduler._parked) == blocked - 2
+        assert len(scheduler.admission.parked) == blocked - 2
         counted = 0
 
         def count(*_: Any) -> None:
@@ -349,7 +349,7 @@ class TestWhatItCosts:
             scheduler.take(1.0)
             scheduler.take(1.0)
         sys.setprofile(None)
-        assert scheduler._parked.keys() == set(range(22, blocked))
+        assert scheduler.admission.parked.keys() == set(range(22, blocked))
         return counted
 
     def test_who_is_blocked_on_a_full_pool_adds_nothing_to_an_event(self) -> None:

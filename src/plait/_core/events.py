@@ -305,9 +305,9 @@ def journalled(scheduler: Scheduler) -> list[Event]:
         method = getattr(scheduler, name)
 
         def ask(now: float) -> int:
-            parkings = scheduler.parkings
+            parkings = scheduler.admission.parkings
             task: int = method(now)
-            if task >= 0 or scheduler.parkings != parkings:
+            if task >= 0 or scheduler.admission.parkings != parkings:
                 journal.append(record(task, now))
             return task
 

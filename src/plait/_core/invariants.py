@@ -55,10 +55,10 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
     used: Counter[int] = Counter()
     for task in holding:
         if table.odd[task] & LIMITED:
-            limits, rates = scheduler._asks[task]
-            for limit, weight in (*limits, *(rates if task in scheduler._unseen else ())):
+            limits, rates = scheduler.admission.asks[task]
+            for limit, weight in (*limits, *(rates if task in scheduler.admission.unseen else ())):
                 used[id(limit)] += weight
-    _law(scheduler._unseen <= set(holding), lambda: "an attempt that is over was not seen to have begun")
+    _law(scheduler.admission.unseen <= set(holding), lambda: "an attempt that is over was not seen to have begun")
     for limit in _limits(scheduler):
         held = used[id(limit)]
         rate = (
@@ -71,7 +71,7 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
         else:
             _law(limit.used <= limit.capacity, lambda: f"{limit.name}: {limit.used} of {limit.capacity} are held")
         _law(limit.used == held, lambda: f"{limit.kind} {limit.name}: {limit.used} are counted, {held} are held")
-        first = scheduler._first_waiter(limit)
+        first = scheduler.admission.first_waiter(limit)
         woken = any(waiter.limit is limit for _, waiter in scheduler._queue.back)
         awaited = rate is not None and scheduler.timers.armed(Due.OPENS, rate.number)
         _law(
@@ -87,16 +87,16 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
         _law(limit.crowd == crowd, lambda: f"{limit.kind} {limit.name}: {limit.crowd} are counted, {crowd} stand there")
         for task, (place, _) in limit.claims.items():
             _law(
-                task in scheduler._claims and table.status[task] == READY and place[3] == task,
+                task in scheduler.admission.claims and table.status[task] == READY and place[3] == task,
                 lambda: f"{limit.kind} {limit.name} keeps units for {table.story(task)}",
             )
-    for task in scheduler._parked:
+    for task in scheduler.admission.parked:
         _law(table.status[task] == READY, lambda: f"is parked: {table.story(task)}")
 
 
 def _limits(scheduler: Scheduler) -> list[Limit]:
     found = {id(limit): limit for family in scheduler._families.values() for limit in family.limits}
-    return [*found.values(), *scheduler._book.all()]
+    return [*found.values(), *scheduler.admission.book.all()]
 
 
 def _check_queue(scheduler: Scheduler) -> None:
@@ -110,7 +110,7 @@ def _check_queue(scheduler: Scheduler) -> None:
     _law(bool(queue) == bool(standing), lambda: f"the queue says {bool(queue)}, {sum(standing.values())} stand there")
     for limit in _limits(scheduler):
         standing.update(
-            waiter.place[3] for waiter in limit.everybody() if scheduler._parked.get(waiter.place[3]) is waiter
+            waiter.place[3] for waiter in limit.everybody() if scheduler.admission.parked.get(waiter.place[3]) is waiter
         )
     for task in range(table.size):
         if table.status[task] == READY:

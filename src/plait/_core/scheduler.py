@@ -10,11 +10,13 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from plait._core.admission import Admission
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.graph import Batch
-from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter, Wants
+from plait._core.groups import Family
+from plait._core.limits import Wants
 from plait._core.policy import (
     ARMED,
     ASKING,
@@ -31,10 +33,9 @@ from plait._core.policy import (
     OnFailure,
     OnInterrupt,
     Rules,
-    quota_of,
     retry_after,
 )
-from plait._core.ready import ReadyQueue
+from plait._core.spending import SECONDS, Spending
 from plait._core.states import (
     CANCELLED,
     FAILED,
@@ -54,12 +55,6 @@ from plait._core.stops import Stops
 from plait._core.table import NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
 from plait.errors import ChildFailed, PlaitError, RetryAfter, TaskError, TaskInterrupted, TaskTimedOut
-
-if TYPE_CHECKING:
-    from plait._core.budgets import Budget
-
-SECONDS = "seconds"
-"""The unit of a budget that is counted here: from the start of an attempt's code to its end, each attempt for itself."""
 
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
@@ -81,65 +76,6 @@ class Turn:
     GROW = 1  # a control's children: answer with `grew`, or `raised`
     JOIN = 2  # its value, now that all children are final: answer with `returned`, or `raised`
     VOTE = 3  # is it decided what its children's results come to? Answer with `settled`, if so
-
-
-class Family:
-    """The children of a running task: it is their join and stays running, without a slot, until `left` is 0."""
-
-    __slots__ = (
-        "asking",
-        "bad",
-        "counts",
-        "enough",
-        "failed",
-        "first_bad",
-        "good",
-        "halted",
-        "joining",
-        "left",
-        "limits",
-        "most_bad",
-        "need",
-        "open",
-        "parent",
-        "rows",
-        "scope",
-        "settled",
-        "stream",
-        "tolerated",
-        "verdict",
-        "verdict_text",
-        "votes",
-    )
-
-    def __init__(
-        self, parent: int, limits: tuple[Limit, ...], around: Family | None, own_scope: bool, allowed: bool
-    ) -> None:
-        self.parent = parent
-        # What a failure in here ends: this group, or one around it; None: the run.
-        self.scope: Family | None = self if own_scope else around.scope if around is not None else None
-        # Does some group around allow it?
-        self.tolerated: bool = allowed or (around is not None and (around.tolerated or around.counts))
-        self.rows: list[range] = []
-        self.left = 0
-        self.stream = False  # its rows are fed, delivered and used again
-        self.open = False  # more may be fed
-        self.asking = False  # is something to be worked out for each of them?
-        self.joining = False
-        self.limits = limits
-        self.failed = NONE  # the first child whose failure counts
-        self.halted: OnFailure | None = None
-        self.verdict = PENDING  # the parent's state once all are final, where that is decided
-        # Where the group counts (`min_success`, `max_failures`), a failure within it is one of those that it may have.
-        self.counts: bool = False
-        self.votes = False  # may its results be decided before all are there?
-        self.settled = False  # and they are
-        self.need: int | None = None
-        self.most_bad: int | None = None
-        self.good = self.bad = 0
-        self.first_bad = NONE
-        self.verdict_text = ""  # why it failed as a group
-        self.enough = False  # so many succeeded: the others are not wanted any more
 
 
 class Scheduler:
@@ -165,22 +101,12 @@ class Scheduler:
         self._crashes: dict[int, int] = {}  # how often a task's process died while it ran
         self._interruptions: dict[int, int] = {}  # attempts that another one stands in for, crashes included
         self._mode: OnFailure | None = None  # of the halt
-        self._queue = ReadyQueue()
         self.timers = Timers()
+        self.admission = Admission(self.table, self.timers, rules.pools, self._watch_for_stuck)
+        self._queue = self.admission.queue
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
-        self._limits: dict[int, tuple[Limit, ...]] = {}  # of groups, by first row of a batch
-        self._book = Book(rules.pools)
-        self._asks: list[Asks] = []  # of every task, once there is one that takes more than a slot
-        self._parked: dict[int, Waiter] = {}  # at which limit a task waits
-        self._claims: dict[int, list[Limit]] = {}  # where a parked task keeps what it was woken for
-        self._budgets: dict[int, Budget] = {RUN: _budget(rules.budget)} if rules.budget else {}
-        self._broke: set[int] = set()  # whose budget is spent: nothing within starts any more
-        self._spent: Budget | None = None  # what was reported in the whole run
-        self._keyed: set[int] = set()  # not final, with a key that was worked out
-        self._unseen: set[int] = set()  # running under a rate, and not yet known to have begun
-        self.parkings = 0
-        """How often a `take` parked a task or ended what is broke: one that gave nothing changed something, where this did."""
+        self.spending = Spending(self.table, rules.budget)
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
@@ -190,7 +116,6 @@ class Scheduler:
         self._stops = Stops(self.timers)
         self._abandoned: set[int] = set()
         self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
-        self._answered: set[int] = set()
         self._deadlines: dict[int, float] = {}  # from the first time that a task was ready
         self._ran: dict[int, float] = {}  # seconds of code before an answer
         self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
@@ -222,18 +147,18 @@ class Scheduler:
     @property
     def stalled(self) -> bool:
         """Does nothing run, though ready tasks wait for limits?"""
-        return bool(self._parked) and self.quiet
+        return bool(self.admission.parked) and self.quiet
 
     def blocked(self) -> int:
         """A ready task that waits for a limit, the first in order there; NONE if there is none."""
-        waiter = next(iter(self._parked.values()), None)
-        first = None if waiter is None else self._first_waiter(waiter.limit)
+        waiter = next(iter(self.admission.parked.values()), None)
+        first = None if waiter is None else self.admission.first_waiter(waiter.limit)
         return NONE if first is None else first.place[3]
 
     @property
     def pools(self) -> dict[str, int]:
         """The capacities of the pools that are known, by name."""
-        return {name: limit.capacity for name, limit in self._book.pools.items()}
+        return {name: limit.capacity for name, limit in self.admission.book.pools.items()}
 
     def next_wake(self) -> float | None:
         """When time alone changes something: call `ticked` then. None: never, which an empty `timers.heap` says too."""
@@ -257,9 +182,9 @@ class Scheduler:
             if self._abandoned:
                 self._watch_for_stuck(now)
             return NONE
-        if self._broke:
+        if self.spending.broke:
             self._end_the_broke(now)
-        table, queue = self.table, self._queue
+        table, queue, admission = self.table, self._queue, self.admission
         while True:
             # The first line of `pop`, where nothing else is to be seen to.
             task = queue.first.popleft() if queue.first and not queue.back else queue.pop()
@@ -269,14 +194,14 @@ class Scheduler:
                     self._recall()
                 return NONE
             if table.status[task] != READY:  # it ended while it stood in the queue
-                self._wake_another(now)
+                admission.wake_another(now)
                 continue
             odd = table.odd[task]
             if odd and odd & ASKING:
-                if odd & LIMITED and not self._admit(task, now):
+                if odd & LIMITED and not admission.admit(task, now):
                     continue
                 if queue.came_from is not None:
-                    self._wake_another(now)
+                    admission.wake_another(now)
                 if odd & HELD:
                     self._start(task, now)
                     self.used += 1
@@ -290,7 +215,7 @@ class Scheduler:
 
     def lend(self, now: float) -> int:
         """The next ready task, where all slots are taken: it stays `ready`, and begins by `passed`. NONE if it has to wait for more."""
-        if self.used < self.room or not self.room or self._queue.back or self._budgets:
+        if self.used < self.room or not self.room or self._queue.back or self.spending.budgets:
             return NONE
         table = self.table
         while (task := self._queue.pop()) >= 0:
@@ -307,7 +232,7 @@ class Scheduler:
     def nothing_waits(self) -> bool:
         """Can no end of what is under way make another task ready, or give it room? False where that takes more than a look to say."""
         table = self.table
-        if self._asks:
+        if self.admission.asks:
             return False
         if not table.users:
             return True
@@ -352,7 +277,7 @@ class Scheduler:
 
     def unseen(self, task: int) -> bool:
         """Has nobody said yet that the code of a task under a rate has begun?"""
-        return task in self._unseen
+        return task in self.admission.unseen
 
     def began(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt began: its timeout runs from `now`."""
@@ -368,20 +293,17 @@ class Scheduler:
 
     def spent(self, task: int, units: Mapping[str, float], now: float) -> None:
         """A task reports what it has used up. Budgets around it are looked at before the next start."""
-        if self._spent is None:
-            self._spent = _budget(())
-        self._spent.add(units)
-        self._spend(task, units)
+        self.spending.reported(task, units)
 
     @property
     def totals(self) -> dict[str, float]:
         """What tasks reported to have used up, by unit."""
-        return {} if self._spent is None else {unit: float(number) for unit, number in self._spent.spent.items()}
+        return self.spending.totals
 
     def seen(self, task: int, attempt: int, now: float) -> None:
         """The code of an attempt under a rate has surely begun by `now`: its units count from there."""
-        if task in self._unseen and attempt == self.table.attempts(task):
-            self._count_units(task, now)
+        if task in self.admission.unseen and attempt == self.table.attempts(task):
+            self.admission.count_units(task, now)
 
     def returned(self, task: int, attempt: int, value: Any, now: float, stopped: int = False) -> None:
         """An attempt ended with a value; `stopped` says that the stop signal had reached its code before, or it NOT_BEGUN."""
@@ -399,8 +321,7 @@ class Scheduler:
                 self._disarm(task)
             if mark & LIMITED and table.status[task] == RUNNING:
                 self._give_back(task, now)
-                if task in self._keyed:
-                    self._forget_key(task)
+                self.admission.forget_key(task)
         if table.status[task] != RUNNING:
             return  # a duplicate
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
@@ -500,7 +421,7 @@ class Scheduler:
     def answered(self, task: int, now: float) -> None:
         """The input came: the attempt goes on as soon as a slot is free."""
         if self.table.status[task] == WAITING:
-            self._answered.add(task)
+            self.admission.answered.add(task)
             self.table.move(task, READY, now)
             self._queue.push(task, self._level(task))
 
@@ -510,7 +431,7 @@ class Scheduler:
         """Tasks of the run itself: those without needs get ready."""
         self.unfinished += batch.size
         rows = self.table.add(batch, NONE, 0)
-        self._add_asks(rows, batch, ())
+        self.admission.add(rows, batch, (), self.spending.add(rows, batch))
         self._keep(rows, batch, now)
         self._enter(rows, batch, now)
         self._drain(now)
@@ -521,7 +442,7 @@ class Scheduler:
             self._deciding.discard(task)
             if choice:
                 if wants is not None:
-                    self._set_wants(task, wants)
+                    self.admission.set_wants(task, wants)
                 self._met(task, now)
             else:
                 self._close(task, SKIPPED, now)
@@ -563,9 +484,7 @@ class Scheduler:
         family.rows.append(rows)
         if self._mode is not None or self._ending(parent):
             family.halted = self._mode or OnFailure.FAIL_FAST
-        if family.limits and rows:
-            self._limits[rows.start] = family.limits
-        self._add_asks(rows, batch, family.limits)
+        self.admission.add(rows, batch, family.limits, self.spending.add(rows, batch))
         if vacant:
             family.stream = family.open = True
             family.asking = bool(batch.conditional)
@@ -644,9 +563,7 @@ class Scheduler:
         seconds of real time, in which rates went on.
         """
         table = self.table
-        for rate in self._book.rates.values():
-            if away > 0:
-                rate.went_on(away)
+        self.admission.went_on(away)
         self.left = self._paused = False
         self.room = self.slots if self._mode is None else 0
         for task in reversed(list(self.lent)):
@@ -661,8 +578,7 @@ class Scheduler:
                 self._interrupt(task, now, crash=stopped is None)
             else:
                 self._ended(task, table.attempts(task), None, None, now, 0.0, True)
-        for rate in self._book.rates.values():
-            self._wake(rate, now)
+        self.admission.wake_rates(now)
         self._drain(now)
         self.turns = deque(filter(self._unanswered, self.turns))
 
@@ -699,8 +615,9 @@ class Scheduler:
             error = TaskInterrupted(
                 f"task {table.key(task)!r} was running {times} times when its process died{why}: given up"
             )
-        elif task in self._broke:
-            error = TaskInterrupted(f"task {table.key(task)!r} is not run again, for {self._budgets[task].over()}{why}")
+        elif task in self.spending.broke:
+            over = self.spending.budgets[task].over()
+            error = TaskInterrupted(f"task {table.key(task)!r} is not run again, for {over}{why}")
         elif policy.on_interrupt is OnInterrupt.FAIL and begun:
             error = TaskInterrupted(
                 f"task {table.key(task)!r} was interrupted, and is not run again (on_interrupt: fail){why}"
@@ -745,9 +662,9 @@ class Scheduler:
                     self.table.move(task, READY, now)
                     self._queue.push(task, self._level(task))
                 case Due.OPENS:
-                    self._wake(self._book.numbered[task], now)
+                    self.admission.opened(task, now)
                 case Due.CLAIM:
-                    self._drop_claims(task, now)
+                    self.admission.drop_claims(task, now)
             self._drain(now)
 
     # -- tasks enter
@@ -869,7 +786,7 @@ class Scheduler:
         # An item of a group that counts fails for itself, as a whole, whatever the run does with failures.
         counted = around is not None and around.counts
         own_scope = policy.on_failure is not None or policy.allow_failure or counted
-        return Family(parent, self._limits_within(parent), around, own_scope, policy.allow_failure)
+        return Family(parent, self.admission.limits_within(parent), around, own_scope, policy.allow_failure)
 
     def _around(self, task: int) -> Family:
         """The family that `task` is a child of."""
@@ -878,119 +795,27 @@ class Scheduler:
             near = self._near = (self.table.rows_of(task), self._families[self.table.parent(task)])
         return near[1]
 
-    # -- limits
-
-    def _limits_within(self, parent: int) -> tuple[Limit, ...]:
-        """What counts the leaf work of the children of `parent`: its own limit and those of every group around it."""
-        around = self._limits.get(self.table.first_row(parent), ())
-        capacity = self.table.policies[parent].max_concurrency
-        return around if capacity is None else (*around, Limit("group", self.table.key(parent), capacity))
-
-    def _add_asks(self, rows: range, batch: Batch, limits: tuple[Limit, ...]) -> None:
-        """What new tasks take beside their slots: of the limits of the groups around them, and what their policies name."""
-        metered = self._add_budgets(rows, batch)
-        around = tuple((limit, 1) for limit in limits)
-        made = {number: self._book.asks(each) for number, each in batch.kinds.items()}
-        if around:
-            made = {number: (around + held, used) for number, (held, used) in made.items()}
-        column = self._asks
-        if not metered and all(each == NOTHING for each in made.values()):
-            if column:
-                column.extend([NOTHING] * len(rows))
-            return
-        column.extend([NOTHING] * (rows.start - len(column)))
-        if batch.policies is None:
-            column.extend(list(made.values()) * len(rows))
-        else:
-            column.extend(map(made.__getitem__, map(id, batch.policies)))
-
-    # -- budgets
-
-    def _add_budgets(self, rows: range, batch: Batch) -> bool:
-        """The budgets that new tasks come with. True where the seconds of their code count for one."""
-        table = self.table
-        own = any(policy.budget for policy in batch.kinds.values())
-        if own:
-            for task in rows:
-                if table.policies[task].budget:
-                    self._budgets[task] = _budget(table.policies[task].budget)
-        if not self._budgets or not rows:
-            return False
-        # What is around one of them is around all; what is its own counts for it alone, and for what it grows.
-        around = SECONDS in self._units_around(rows.start, own=False)
-        metered = False
-        for task in rows:
-            if around or (own and SECONDS in self._units_around(task, own=True)):
-                table.odd[task] |= LIMITED
-                metered = True
-        return metered
-
-    def _units_around(self, task: int, *, own: bool) -> set[str]:
-        """The units of the budgets around a task, with its own or without."""
-        units: set[str] = set()
-        scope = task
-        while True:
-            if scope in self._budgets and (own or scope != task):
-                units.update(self._budgets[scope].limits)
-            if scope == RUN:
-                return units
-            scope = self.table.parent(scope) if self.table.odd[scope] & CHILD else RUN
-
-    def _spend(self, task: int, units: Mapping[str, float]) -> None:
-        """Adds to every budget around a task."""
-        scope = task
-        while True:
-            budget = self._budgets.get(scope)
-            if budget is not None:
-                budget.add(units)
-                if scope not in self._broke and budget.over() is not None:
-                    self._broke.add(scope)
-            if scope == RUN:
-                return
-            scope = self.table.parent(scope) if self.table.odd[scope] & CHILD else RUN
-
-    def _budget_spent(self, task: int) -> str | None:
-        """Why an attempt of `task` cannot start any more; None if it can."""
-        scope = task
-        while self._broke:
-            if scope in self._broke:
-                return self._budgets[scope].over()
-            if scope == RUN:
-                return None
-            scope = self.table.parent(scope) if self.table.odd[scope] & CHILD else RUN
-        return None
+    # -- limits and budgets
 
     def _end_the_broke(self, now: float) -> None:
         """What still had to start where a budget is spent never will: its run or group ends, and what runs may end by itself."""
         table = self.table
-        if RUN in self._broke:
+        if RUN in self.spending.broke:
             if self._mode is None and any(map(table.status.count, (PENDING, READY, RETRYING))):
-                self.parkings += 1
+                self.admission.parkings += 1
                 self._halt_run(OnFailure.FINISH, "budget", now)
                 self._drain(now)
             return
-        for scope in list(self._broke):
+        for scope in list(self.spending.broke):
             family = self._families.get(scope)
             if family is None or family.halted is not None or table.status[scope] != RUNNING:
                 continue
             if any(table.status[task] in (PENDING, READY, RETRYING) for rows in self._within(family) for task in rows):
-                self.parkings += 1
-                family.verdict_text = self._budgets[scope].over() or ""
+                self.admission.parkings += 1
+                family.verdict_text = self.spending.budgets[scope].over() or ""
                 self._halt_family(family, OnFailure.FINISH, now)
                 self._check_family(family, now)
         self._drain(now)
-
-    def _set_wants(self, task: int, wants: Wants) -> None:
-        """Gives a task limits of its own."""
-        table, column = self.table, self._asks
-        column.extend([NOTHING] * (table.size - len(column)))
-        held, used = self._book.asks(table.policies[task])
-        around = tuple((limit, 1) for limit in self._limits.get(table.first_row(task), ()))
-        column[task] = self._book.own((around + held, used), wants)
-        if column[task] != NOTHING:
-            table.odd[task] |= LIMITED
-        if wants[0] is not None:
-            self._keyed.add(task)
 
     def _level(self, task: int) -> int:
         """Where a ready task stands, the lowest first: its priority, and since when it is ready.
@@ -999,133 +824,6 @@ class Scheduler:
         """
         return int(self.table.ready_at[task]) - self.table.policies[task].head_start
 
-    def _admit(self, task: int, now: float) -> bool:
-        """Takes every limit of `task`; where one refuses, parks the task there and takes none."""
-        limits, rates = self._asks[task]
-        for limit, weight in limits:
-            if limit.crowd or limit.used + weight > limit.capacity:
-                return self._admit_slowly(task, now)
-        for rate, cost in rates:
-            if now >= rate.due:
-                rate.roll(now)
-            if rate.crowd or rate.used + cost > rate.capacity:
-                return self._admit_slowly(task, now)
-        if task in self._answered:
-            return self._admit_slowly(task, now)
-        self._enter_all(task)
-        return True
-
-    def _admit_slowly(self, task: int, now: float) -> bool:
-        """`_admit`, where others wait for the same, or for a task that goes on: its call was counted by the rates when it began."""
-        limits, rates = self._asks[task]
-        place = self._queue.place_of(task)
-        asked: tuple[tuple[Limit, int], ...] = limits if task in self._answered else (*limits, *rates)
-        for limit, weight in asked:
-            if now >= limit.due:
-                limit.roll(now)
-            if not limit.fits(weight, place) or (limit.crowd and self._stands_behind(place, limit)):
-                self._park(task, place, limit, weight, now)
-                return False
-        self._enter_all(task)
-        if task in self._claims:
-            self._drop_claims(task, now)
-        return True
-
-    def _enter_all(self, task: int) -> None:
-        limits, rates = self._asks[task]
-        for limit, weight in limits:
-            limit.used += weight
-        if rates and task not in self._answered:
-            for rate, cost in rates:
-                rate.used += cost
-            self._unseen.add(task)
-
-    def _stands_behind(self, place: Place, limit: Limit) -> bool:
-        first = self._first_waiter(limit)
-        return first is not None and first.place < place
-
-    def _park(self, task: int, place: Place, limit: Limit, weight: int, now: float) -> None:
-        """The task that was taken last from the queue waits at `limit`, and nobody behind it gets in there before."""
-        waiter = Waiter(place, limit, weight, now)
-        limit.park(waiter)
-        self._parked[task] = waiter
-        self.parkings += 1
-        if limit.abandoned:
-            self._watch_for_stuck(now)
-        if limit.is_rate and self._first_waiter(limit) is waiter:
-            self._await_opening(waiter)
-        woken = self._queue.came_from
-        if woken is None or woken.limit is limit:
-            self._queue.came_from = None
-            return
-        if now > woken.since:
-            # It had its turn there, and would lose it to those behind it again and again. What it keeps stays free for at most as
-            # long as it had waited for it: a task that waits for hours elsewhere does not keep for hours what took it a second.
-            woken.limit.claim(task, place, woken.weight)
-            self._claims.setdefault(task, []).append(woken.limit)
-            self.timers.arm(Due.CLAIM, task, now + (now - woken.since))
-        self._wake_another(now)
-
-    def _drop_claims(self, task: int, now: float) -> None:
-        self.timers.disarm(Due.CLAIM, task)
-        for limit in self._claims.pop(task, ()):
-            limit.unclaim(task)
-            self._wake(limit, now)
-
-    def _leave_line(self, task: int, now: float) -> None:
-        """A ready task is final: those that waited behind it may find room."""
-        waiter = self._parked.pop(task, None)
-        if task in self._claims:
-            self._drop_claims(task, now)
-        if waiter is not None:
-            self._wake(waiter.limit, now)
-
-    def _forget_key(self, task: int) -> None:
-        self._keyed.discard(task)
-        self._book.forget(self._asks[task])
-
-    def _first_waiter(self, limit: Limit) -> Waiter | None:
-        """The first in order of those that still wait at `limit`."""
-        while (waiter := limit.first()) is not None:
-            task = waiter.place[3]
-            if self._parked.get(task) is waiter and self.table.status[task] == READY:
-                return waiter
-            limit.drop_first()
-        return None
-
-    def _wake_another(self, now: float) -> None:
-        """The task taken last from the queue has had its turn: the limit that woke it may have room for the next."""
-        woken = self._queue.came_from
-        if woken is not None:
-            self._queue.came_from = None
-            self._wake(woken.limit, now)
-
-    def _wake(self, limit: Limit, now: float) -> None:
-        """Sends the first task that waits at `limit` back to its place in the queue, if there is room for it."""
-        waiter = self._first_waiter(limit)
-        if waiter is None:
-            return
-        if now >= limit.due:
-            limit.roll(now)
-        if limit.fits(waiter.weight, waiter.place):
-            limit.drop_first()
-            del self._parked[waiter.place[3]]
-            self._queue.come_back(waiter)
-        elif limit.is_rate:
-            self._await_opening(waiter)
-        elif limit.abandoned:
-            self._watch_for_stuck(now)
-
-    def _await_opening(self, waiter: Waiter) -> None:
-        """Has the first that waits at a rate woken once time alone has made room for it."""
-        limit = waiter.limit
-        assert isinstance(limit, RateLimit)
-        at = limit.opens(waiter.weight, waiter.place)
-        if at is None:
-            self.timers.disarm(Due.OPENS, limit.number)  # the units of one that has not begun: that is told
-        else:
-            self.timers.arm(Due.OPENS, limit.number, at)
-
     def _release(self, task: int, now: float, begun: bool = True) -> None:
         """Gives back the slot of `task` and what it took of every limit; units of a rate only where its code has not `begun`."""
         self.used -= 1
@@ -1133,41 +831,18 @@ class Scheduler:
             self._give_back(task, now, begun)
 
     def _give_back(self, task: int, now: float, begun: bool = True) -> None:
-        if self._budgets:
-            self._spend(task, {SECONDS: max(0.0, now - self.table.started_at[task])})
-        limits, rates = self._asks[task]
-        for limit, weight in limits:
-            limit.used -= weight
-            if limit.crowd:
-                self._wake(limit, now)
-        if rates and task in self._unseen:
-            self._count_units(task, now, begun)
-
-    def _count_units(self, task: int, now: float, begun: bool = True) -> None:
-        """The units of an attempt count from `now`, when its code has surely begun; if it never will, they are free again."""
-        self._unseen.discard(task)
-        for rate, cost in self._asks[task][1]:
-            if begun:
-                rate.begun(cost, now)
-            else:
-                rate.used -= cost
-            if rate.crowd:
-                self._wake(rate, now)
-
-    def _slow_down(self, task: int, seconds: float, now: float) -> None:
-        """Somebody who was called says that it is to be called again in so many seconds: nobody calls it before."""
-        for rate, _ in self._asks[task][1] if self._asks else ():
-            rate.roll(now)
-            rate.shut(now + seconds)
-            self._wake(rate, now)
+        """Gives back what `task` took of every limit, and counts its seconds where a budget wants them."""
+        if self.spending.budgets:
+            self.spending.spend(task, {SECONDS: max(0.0, now - self.table.started_at[task])})
+        self.admission.give_back(task, now, begun)
 
     # -- attempts end
 
     def _start(self, task: int, now: float) -> None:
         """A task is taken: for its first attempt, for another one, or going on after its answer."""
         table = self.table
-        if task in self._answered:
-            self._answered.discard(task)
+        if task in self.admission.answered:
+            self.admission.answered.discard(task)
             table.move(task, RUNNING, now)
             if table.odd[task] & TIMED:
                 self._arm_timeout(task)
@@ -1273,14 +948,14 @@ class Scheduler:
         after = 0.0 if error is None else retry_after(error)
         later = after > 0 and self._only_later(task, error)
         if later:
-            self._slow_down(task, after, now)
+            self.admission.slow_down(task, after, now)
         if (
             (retry is NO_RETRY and not later)
             or error is None
             or not (later or (retry.wanted(tries, error) if again is None else again and tries < retry.attempts))
             or self._mode is not None
             or self._ending(task)
-            or self._budget_spent(task) is not None
+            or self.spending.over(task) is not None
         ):
             return False
         table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
@@ -1362,12 +1037,7 @@ class Scheduler:
             return
         table.unenforced.add(task)
         if table.odd[task] & LIMITED:
-            for limit, weight in self._asks[task][0]:
-                limit.abandoned += weight
-                if limit.crowd:
-                    self._watch_for_stuck(now)
-            if task in self._unseen:
-                self._count_units(task, now)
+            self.admission.abandon(task, now)
         if why == Stop.CANCEL:
             self._close(task, CANCELLED, now)
         else:
@@ -1378,8 +1048,7 @@ class Scheduler:
         """An attempt that was given up ended after all: its slot is free again, and its row if nobody waits for it."""
         self._abandoned.discard(task)
         if self.table.odd[task] & LIMITED:
-            for limit, weight in self._asks[task][0]:
-                limit.abandoned -= weight
+            self.admission.no_longer_abandoned(task)
         self._release(task, now)
         if not self._is_stuck():
             self.timers.disarm(Due.STUCK, RUN)
@@ -1398,11 +1067,7 @@ class Scheduler:
             return False
         if self._queue and self.used >= self.slots and len(self._abandoned) >= self.used:
             return True
-        held = {limit for task in self._abandoned for limit, _ in (self._asks[task][0] if self._asks else ())}
-        return any(
-            limit.abandoned and limit.abandoned >= limit.used and self._first_waiter(limit) is not None
-            for limit in held
-        )
+        return self.admission.held_by_lost(self._abandoned)
 
     def _ending_by_force(self, task: int) -> bool:
         """Is the group around `task` ending by `fail_fast`?"""
@@ -1426,9 +1091,7 @@ class Scheduler:
         self.timers.disarm(Due.STUCK, RUN)
         self._close_restarts(range(self.table.size), now)
         self.unfinished -= self.table.sweep(now, spared=self.lent)
-        self._parked.clear()
-        for task in list(self._claims):
-            self._drop_claims(task, now)
+        self.admission.clear(now)
         self._recall()
         for family in self._families.values():
             family.left = sum(map(self.table.alive, family.rows))
@@ -1499,9 +1162,7 @@ class Scheduler:
         """What has not started in `rows` never will."""
         self._close_restarts(rows, now)
         changed = self.table.sweep(now, rows, self.lent)
-        if self._parked or self._claims:
-            for task in (self._parked.keys() | self._claims.keys()) & set(rows):
-                self._leave_line(task, now)
+        self.admission.swept(rows, now)
         self.unfinished -= changed
         if changed and self.table.odd[rows.start] & CHILD:
             self._around(rows.start).left -= changed
@@ -1516,10 +1177,7 @@ class Scheduler:
             self.timers.disarm(Due.RETRY, task)
         table.move(task, state, now)
         if odd & LIMITED:
-            if task in self._parked:
-                self._leave_line(task, now)
-            if task in self._keyed:
-                self._forget_key(task)
+            self.admission.leave(task, now)
         self.unfinished -= 1
         if odd & CHILD:
             self._around(task).left -= 1
@@ -1599,16 +1257,9 @@ class Scheduler:
 
     def _set_quota(self, family: Family, batch: Batch) -> None:
         """How many of the children must succeed, how many may fail; those that are final already are counted."""
-        policy = self.table.policies[family.parent]
-        if policy.min_success is None and policy.max_failures is None and policy.reduce is None:
-            return
-        family.counts = True
-        family.votes = policy.reduce is not None and _decides_early(policy.reduce)
-        if policy.min_success is not None:
-            family.need = min(batch.size, quota_of(policy.min_success, batch.size, up=True))
-        if policy.max_failures is not None:
-            family.most_bad = quota_of(policy.max_failures, batch.size, up=False)
-        family.good = sum(not kept.skipped for kept in batch.kept.values())
+        family.count_for(
+            self.table.policies[family.parent], batch.size, sum(not kept.skipped for kept in batch.kept.values())
+        )
         if family.left and family.need is not None and family.good >= family.need and not family.votes:
             family.enough = True
             family.halted = OnFailure.FAIL_FAST  # nobody is to enter
@@ -1621,16 +1272,14 @@ class Scheduler:
             return
         family.good += state == SUCCEEDED
         family.bad += failed
-        if family.votes and family.left and not self._ended_early(family):
+        ended = self._ended_early(family)
+        if family.votes and family.left and not ended:
             self.turns.append((Turn.VOTE, family.parent))
-        need, most = family.need, family.most_bad
-        if most is not None and family.bad > most:
-            self._lose(family, f"{family.bad} of {_sized(family)} tasks failed, {most} may", now)
-        elif need is not None and family.good >= need and (family.settled or not family.votes):
+        lost = family.lost(ended=ended)
+        if lost is not None:
+            self._lose(family, lost, now)
+        elif family.has_enough:
             self._win(family, now)
-        elif need is not None and family.good + family.left < need and not self._ended_early(family):
-            of = f"{family.good} of {_sized(family)} tasks succeeded"
-            self._lose(family, f"{of}, and {family.left} are left: {need} are required", now)
 
     def settled(self, parent: int, won: bool, now: float) -> None:
         """It is decided what the results of a group come to, whatever the children do that are left; or that they come to nothing."""
@@ -1692,22 +1341,6 @@ class Scheduler:
             mode = table.policies[scope.parent].on_failure or self.rules.on_failure
             if mode is not OnFailure.CONTINUE:
                 self._halt_family(scope, mode, now)
-
-
-def _budget(limits: tuple[tuple[str, float], ...]) -> Budget:
-    from plait._core.budgets import Budget  # few runs have one, and exact sums need a module that is slow to come
-
-    return Budget(limits)
-
-
-def _decides_early(reduce: str) -> bool:
-    from plait._core.reducing import EARLY, parse  # few groups reduce
-
-    return parse(reduce)[0] in EARLY
-
-
-def _sized(family: Family) -> int:
-    return sum(map(len, family.rows))
 
 
 def describe(error: BaseException | None) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from plait._core.groups import Family
 from plait._core.limits import OWNED, RateLimit, Waiter
 from plait._core.policy import CHILD, CONTROL, MOST_GUESSES, nearest
-from plait._core.scheduler import Family, Scheduler, describe
+from plait._core.scheduler import Scheduler, describe
 from plait._core.states import (
     CANCELLED,
     FAILED,
@@ -177,7 +178,7 @@ class _Asked:
             return self.says("paused", "waits, for the run is paused", since)
         if self.task in scheduler.lent:
             return self.says("lent", "waits at a worker, behind what that does now", since)
-        waiter = scheduler._parked.get(self.task)
+        waiter = scheduler.admission.parked.get(self.task)
         if waiter is not None:
             return self.parked(waiter)
         holders = self.holders(lambda task: True)
@@ -198,7 +199,7 @@ class _Asked:
         before = sum(
             1
             for other in limit.everybody()
-            if other.place < waiter.place and scheduler._parked.get(other.place[3]) is other
+            if other.place < waiter.place and scheduler.admission.parked.get(other.place[3]) is other
         )
         units = "" if waiter.weight == 1 else f"{waiter.weight} units of "
         behind = f", behind {before} more" if before else ""
@@ -216,7 +217,7 @@ class _Asked:
             name = "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
             text = f"waits for {units}{name} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
             return self.says("rate", text, waiter.since, until, **detail)
-        holders = self.holders(lambda task: any(each is limit for each, _ in scheduler._asks[task][0]))
+        holders = self.holders(lambda task: any(each is limit for each, _ in scheduler.admission.asks[task][0]))
         named = [table.key(each) for each in holders[:MOST_NAMED]]
         kept = [table.key(task) for task in limit.claims if task != self.task]
         if holders:
@@ -233,7 +234,7 @@ class _Asked:
         table, scheduler = self.table, self.scheduler
         running = [task for task in table.within(RUNNING) if not table.odd[task] & CONTROL]
         found = [*running, *sorted(scheduler._abandoned)]
-        return [task for task in found if wanted(task)] if scheduler._asks else found
+        return [task for task in found if wanted(task)] if scheduler.admission.asks else found
 
     def running(self) -> Why:
         table = self.table
@@ -354,7 +355,9 @@ class _Asked:
             case "stuck":
                 return self.says("stopped", f"{what}: attempts that could not be stopped held all it needed", since)
             case "budget":
-                return self.says("stopped", f"{what}: the run ended, for {scheduler._budgets[RUN].over()}", since)
+                return self.says(
+                    "stopped", f"{what}: the run ended, for {scheduler.spending.budgets[RUN].over()}", since
+                )
             case "cancel":
                 return self.says("stopped", f"{what}: the run was cancelled", since)
         return self.says("stopped", what, since)

@@ -367,7 +367,7 @@ class Driver:
                     continue
                 if scheduler.commands or not scheduler.unfinished or self.table.moves:
                     self._follow()
-                if scheduler.parkings and scheduler.stalled:
+                if scheduler.admission.parkings and scheduler.stalled:
                     self._say_stalled()
                 heap = scheduler.timers.heap
                 if heap and heap[0][0] < self._timer_at:  # else what is set comes soon enough

@@ -258,10 +258,10 @@ class KeptDriver(Driver):
                     return task
                 returning(task, table.attempts(task), None, now, NOT_BEGUN)  # it was stopped before its code began
             while True:
-                parkings = scheduler.parkings
+                parkings = scheduler.admission.parkings
                 task = take(now)
                 if task < 0:
-                    if scheduler.parkings != parkings:
+                    if scheduler.admission.parkings != parkings:
                         note((lines.TAKEN, task, now))  # whoever replays this parks the same tasks at the same time
                     return task
                 note((lines.TAKEN, task, now))

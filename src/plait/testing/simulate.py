@@ -765,7 +765,7 @@ class _Play:
         held = self.held()
         full = {what for what, weight, capacity in self.uses(task) if self.taken(what, held) + weight > capacity}
         policy = self.table.policies[task]
-        if self.goes_on(task, self.table.attempts(task)) and task in self.scheduler._answered:
+        if self.goes_on(task, self.table.attempts(task)) and task in self.scheduler.admission.answered:
             return full
         for rate in policy.rate_limit:
             used = self.used_of(rate, certain=True)
