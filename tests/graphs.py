@@ -92,6 +92,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             spends=dice.choice([0, 0.5]),
             settles=dice.choice([0, 0.3]),
             lends=dice.choice([0, 0, 0.5]),
+            shares=dice.choice([0, 0, 1]),
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),
         **options,

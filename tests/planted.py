@@ -58,14 +58,31 @@ BUGS = [
     Bug(
         "what a task took of a limit is not given back",
         admission,
-        "            limit.used -= weight\n            if limit.crowd:\n",
-        "            if limit.crowd:\n",
+        "            limit.used -= weight\n            if limit.crowd or",
+        "            if limit.crowd or",
     ),
     Bug(
         "nobody is woken for the room in a limit",
         admission,
-        "            limit.used -= weight\n            if limit.crowd:\n                self.wake(limit, now)",
+        "            limit.used -= weight\n            if limit.crowd or limit.shared:\n                self.wake(limit, now)",
         "            limit.used -= weight",
+    ),
+    Bug("what is returned is kept, too", admission, "            share.capacity -= idle\n", ""),
+    Bug(
+        "nobody asks for what is shared", admission, "            self._tell(Ask(share, units))\n", "            pass\n"
+    ),
+    Bug(
+        "what others want is kept until they want no more",
+        admission,
+        "if share.wanted or share.is_rate or units:",
+        "if share.is_rate or units:",
+    ),
+    Bug("a used unit is good for another start", limits, "        self.capacity -= weight\n", ""),
+    Bug(
+        "what is granted wakes nobody",
+        admission,
+        "                self._send(waiter, share, now)\n        self._settle(share, now)\n\n    def _send",
+        "                pass\n        self._settle(share, now)\n\n    def _send",
     ),
     Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) -", "return -"),
     Bug(
@@ -134,7 +151,7 @@ BUGS = [
     Bug(
         "a key is no limit",
         limits,
-        '            limit = self.keys.setdefault(key, Limit("key", key, most))\n            limit.tasks += 1  # for good',
+        "            limit = self._key(key, most)\n            limit.tasks += 1  # for good",
         '            limit = Limit("key", key, 99)\n            limit.tasks += 1  # for good',
     ),
     Bug(

@@ -459,7 +459,7 @@ class TestWhy:
         assert 3590 < found.until - found.since <= 3602
         words = [sys.executable, "-m", "plait", "why", "last", "step#3", "--store", str(tmp_path / "plait.db")]
         shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        assert shown.startswith("step#3 waits for its rate (2 in 3600 s), for ")
+        assert shown.startswith("step#3 waits for its rate (2 in 3600 s, shared with other runs), for ")
         document = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True, check=True).stdout)
         assert (document["task"], document["status"], document["reason"]) == ("step#3", "ready", "rate")
         wrong = subprocess.run([*words[:5], "step#9", *words[6:]], capture_output=True, text=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from plait._core.limits import check_batch
+from plait._core.limits import ALL, check_batch
 from plait._core.policy import Rules, Value
 from plait._engine.keeping import KeptDriver
 from plait._engine.records import batch_of, structure_data
@@ -86,6 +86,7 @@ def begin(
 
         ranked(store, program.batch, program.name)
     wall = time.time()
+    rules = shared_with_all(rules)
     structure = structure_data(program.batch, rules)
     claim = store.create(NewRun(run_id, program.name, definition.data, structure, program.batch.size, wall))
     return KeptDriver(
@@ -98,6 +99,11 @@ def begin(
         value=program.value,
         **driving,
     )
+
+
+def shared_with_all(rules: Rules) -> Rules:
+    """The rules of a run whose limits hold for all runs, of whatever process, that its store keeps."""
+    return rules.but(sharing=(ALL,))
 
 
 def check_id(run_id: object) -> None:

@@ -22,7 +22,7 @@ from plait._engine.records import structure as structure_of
 from plait._engine.records import structure_data, value_of
 from plait._engine.replaying import Regrown, Replay, read_json, read_structure
 from plait._engine.wall import Wall
-from plait.beginning import Definition, check_id, definition_of
+from plait.beginning import Definition, check_id, definition_of, shared_with_all
 from plait.carrying import Carried
 from plait.durations import ranked
 from plait.edits import Changes, compare
@@ -367,7 +367,7 @@ def _next_generation(
     if rerun.start in missing:
         raise UsageError(f"run {run.id} has no task {rerun.start!r}{nearest(rerun.start or '', list(batch.keys))}")
     carry.into(batch, 0, NONE)
-    rules = carry.old.rules if rerun.rules is None else rerun.rules
+    rules = shared_with_all(carry.old.rules if rerun.rules is None else rerun.rules)
     ranked(store, batch, program.name)
     structure = structure_data(batch, rules, carried)
     if claim is None:  # what that run has at work is its owner's, who may live

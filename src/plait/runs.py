@@ -92,6 +92,8 @@ def make_driver(
         **options,
     }
     rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
+    if isinstance(target, Graph) and target.shared_pools:
+        rules = rules.but(sharing=target.shared_pools)
     if store is not None:
         return _kept(
             program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving

@@ -450,6 +450,7 @@ class Graph:
     def __init__(self, name: str = "graph", *, pools: Mapping[str, int] | Sequence[Pool] = ()) -> None:
         self.name = name
         self.pools = dict(pools_of("pools", pools))
+        self.shared_pools = () if isinstance(pools, Mapping) else tuple(each.name for each in pools)
         self._nodes: dict[str, Node[Any]] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
         self._added: dict[int, tuple[Node[Any], str]] = {}  # nodes that were added, by what they were before

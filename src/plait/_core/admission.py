@@ -8,21 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from plait._core.commands import Ask, Command, Forget, Return, Shut
 from plait._core.graph import Batch
-from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter, Wants
-from plait._core.policy import LIMITED
+from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Share, Waiter, Wants
+from plait._core.policy import LIMITED, Rules
 from plait._core.ready import ReadyQueue
 from plait._core.states import READY
 from plait._core.table import Table
 from plait._core.timers import Due, Timers
 
+CLAIM_S = 1.0
+"""For so long, at least, a task keeps what was granted to it of a shared limit until it has a slot, too."""
+
 
 class Admission:
-    """Who may start of those that are next in order. `watch` is called where only abandoned attempts may stand in the way."""
+    """Who may start of those that are next in order.
+
+    `watch` is called where only abandoned attempts may stand in the way, `tell` with what is wanted of limits that are shared.
+    """
 
     __slots__ = (
         "_groups",
         "_keyed",
+        "_tell",
         "_watch",
         "answered",
         "asks",
@@ -37,13 +45,19 @@ class Admission:
     )
 
     def __init__(
-        self, table: Table, timers: Timers, pools: Iterable[tuple[str, int]], watch: Callable[[float], None]
+        self,
+        table: Table,
+        timers: Timers,
+        rules: Rules,
+        watch: Callable[[float], None],
+        tell: Callable[[Command], None],
     ) -> None:
         self.table = table
         self.timers = timers
         self._watch = watch
+        self._tell = tell
         self.queue = ReadyQueue()
-        self.book = Book(pools)
+        self.book = Book(rules.pools, rules.sharing)
         self.asks: list[Asks] = []
         """Of every task, once there is one that takes more than a slot."""
         self.parked: dict[int, Waiter] = {}
@@ -156,8 +170,15 @@ class Admission:
         self.parkings += 1
         if limit.abandoned:
             self._watch(now)
-        if limit.is_rate and self.first_waiter(limit) is waiter:
+        first = self.first_waiter(limit) is waiter
+        if isinstance(limit, Share):
+            if limit.unclaim(task) or first:  # nobody waits for a whole with a part in its hands
+                self._settle(limit, now)
+        elif first and limit.is_rate:
             self._await_opening(waiter)
+        for each in self.claims.get(task, ()):
+            if isinstance(each, Share):
+                self._settle(each, now)  # it is on its way to a slot no more: the next one there may ask
         woken = self.queue.came_from
         if woken is None or woken.limit is limit:
             self.queue.came_from = None
@@ -187,16 +208,17 @@ class Admission:
 
     def leave(self, task: int, now: float) -> None:
         """A task with limits is final: it waits at none any more, and nobody has its key."""
-        if task in self.parked:
+        if task in self.parked or task in self.claims:
             self.leave_line(task, now)
-        if task in self._keyed:
-            self.forget_key(task)
+        self.forget_key(task)
 
     def forget_key(self, task: int) -> None:
         """A key that was worked out for `task` is wanted by it no more."""
         if task in self._keyed:
             self._keyed.discard(task)
-            self.book.forget(self.asks[task])
+            forgotten = self.book.forget(self.asks[task])
+            if forgotten is not None:
+                self._tell(Forget(forgotten))
 
     def first_waiter(self, limit: Limit) -> Waiter | None:
         """The first in order of those that still wait at `limit`."""
@@ -217,6 +239,11 @@ class Admission:
     def wake(self, limit: Limit, now: float) -> None:
         """Sends the first task that waits at `limit` back to its place in the queue, if there is room for it."""
         waiter = self.first_waiter(limit)
+        if isinstance(limit, Share):
+            if waiter is not None and not limit.wanted and limit.fits(waiter.weight, waiter.place):
+                self._send(waiter, limit, now)
+            self._settle(limit, now)
+            return
         if waiter is None:
             return
         if now >= limit.due:
@@ -245,7 +272,7 @@ class Admission:
         limits, rates = self.asks[task]
         for limit, weight in limits:
             limit.used -= weight
-            if limit.crowd:
+            if limit.crowd or limit.shared:
                 self.wake(limit, now)
         if rates and task in self.unseen:
             self.count_units(task, now, begun)
@@ -254,19 +281,76 @@ class Admission:
         """The units of an attempt count from `now`, when its code has surely begun; if it never will, they are free again."""
         self.unseen.discard(task)
         for rate, cost in self.asks[task][1]:
-            if begun:
-                rate.begun(cost, now)
-            else:
+            if not begun:
                 rate.used -= cost
-            if rate.crowd:
+            elif isinstance(rate, Share):
+                rate.begun(cost)
+                self._tell(Return(rate, cost, used=True))
+            else:
+                rate.begun(cost, now)
+            if rate.crowd or rate.shared:
                 self.wake(rate, now)
 
     def slow_down(self, task: int, seconds: float, now: float) -> None:
         """Somebody who was called says that it is to be called again in so many seconds: nobody calls it before."""
         for rate, _ in self.asks[task][1] if self.asks else ():
-            rate.roll(now)
-            rate.shut(now + seconds)
+            if isinstance(rate, Share):
+                rate.opens_at = now + seconds
+                for each in list(rate.claims):
+                    rate.unclaim(each)
+                self._return_idle(rate)
+                self._tell(Shut(rate, seconds))
+            else:
+                rate.roll(now)
+                rate.shut(now + seconds)
             self.wake(rate, now)
+
+    # -- limits that other runs have parts of, too
+
+    def leased(self, share: Share, units: int, wanted: bool, opens_at: float | None, now: float) -> None:
+        """So many units more are granted; whether other runs wait for the same; when time alone may bring more."""
+        share.capacity += units
+        share.wanted = wanted
+        share.opens_at = opens_at
+        if units:
+            share.asked = 0
+            waiter = self.first_waiter(share)
+            if waiter is not None and share.fits(waiter.weight, waiter.place):
+                self._send(waiter, share, now)
+        self._settle(share, now)
+
+    def _send(self, waiter: Waiter, share: Share, now: float) -> None:
+        """The first that waits at `share` goes back to its place in the queue, and its units are kept for it."""
+        task = waiter.place[3]
+        share.drop_first()
+        del self.parked[task]
+        self.queue.come_back(waiter)
+        # A slot may be long in coming, and nobody else has the units for so long. See `_park` for the measure.
+        share.claim(task, waiter.place, waiter.weight)
+        self.claims.setdefault(task, []).append(share)
+        self.timers.arm(Due.CLAIM, task, now + max(now - waiter.since, CLAIM_S))
+
+    def _settle(self, share: Share, now: float) -> None:
+        """Asks for what the first that waits needs, and returns what nobody here is to use."""
+        waiter = self.first_waiter(share)
+        units = 0
+        if waiter is not None and (share.wanted or not share.fits(waiter.weight, waiter.place)):
+            # One after the other: those sent back before it are to be seen with a slot first.
+            if all(task in self.parked for task in share.claims):
+                units = waiter.weight
+            if share.abandoned:
+                self._watch(now)
+        if share.wanted or share.is_rate or units:
+            self._return_idle(share)
+        if units != share.asked:
+            share.asked = units
+            self._tell(Ask(share, units))
+
+    def _return_idle(self, share: Share) -> None:
+        idle = share.idle
+        if idle:
+            share.capacity -= idle
+            self._tell(Return(share, idle))
 
     # -- in the course of a run
 
@@ -279,6 +363,9 @@ class Admission:
         self.parked.clear()
         for task in list(self.claims):
             self.drop_claims(task, now)
+        for share in self.book.shares.values():
+            self._settle(share, now)
+            self._return_idle(share)
 
     def swept(self, rows: range, now: float) -> None:
         """What waited of `rows` is final."""
@@ -286,16 +373,23 @@ class Admission:
             for task in (self.parked.keys() | self.claims.keys()) & set(rows):
                 self.leave_line(task, now)
 
-    def went_on(self, away: float) -> None:
-        """The clock stood still for `away` seconds of real time, in which rates went on."""
-        for rate in self.book.rates.values():
+    def taken_over(self, away: float, now: float) -> None:
+        """Another process has the run. Rates went on while the clock stood still; what was granted to the one before is gone."""
+        for rate in self.book.numbered:
             if away > 0:
                 rate.went_on(away)
+        for share in self.book.shares.values():
+            share.capacity = share.asked = 0
+            share.wanted = True
+            share.opens_at = None
+        if self.book.shares:
+            for task in list(self.claims):
+                self.drop_claims(task, now)
 
-    def wake_rates(self, now: float) -> None:
-        """Who waits at a rate may have room, or is to be woken once it does."""
-        for rate in self.book.rates.values():
-            self.wake(rate, now)
+    def wake_all(self, now: float) -> None:
+        """Who waits at a rate, or at a limit that is shared, may have room, or is to be woken once it does."""
+        for limit in (*self.book.numbered, *self.book.shares.values()):
+            self.wake(limit, now)
 
     def abandon(self, task: int, now: float) -> None:
         """An attempt was given up: what it took stays taken until it ends."""
@@ -314,6 +408,9 @@ class Admission:
     def held_by_lost(self, lost: Iterable[int]) -> bool:
         """Does a task wait at a limit of which only the abandoned attempts of `lost` tasks hold anything?"""
         held = {limit for task in lost for limit, _ in (self.asks[task][0] if self.asks else ())}
-        return any(
-            limit.abandoned and limit.abandoned >= limit.used and self.first_waiter(limit) is not None for limit in held
-        )
+        return any(limit.abandoned and limit.abandoned >= limit.used and self._waits_for_ever(limit) for limit in held)
+
+    def _waits_for_ever(self, limit: Limit) -> bool:
+        """Does somebody wait at `limit`, who gets nothing as long as its abandoned units stay taken?"""
+        waiter = self.first_waiter(limit)
+        return waiter is not None and (not limit.shared or limit.abandoned + waiter.weight > limit.most)

@@ -3,7 +3,12 @@
 Plain classes: every program with plait waits for these definitions, and a NamedTuple or an enum costs twenty times as much.
 """
 
-from typing import TypeAlias
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from plait._core.limits import Share
 
 
 class Stop:
@@ -63,4 +68,44 @@ class Vacated:
     __slots__ = ()
 
 
-Command: TypeAlias = Cancel | Force | Recall | Settle | Vacated
+class Ask:
+    """The first task that waits for a shared limit wants `units` of it; 0: nobody waits there any more."""
+
+    __slots__ = __match_args__ = ("share", "units")
+
+    def __init__(self, share: Share, units: int) -> None:
+        self.share = share
+        self.units = units
+
+
+class Return:
+    """So many units of a shared limit are not used here; where they were `used` up, they are gone with a start that just was."""
+
+    __slots__ = __match_args__ = ("share", "units", "used")
+
+    def __init__(self, share: Share, units: int, used: bool = False) -> None:
+        self.share = share
+        self.units = units
+        self.used = used
+
+
+class Shut:
+    """Nobody is to get a unit of a shared rate for so many seconds."""
+
+    __slots__ = __match_args__ = ("share", "seconds")
+
+    def __init__(self, share: Share, seconds: float) -> None:
+        self.share = share
+        self.seconds = seconds
+
+
+class Forget:
+    """No task has this shared key any more."""
+
+    __slots__ = __match_args__ = ("share",)
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+
+
+Command: TypeAlias = "Cancel | Force | Recall | Settle | Vacated | Ask | Return | Shut | Forget"

@@ -165,6 +165,16 @@ class Asked(NamedTuple):
     now: float
 
 
+class Leased(NamedTuple):
+    """Units of a shared limit were granted; do other runs wait for the same, and when may time alone bring more?"""
+
+    number: int
+    units: int
+    wanted: bool
+    now: float
+    opens_at: float | None = None
+
+
 class Answered(NamedTuple):
     """The input came."""
 
@@ -247,6 +257,7 @@ Event: TypeAlias = (
     | Closed
     | Asked
     | Answered
+    | Leased
     | Abandoned
     | Interrupted
     | Halted
@@ -276,6 +287,7 @@ RECORDS: dict[str, type[Event]] = {
     "closed": Closed,
     "asked": Asked,
     "answered": Answered,
+    "leased": Leased,
     "abandoned": Abandoned,
     "interrupted": Interrupted,
     "halted": Halted,
@@ -363,6 +375,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.asked(task, attempt, now)
         case Answered(task, now):
             scheduler.answered(task, now)
+        case Leased(number, units, wanted, now, opens_at):
+            scheduler.leased(number, units, wanted, now, opens_at)
         case Abandoned(task, attempt, now):
             scheduler.abandoned(task, attempt, now)
         case Interrupted(task, attempt, why, now):

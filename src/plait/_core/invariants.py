@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
-from plait._core.limits import Limit, RateLimit
+from plait._core.limits import Limit, RateLimit, Share
 from plait._core.policy import CHILD, CONTROL, LIMITED
 from plait._core.scheduler import Scheduler
 from plait._core.states import FINAL, NOT_STARTED, PENDING, READY, RUNNING, UPSTREAM_FAILED
@@ -62,8 +62,10 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
     for limit in _limits(scheduler):
         held = used[id(limit)]
         rate = (
-            cast("RateLimit", limit) if limit.is_rate else None
+            cast("RateLimit", limit) if limit.is_rate and not limit.shared else None
         )  # by what it says: a test may have made the class again
+        if limit.shared:
+            _check_share(scheduler, cast("Share", limit))
         if rate is not None:
             held += sum(units for _, units in rate.log)
             if rate.shut_until != -math.inf:
@@ -75,7 +77,7 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
         woken = any(waiter.limit is limit for _, waiter in scheduler._queue.back)
         awaited = rate is not None and scheduler.timers.armed(Due.OPENS, rate.number)
         _law(
-            first is None or woken or awaited or not limit.fits(first.weight, first.place),
+            first is None or woken or awaited or limit.shared or not limit.fits(first.weight, first.place),
             lambda: f"{limit.kind} {limit.name} has room, and nobody was woken for it",
         )
         if first is not None and rate is not None and not woken:
@@ -92,6 +94,19 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
             )
     for task in scheduler.admission.parked:
         _law(table.status[task] == READY, lambda: f"is parked: {table.story(task)}")
+
+
+def _check_share(scheduler: Scheduler, share: Share) -> None:
+    """Nobody waits without having asked, and nothing lies idle that others wait for."""
+    first = scheduler.admission.first_waiter(share)
+    before = [task for task in share.claims if task not in scheduler.admission.parked]
+    woken = any(waiter.limit is share for _, waiter in scheduler._queue.back)
+    _law(
+        first is None or share.asked == first.weight or bool(before) or (woken and not share.wanted),
+        lambda: f"{share.path}: {share.asked} were asked for, and {first} waits",
+    )
+    _law(not (share.wanted and share.idle), lambda: f"{share.path}: {share.idle} lie idle, and others wait")
+    _law(share.used <= share.capacity, lambda: f"{share.path}: {share.used} of {share.capacity} are held")
 
 
 def _limits(scheduler: Scheduler) -> list[Limit]:

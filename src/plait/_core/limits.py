@@ -38,6 +38,7 @@ class Limit:
     __slots__ = ("abandoned", "capacity", "claims", "crowd", "due", "early", "kind", "line", "name", "tasks", "used")
 
     is_rate = False
+    shared = False
 
     def __init__(self, kind: str, name: str, capacity: int) -> None:
         self.kind = kind  # for people: "group", "pool", "key", "rate"
@@ -55,6 +56,11 @@ class Limit:
         """Units that a task keeps which was woken here and waits elsewhere now, by task: nobody behind it may take them."""
         self.crowd = 0
         """Of `line`, `early` and `claims`: 0 says that whoever comes need not look at the others."""
+
+    @property
+    def most(self) -> int:
+        """Units that a task may ever get of it."""
+        return self.capacity
 
     def roll(self, now: float) -> None:
         """Draws what time alone has changed."""
@@ -77,9 +83,12 @@ class Limit:
         self.crowd += task not in self.claims
         self.claims[task] = (place, weight)
 
-    def unclaim(self, task: int) -> None:
-        if self.claims.pop(task, None) is not None:
-            self.crowd -= 1
+    def unclaim(self, task: int) -> bool:
+        """Gives up what is kept for a task; False if nothing was."""
+        if self.claims.pop(task, None) is None:
+            return False
+        self.crowd -= 1
+        return True
 
     def park(self, waiter: Waiter) -> None:
         self.crowd += 1
@@ -186,7 +195,58 @@ class RateLimit(Limit):
             self.due = min(self.due, self.shut_until)
 
 
-Asks: TypeAlias = tuple[tuple[tuple[Limit, int], ...], tuple[tuple[RateLimit, int], ...]]
+class Share(Limit):
+    """What a run has of a limit that other runs, perhaps of other processes, have parts of, too.
+
+    `capacity` are the units that the run holds, of `total`. They were granted to it as a recorded fact, and stay with it until others
+    want them: a run that is alone asks once. A task that finds too few is parked here; the first of those asks for all that it
+    needs, and what is idle goes back before, so that no two runs wait for each other with a part in their hands.
+
+    Of a rate each granted unit is good for one start, and gone with it: the log is with whoever grants.
+    """
+
+    __slots__ = ("asked", "interval", "number", "opens_at", "total", "wanted")
+
+    shared = True
+
+    def __init__(self, kind: str, name: str, total: int, interval: float, number: int) -> None:
+        super().__init__(kind, name, 0)
+        self.total = total
+        self.interval = interval  # 0: of no rate
+        self.number = number
+        self.asked = 0  # units, for the first that waits here
+        self.wanted = False  # do other runs wait for it?
+        self.opens_at: float | None = None  # as far as is known
+
+    @property
+    def is_rate(self) -> bool:  # type: ignore[override]
+        """Are its units used up by a start?"""
+        return self.interval > 0
+
+    @property
+    def most(self) -> int:
+        return self.total
+
+    @property
+    def path(self) -> str:
+        """What all who share it call it."""
+        if not self.is_rate:
+            return f"{self.kind} {self.name}"
+        own = f" {self.total}" if self.name.startswith(OWNED) else ""
+        return f"rate {self.name}{own} per {self.interval:g}s"
+
+    @property
+    def idle(self) -> int:
+        """Units that nobody uses, and that no task has a claim to."""
+        return max(0, self.capacity - self.used - sum(units for _, units in self.claims.values()))
+
+    def begun(self, weight: int) -> None:
+        """Units of a rate are used up."""
+        self.used -= weight
+        self.capacity -= weight
+
+
+Asks: TypeAlias = "tuple[tuple[tuple[Limit, int], ...], tuple[tuple[RateLimit | Share, int], ...]]"
 """What a task takes until it ends, and of which rates; how much of each; in the order in which it asks."""
 
 NOTHING: Asks = ((), ())
@@ -199,12 +259,16 @@ Wants: TypeAlias = "tuple[str | None, int, int | None]"
 class Book:
     """The limits of a run by name: pools, keys and rates."""
 
-    __slots__ = ("_asks", "keys", "numbered", "pools", "rates")
+    __slots__ = ("_asks", "_number", "_sharing", "keys", "numbered", "pools", "rates", "shares")
 
-    def __init__(self, pools: Iterable[tuple[str, int]] = ()) -> None:
-        self.pools = {name: Limit("pool", name, capacity) for name, capacity in pools}
+    def __init__(self, pools: Iterable[tuple[str, int]] = (), sharing: tuple[str, ...] | None = None) -> None:
+        self._sharing = sharing
+        self._number = 0
+        self.shares: dict[int, Share] = {}
+        """What others have parts of, too, by number."""
+        self.pools = {name: self._limit("pool", name, capacity, name in (sharing or ())) for name, capacity in pools}
         self.keys: dict[str, Limit] = {}
-        self.rates: dict[tuple[str, int, float], RateLimit] = {}
+        self.rates: dict[tuple[str, int, float], RateLimit | Share] = {}
         self.numbered: list[RateLimit] = []
         self._asks: dict[int, tuple[Policy, Asks]] = {}  # by identity: a policy is shared by many tasks
 
@@ -215,44 +279,69 @@ class Book:
             known = self._asks[id(policy)] = (policy, (tuple(self._held(policy)), tuple(self._used(policy))))
         return known[1]
 
+    def _limit(self, kind: str, name: str, capacity: int, given: bool) -> Limit:
+        """A new limit: shared where all are, or where those are that were `given` as objects."""
+        return self._share(kind, name, capacity, 0.0) if self._shares(given) else Limit(kind, name, capacity)
+
+    def _shares(self, given: bool) -> bool:
+        return self._sharing is not None and (given or ALL in self._sharing)
+
+    def _share(self, kind: str, name: str, capacity: int, interval: float) -> Share:
+        share = self.shares[self._number] = Share(kind, name, capacity, interval, self._number)
+        self._number += 1
+        return share
+
     def own(self, asks: Asks, wants: Wants) -> Asks:
         """What a task takes whose key or cost was worked out, where others with its policy take `asks`."""
         held, used = asks
         key, most, cost = wants
         if key is not None:
-            limit = self.keys.setdefault(key, Limit("key", key, most))
+            limit = self._key(key, most)
             limit.tasks += 1
             held = (*held, (limit, 1))
         if cost is not None:
             used = tuple((rate, cost) for rate, _ in used)
         return held, used
 
-    def forget(self, asks: Asks) -> None:
-        """A task is final whose key was worked out: a key that nobody has any more is forgotten."""
+    def _key(self, key: str, most: int) -> Limit:
+        limit = self.keys.get(key)
+        if limit is None:
+            limit = self.keys[key] = self._limit("key", key, most, False)
+        return limit
+
+    def forget(self, asks: Asks) -> Share | None:
+        """A task is final whose key was worked out: a key that nobody has any more is forgotten. It, if it was shared."""
         for limit, _ in asks[0]:
             if limit.kind == "key":
                 limit.tasks -= 1
                 if not limit.tasks and not limit.used:
                     self.keys.pop(limit.name, None)
+                    if isinstance(limit, Share):
+                        self.shares.pop(limit.number, None)
+                        return limit
+        return None
 
     def _held(self, policy: Policy) -> Iterable[tuple[Limit, int]]:
         if policy.concurrency_key is not None:
             key, most = policy.concurrency_key
-            limit = self.keys.setdefault(key, Limit("key", key, most))
+            limit = self._key(key, most)
             limit.tasks += 1  # for good: many tasks may have this policy
             yield limit, 1
         for name, weight, capacity in policy.pool:
             if name not in self.pools:
                 assert capacity is not None, f"pool {name!r} was not declared, and nobody refused that"
-                self.pools[name] = Limit("pool", name, capacity)
+                self.pools[name] = self._limit("pool", name, capacity, True)
             yield self.pools[name], weight
 
-    def _used(self, policy: Policy) -> Iterable[tuple[RateLimit, int]]:
+    def _used(self, policy: Policy) -> Iterable[tuple[RateLimit | Share, int]]:
         for name, capacity, interval in policy.rate_limit:
             spec = (name, capacity, interval)
             if spec not in self.rates:
-                self.rates[spec] = RateLimit(name, capacity, interval, len(self.rates))
-                self.numbered.append(self.rates[spec])
+                if self._shares(not name.startswith(OWNED)):
+                    self.rates[spec] = self._share("rate", name, capacity, interval)
+                else:
+                    self.numbered.append(RateLimit(name, capacity, interval, len(self.numbered)))
+                    self.rates[spec] = self.numbered[-1]
             yield self.rates[spec], policy.cost
 
     def all(self) -> Iterable[Limit]:
@@ -341,6 +430,9 @@ def uses(policy: Policy) -> bool:
     """Does a task with this policy take more than a slot?"""
     return bool(policy.pool or policy.rate_limit or policy.concurrency_key is not None)
 
+
+ALL = "*"
+"""Among the names of pools that a run shares: it shares every limit."""
 
 OWNED = "of "
 """Begins the name of a rate that was given as text: it belongs to a task function, or to a key of a file."""

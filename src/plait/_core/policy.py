@@ -627,6 +627,7 @@ class Rules(Value):
         "max_tasks_per_worker",
         "pools",
         "budget",
+        "sharing",
     )
 
     def __init__(
@@ -639,6 +640,8 @@ class Rules(Value):
         max_tasks_per_worker: int | None = None,
         pools: tuple[tuple[str, int], ...] = (),  # name and capacity
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit
+        sharing: tuple[str, ...]
+        | None = None,  # with other runs: Pools and Rates, and pools of these names; `*`: all. None: nothing
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -648,6 +651,7 @@ class Rules(Value):
         self.max_tasks_per_worker = max_tasks_per_worker
         self.pools = pools
         self.budget = budget
+        self.sharing = sharing
 
     @classmethod
     def of(

@@ -102,7 +102,7 @@ class Scheduler:
         self._interruptions: dict[int, int] = {}  # attempts that another one stands in for, crashes included
         self._mode: OnFailure | None = None  # of the halt
         self.timers = Timers()
-        self.admission = Admission(self.table, self.timers, rules.pools, self._watch_for_stuck)
+        self.admission = Admission(self.table, self.timers, rules, self._watch_for_stuck, self._tell)
         self._queue = self.admission.queue
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
@@ -158,7 +158,7 @@ class Scheduler:
     @property
     def pools(self) -> dict[str, int]:
         """The capacities of the pools that are known, by name."""
-        return {name: limit.capacity for name, limit in self.admission.book.pools.items()}
+        return {name: limit.most for name, limit in self.admission.book.pools.items()}
 
     def next_wake(self) -> float | None:
         """When time alone changes something: call `ticked` then. None: never, which an empty `timers.heap` says too."""
@@ -246,6 +246,9 @@ class Scheduler:
             if table.odd[task] & (WATCHED | CONTROL) or table.left[task] <= under_way:
                 return False
         return True
+
+    def _tell(self, command: Command) -> None:
+        self.commands.append(command)
 
     # -- facts about attempts
 
@@ -425,6 +428,12 @@ class Scheduler:
             self.table.move(task, READY, now)
             self._queue.push(task, self._level(task))
 
+    def leased(self, number: int, units: int, wanted: bool, now: float, opens_at: float | None = None) -> None:
+        """Units of a shared limit were granted to this run; do other runs wait for the same? `opens_at`: when time alone may bring more."""
+        share = self.admission.book.shares.get(number)
+        if share is not None:
+            self.admission.leased(share, units, wanted, opens_at, now)
+
     # -- facts about the graph
 
     def added(self, batch: Batch, now: float) -> None:
@@ -563,7 +572,7 @@ class Scheduler:
         seconds of real time, in which rates went on.
         """
         table = self.table
-        self.admission.went_on(away)
+        self.admission.taken_over(away, now)
         self.left = self._paused = False
         self.room = self.slots if self._mode is None else 0
         for task in reversed(list(self.lent)):
@@ -578,7 +587,7 @@ class Scheduler:
                 self._interrupt(task, now, crash=stopped is None)
             else:
                 self._ended(task, table.attempts(task), None, None, now, 0.0, True)
-        self.admission.wake_rates(now)
+        self.admission.wake_all(now)
         self._drain(now)
         self.turns = deque(filter(self._unanswered, self.turns))
 

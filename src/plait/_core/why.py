@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plait._core.groups import Family
-from plait._core.limits import OWNED, RateLimit, Waiter
+from plait._core.limits import OWNED, Limit, RateLimit, Share, Waiter
 from plait._core.policy import CHILD, CONTROL, MOST_GUESSES, nearest
 from plait._core.scheduler import Scheduler, describe
 from plait._core.states import (
@@ -205,17 +205,21 @@ class _Asked:
         behind = f", behind {before} more" if before else ""
         detail: dict[str, Any] = {
             "limit": limit.name,
-            "capacity": limit.capacity,
-            "used": min(limit.used - limit.over(self.now), limit.capacity),
+            "capacity": limit.most,
+            "used": min(limit.used - limit.over(self.now), limit.most),
             "weight": waiter.weight,
             "before": before,
         }
+        if isinstance(limit, Share):
+            detail["shared"] = True
+        if isinstance(limit, Share) and limit.is_rate:
+            text = f"waits for {units}{_rate_name(limit)} ({limit.total} in {limit.interval:g} s, shared with other runs){behind}"
+            return self.says("rate", text, waiter.since, limit.opens_at if not before else None, **detail)
         if isinstance(limit, RateLimit):
             until = limit.opens(waiter.weight, waiter.place) if not before else None
             shut = limit.shut_until > self.now
             asked = ", whose server asked for a pause" if shut else ""
-            name = "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
-            text = f"waits for {units}{name} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
+            text = f"waits for {units}{_rate_name(limit)} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
             return self.says("rate", text, waiter.since, until, **detail)
         holders = self.holders(lambda task: any(each is limit for each, _ in scheduler.admission.asks[task][0]))
         named = [table.key(each) for each in holders[:MOST_NAMED]]
@@ -224,8 +228,9 @@ class _Asked:
             held = f": {_listed(named, len(holders))} held"
         else:
             held = f": kept for {_listed(kept[:MOST_NAMED], len(kept))}" if kept else ""
+        here = " in this run; it is shared with others" if limit.shared else ""
         text = (
-            f"waits for {units}{limit.kind} {limit.name!r} ({detail['used']} of {limit.capacity} taken{held}){behind}"
+            f"waits for {units}{limit.kind} {limit.name!r} ({detail['used']} of {limit.most} taken{held}{here}){behind}"
         )
         return self.says(limit.kind, text, waiter.since, held_by=named, **detail)
 
@@ -438,6 +443,10 @@ _PAST = {
     Status.SKIPPED: "was skipped",
     Status.SUCCEEDED: "succeeded",
 }
+
+
+def _rate_name(limit: Limit) -> str:
+    return "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
 
 
 def _listed(names: Sequence[str], count: int) -> str:

@@ -20,7 +20,7 @@ from importlib import import_module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from plait._core.commands import Cancel, Command, Force, Recall, Settle, Vacated
+from plait._core.commands import Ask, Cancel, Command, Force, Forget, Recall, Return, Settle, Shut, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
@@ -48,6 +48,7 @@ from plait.executors.base import (
 from plait.logs import log
 
 if TYPE_CHECKING:
+    from plait._engine.sharing import Exchange, Sharing
     from plait.executors.adopting import Adopter
     from plait.executors.contract import Executor, Lender, Showing
     from plait.patterns.votes import Vote
@@ -84,6 +85,7 @@ class Driver:
         "_others_wait",
         "_readers",
         "_rules",
+        "_sharing",
         "_stalled_until",
         "_timer",
         "_timer_at",
@@ -141,6 +143,8 @@ class Driver:
         """Unix seconds of a moment on the run's clock."""
         self.done: asyncio.Future[RunResult] = self.loop.create_future()
         self._batch = batch
+        if rules.sharing is None:
+            rules = rules.but(sharing=SHARING)
         self._rules = rules
         self._value = value
         self._on_settled = on_settled
@@ -165,6 +169,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._stalled_until = 0.0  # and it was said
+        self._sharing: Sharing | None = None
         self._killed = False
         self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
         """Said by threads, and not counted yet."""
@@ -214,6 +219,8 @@ class Driver:
         self._killed = True
         for executor in self._executors.values():
             self._closed(executor.close)
+        if self._sharing is not None:
+            self._closed(self._sharing.close)
         if self._adopter is not None:
             self._closed(partial(self._adopter.end, self._marks()))
             self._adopter.close()
@@ -262,6 +269,8 @@ class Driver:
     @property
     def outside(self) -> bool:
         """Is something at work in a thread or a process, which a virtual clock cannot hurry?"""
+        if self._sharing is not None and self._sharing.under_way:
+            return True
         if self._factories:
             return False
         return any(
@@ -735,8 +744,33 @@ class Driver:
             case Vacated():
                 if self._on_vacated is not None:
                     self.loop.call_soon(self._on_vacated)
+            case Ask() | Return() | Shut() | Forget():
+                self._shared().tell(command)
             case _:
                 assert_never(command)
+
+    def _shared(self) -> Sharing:
+        """Where limits are shared with other runs."""
+        if self._sharing is None:
+            from plait._engine.sharing import Sharing, clock_of  # few runs share a limit
+
+            self._sharing = Sharing(self, self._exchange(), clock_of(self.loop))
+        return self._sharing
+
+    def _exchange(self) -> Exchange:
+        from plait._engine.sharing import common
+
+        return common(self.loop)
+
+    def cannot_share(self, error: Exception) -> None:
+        """What the run has of shared limits is not known any more: it cannot go on."""
+        log.error("run %s ends: %s", self.id, error)
+        self.cancel()
+
+    def follow(self) -> None:
+        """Something from outside was told to the scheduler: what follows from it is done."""
+        self._follow()
+        self.more()
 
     def _stop(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)
@@ -817,6 +851,9 @@ STALL_S = 10.0
 
 SEEN_S = 0.05
 """So soon somebody looks whether an attempt under a rate has begun, where its worker does not say so by itself."""
+
+SHARING: tuple[str, ...] = ()
+"""What runs share with each other in one process, beside `Pool`s and `Rate`s that tasks name: nothing."""
 
 LIVE: set[Driver] = set()
 """Runs that have started and not ended, on any loop: what is to be ended by force on the way out."""

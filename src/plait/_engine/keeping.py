@@ -36,6 +36,7 @@ from plait.stores.values import JOINED, PLAIN, SMALL
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from plait._engine.sharing import Exchange
     from plait._engine.telling import Telling
     from plait.stores.contract import Store
 
@@ -137,6 +138,18 @@ class KeptDriver(Driver):
         """A commit is under way, too: a virtual clock waits for it."""
         return self._busy is not None or super().outside
 
+    def _exchange(self) -> Exchange:
+        """All processes that use the store share the limits of their runs."""
+        own: Exchange | None = getattr(self._store, "exchange", None)
+        return super()._exchange() if own is None else own
+
+    def cannot_share(self, error: Exception) -> None:
+        self._fail(error)
+
+    def follow(self) -> None:
+        self._schedule()
+        self.more()
+
     @property
     def begins(self) -> bool:
         """Is this process the first that drives this generation of the run?"""
@@ -171,6 +184,7 @@ class KeptDriver(Driver):
             "spent",
             "asked",
             "answered",
+            "leased",
             "abandoned",
             "interrupted",
             "halted",
@@ -385,7 +399,7 @@ class KeptDriver(Driver):
             self._final = True
             self.look()
             final = self.result()
-        if not (self._lines or commands or moves or final or self._held):
+        if not (self._lines or commands or moves or final is not None or self._held):
             return
         batch = self._busy = _Batch(commands, moves, self._held.copy(), ahead, final)
         self._held.clear()

@@ -40,9 +40,10 @@ from plait.stores.base import Blob as Blob
     SEEN,  # task, attempt, now
     SETTLED,  # parent, won, now
     SPENT,  # task, units, now
-) = range(22)
+    LEASED,  # number of a shared limit, units, wanted, now, when it opens
+) = range(23)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 6)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8
@@ -214,6 +215,7 @@ def rules_of(data: Mapping[str, Any]) -> Rules:
             **data,
             "on_failure": OnFailure(data["on_failure"]),
             **{name: _rows(data.get(name, ())) for name in ("pools", "budget")},
+            "sharing": None if data.get("sharing") is None else tuple(data["sharing"]),
         }
     )
 

@@ -348,6 +348,9 @@ class Replay:
             case lines.ANSWERED:
                 _, task, now = line
                 scheduler.answered(task, now)
+            case lines.LEASED:
+                _, number, units, wanted, now, opens_at = line
+                scheduler.leased(number, units, wanted, now, opens_at)
             case lines.ABANDONED:
                 _, task, attempt, now = line
                 scheduler.abandoned(task, attempt, now)

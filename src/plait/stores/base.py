@@ -10,7 +10,7 @@ from plait._core.policy import Value
 from plait.errors import OwnershipLost, RunOwned
 from plait.logs import log
 
-FORMAT = 2
+FORMAT = 3
 """Of the journal: a run of another format is refused, never guessed at (F84)."""
 
 

@@ -25,7 +25,7 @@ except ImportError:  # pragma: no cover - Windows
 def this_process() -> Owner:
     """The process that asks."""
     pid = os.getpid()
-    return Owner(pid, started_ticks(pid) or 0, _boot())
+    return Owner(pid, started_ticks(pid) or 0, boot())
 
 
 def started_ticks(pid: int) -> int | None:
@@ -51,7 +51,8 @@ def _exists(pid: int) -> bool:
 
 
 @cache
-def _boot() -> str:
+def boot() -> str:
+    """Which start of the machine this is, and which process namespace."""
     parts = []
     for path, read in (("/proc/sys/kernel/random/boot_id", _text), ("/proc/self/ns/pid", os.readlink)):
         try:
@@ -68,7 +69,7 @@ def _text(path: str) -> str:
 
 def alive(owner: Owner) -> bool:
     """Is that very process alive? One of another boot of the machine, or of a namespace that cannot be seen, is not."""
-    return owner.boot == _boot() and started_ticks(owner.pid) == owner.started
+    return owner.boot == boot() and started_ticks(owner.pid) == owner.started
 
 
 class _File:
@@ -131,6 +132,24 @@ class Locks:
             file.held.add(number)
             self._mine[number] = key
             return None
+
+    def held(self, number: int) -> bool:
+        """Does anybody hold the lock, in this process or another?"""
+        with _guard:
+            key = self._open()
+            file = _files[key]
+            if number in file.held:
+                return True
+            try:
+                fcntl.lockf(file.handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+                fcntl.lockf(file.handle, fcntl.LOCK_UN, 1, number)
+                return False
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise StoreError(f"{self._path} cannot be locked: {error.strerror}") from None
+                return True
+            finally:
+                _let_go(key)
 
     def free(self, number: int) -> None:
         """Gives a lock back, if it is ours."""

@@ -15,7 +15,7 @@ import threading
 from binascii import crc32
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from plait import points
 from plait._version import __version__
@@ -54,6 +54,9 @@ from plait.stores.files import (
 )
 from plait.stores.locks import Locks, alive, this_process
 from plait.stores.rows import COLUMNS, checksum, info_of, learned_in, moment, run_of
+
+if TYPE_CHECKING:
+    from plait.stores.shares import FileExchange
 
 Durability = Literal["full", "normal"]
 T = TypeVar("T")
@@ -171,6 +174,13 @@ class SqliteStore:
     def folder(self) -> str | None:
         """Where it lies."""
         return self._folder
+
+    @property
+    def exchange(self) -> FileExchange:
+        """Where the runs of all processes that use the store share limits."""
+        from plait.stores.shares import FileExchange  # few runs share any
+
+        return FileExchange(os.path.join(self._folder, "shares"))
 
     # -- the file
 

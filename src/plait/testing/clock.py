@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from plait._engine import doors
+from plait._engine.sharing import Common
 
 T = TypeVar("T")
 
@@ -22,6 +23,14 @@ class VirtualClock:
     def __init__(self) -> None:
         self.now = 0.0
         self._before: Any = None
+        self._common: Common | None = None
+
+    @property
+    def common(self) -> Common:
+        """Where the runs on this clock share limits."""
+        if self._common is None:
+            self._common = Common()
+        return self._common
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """A loop on this clock, for runners that take a loop factory."""
@@ -51,6 +60,11 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
     plait_clock = time
+
+    @property
+    def plait_common(self) -> Common:
+        """Where runs on this clock share limits with each other."""
+        return self._clock.common
 
     def plait_register(self, driver: Any) -> None:
         """A run joins this loop: while it has work in threads or processes, time stands still."""

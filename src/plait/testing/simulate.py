@@ -14,17 +14,18 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Cancel, Command, Recall, Settle, Stop, Vacated
+from plait._core.commands import Ask, Cancel, Command, Forget, Recall, Return, Settle, Shut, Stop, Vacated
 from plait._core.events import Event, journalled
 from plait._core.graph import Batch
 from plait._core.invariants import check
-from plait._core.limits import check_batch
+from plait._core.limits import ALL, Share, check_batch
 from plait._core.outcome import Outcome, Outcomes
 from plait._core.policy import CONTROL, PLAIN, Join, OnFailure, Policy, Rules
 from plait._core.scheduler import NOT_BEGUN, Scheduler, Turn
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
 from plait.errors import PlaitError, RetryAfter
+from plait.testing.others import Others
 
 
 class SimulationError(PlaitError):
@@ -49,6 +50,7 @@ class Likelihood:
     later: float = 0.0  # an attempt ends by asking to be called later
     spends: float = 0.0  # an attempt reports, before it ends, that it has used up a dollar
     settles: float = 0.0  # at one of its ends, that a vote is decided
+    shares: float = 0.0  # the limits of the whole run are shared with others, who come and go
     shortest_s: float = 0.0
     longest_s: float = 10.0
 
@@ -191,8 +193,10 @@ class _Play:
     ) -> None:
         self.seed = seed
         self.dice = random.Random(seed)
-        self.rules = rules
         self.likely = likelihood
+        if self.chance(likelihood.shares):
+            rules = rules.but(sharing=(ALL,))
+        self.rules = rules
         self.faults = faults
         self.ends = ends
         self.now = 0.0
@@ -209,6 +213,7 @@ class _Play:
         self.grown = 0
         self.was_lent: set[int] = set()
         self.known_uses: dict[int, list[tuple[Any, int, int]]] = {}
+        self.others = Others(self.dice, self.later, lambda: self.now, self.leased)
         self.scheduler.added(batch, 0.0)
 
     # -- the course of things
@@ -316,6 +321,9 @@ class _Play:
             self.see_moves()
             self.start(task, passed=True)
             self.books.alive[task].behind = behind
+
+    def leased(self, number: int, units: int, wanted: bool, now: float, opens_at: float | None) -> None:
+        self.scheduler.leased(number, units, wanted, now, opens_at)
 
     def chance(self, likely: float) -> bool:
         return likely > 0 and self.dice.random() < likely
@@ -511,6 +519,9 @@ class _Play:
     def obey(self, command: Command) -> None:
         if isinstance(command, (Settle, Vacated)):
             return
+        if isinstance(command, (Ask, Return, Shut, Forget)):
+            self.others.tell(command)
+            return
         if isinstance(command, Cancel):
             for task in command.tasks:
                 told = self.books.alive.get(task)
@@ -619,13 +630,15 @@ class _Play:
         if slots is not None and len(books.alive) >= slots:
             self.wrong(f"{key} started as number {len(books.alive) + 1} of {slots} (A3, W10)")
         for what, weight, capacity in self.uses(task):
-            taken = self.taken(what, books.alive)
+            taken = self.taken(what, books.alive) + self.of_others(what)
             if taken + weight > capacity:
                 self.wrong(f"{key} started with {taken} + {weight} of {capacity} in use of {what} (X4)")
         for rate in table.policies[task].rate_limit if not self.goes_on(task, number) else ():
             used = self.used_of(rate, certain=False)
             if used + table.policies[task].cost > rate[1]:
                 self.wrong(f"{key} started as {used} + {table.policies[task].cost} of rate {rate} (B8)")
+            if self.shares is not None and used + self.of_others(rate) + table.policies[task].cost > rate[1]:
+                self.wrong(f"{key} started as {used} of rate {rate} were used here, and more by others (X4, B8)")
             if self.now < books.shut.get(rate, -1.0):
                 self.wrong(f"{key} started before {books.shut[rate]}, when rate {rate} was to be used again (X5)")
         if number > table.policies[task].retry.attempts + books.uncounted.get(task, 0):
@@ -748,6 +761,20 @@ class _Play:
             self.known_uses[task] = found
         return found
 
+    @property
+    def shares(self) -> dict[Any, Share] | None:
+        """The limits that others have parts of, too, as the checks name them; None where there are none."""
+        if self.rules.sharing is None:
+            return None
+        return {
+            (share.name, share.total, share.interval) if share.is_rate else (share.kind, share.name): share
+            for share in self.scheduler.admission.book.shares.values()
+        }
+
+    def of_others(self, what: Any) -> int:
+        share = (self.shares or {}).get(what)
+        return 0 if share is None else self.others.taken(share, self.now)
+
     def taken(self, what: Any, tasks: Iterable[int]) -> int:
         return sum(weight for other in tasks for which, weight, _ in self.uses(other) if which == what)
 
@@ -765,6 +792,9 @@ class _Play:
         held = self.held()
         full = {what for what, weight, capacity in self.uses(task) if self.taken(what, held) + weight > capacity}
         policy = self.table.policies[task]
+        if self.shares is not None:
+            # What of these is granted when is for others to say.
+            full |= {what for what, _, _ in self.uses(task) if what[0] != "group"} | set(policy.rate_limit)
         if self.goes_on(task, self.table.attempts(task)) and task in self.scheduler.admission.answered:
             return full
         for rate in policy.rate_limit:

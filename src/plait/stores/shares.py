@@ -1,0 +1,378 @@
+"""Limits that all processes share which use one store: their ledgers, in a small SQLite file beside it.
+
+Each run that has to do with such a limit is a holder: a number that is never used again, a kernel lock that ends with its process, and
+a named pipe at which others ring. One of them at a time has its turn, by a kernel lock too, reads the ledgers that it wants
+something of, and writes them back in one transaction: whoever is killed in the midst of it has changed nothing. Nobody polls: who
+waits is rung at, and watches the processes that stand in its way, so that the end of one of them is seen at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from json import dumps, loads
+
+from plait._core.ledger import Ledger, News, Wish, news, trade
+from plait.errors import PlaitError, StoreError
+from plait.logs import log
+from plait.stores.locks import Locks, boot
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOOK_S = 1.0
+"""So often somebody looks who waits for a process that cannot be watched: one of another namespace."""
+
+PATIENCE_S = 1.0
+"""So long the end of a run waits, at most, for what it had to be given back. Should it not be: its process ends, or is asked for."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS holders(id INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS ledgers(path TEXT PRIMARY KEY, clock TEXT NOT NULL, wall REAL NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS news(holder INTEGER, path TEXT, PRIMARY KEY(holder, path)) WITHOUT ROWID;
+"""
+
+Told = Callable[[list[News]], None]
+
+
+class FileExchange:
+    """The limits of the runs of one store, in `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def join(
+        self, poked: Callable[[], None], failed: Callable[[Exception], None], clock: Callable[[], float]
+    ) -> FileMember:
+        """One more run. `poked` is called when there is news for it, `failed` if the books can be kept no more."""
+        return FileMember(self._folder, poked, failed, clock)
+
+
+class FileMember:
+    """One run. A thread of its own keeps its books, from when it first wants something until it is over."""
+
+    def __init__(
+        self,
+        folder: str,
+        poked: Callable[[], None],
+        failed: Callable[[Exception], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._poked = poked
+        self._failed = failed
+        self._clock = clock
+        self._clock_id = boot() if clock is time.monotonic else f"{os.getpid()}/{id(clock):x}"
+        self._jobs: deque[tuple[list[Wish], Told] | None] = deque()
+        self._bell = -1
+        self._rings, self._ring = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = threading.Thread(target=self._serve, name="plait-shares", daemon=True)
+        self._thread.start()
+
+    # -- in the run's thread
+
+    def trade(self, wishes: list[Wish], told: Told) -> None:
+        """Enters wishes; `told` is called in another thread with what is new."""
+        self._jobs.append((wishes, told))
+        self._wake()
+
+    def close(self) -> None:
+        """The run is over: what it had is free."""
+        self._jobs.append(None)
+        self._wake()
+        self._thread.join(PATIENCE_S)
+        if not self._thread.is_alive():
+            for handle in (self._rings, self._ring):
+                os.close(handle)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._ring, b".")
+
+    # -- in the thread that keeps the books
+
+    def _serve(self) -> None:
+        try:
+            books = _Books(self._folder, self._clock, self._clock_id)
+        except Exception as error:
+            self._failed(_named(self._folder, error))
+            return
+        try:
+            self._attend(books)
+        except Exception as error:
+            self._failed(_named(self._folder, error))
+        finally:
+            books.leave()
+
+    def _attend(self, books: _Books) -> None:
+        poll = select.poll()
+        poll.register(self._rings, select.POLLIN)
+        poll.register(books.bell, select.POLLIN)
+        watched: dict[int, int] = {}  # pidfds, by process
+        strange: set[int] = set()  # processes that are not seen here, and yet hold their locks: of another namespace
+        try:
+            while True:
+                unseen = self._watch(poll, watched, books.in_the_way)
+                wait_s = None if not unseen else LOOK_S if unseen <= strange else 0.0
+                strange = unseen
+                came = [handle for handle, _ in poll.poll(None if wait_s is None else wait_s * 1000)]
+                _drained(self._rings)
+                _drained(books.bell)
+                wishes: list[Wish] = []
+                tellers: list[Told] = []
+                over = False
+                while self._jobs:
+                    job = self._jobs.popleft()
+                    if job is None:
+                        over = True
+                        break
+                    wishes += job[0]
+                    tellers.append(job[1])
+                if tellers:
+                    found = books.trade(wishes)
+                    for told in tellers:
+                        told(found)
+                        found = []
+                elif not over and books.look(gone=bool(unseen or set(came) & set(watched.values()))):
+                    self._poked()
+                if over:
+                    return
+        finally:
+            for handle in watched.values():
+                os.close(handle)
+
+    @staticmethod
+    def _watch(poll: select.poll, watched: dict[int, int], pids: set[int]) -> set[int]:
+        """Has the end of these processes wake us. Those that cannot be watched."""
+        for pid in watched.keys() - pids:
+            poll.unregister(watched[pid])
+            os.close(watched.pop(pid))
+        unseen = set()
+        for pid in pids - watched.keys():
+            try:
+                handle = os.pidfd_open(pid)
+            except (
+                AttributeError,
+                OSError,
+            ):  # gone already, of another namespace; no such thing here, too many open files
+                unseen.add(pid)
+                continue
+            watched[pid] = handle
+            poll.register(handle, select.POLLIN)
+        return unseen
+
+
+class _Books:
+    """The file, as one holder uses it."""
+
+    def __init__(self, folder: str, clock: Callable[[], float], clock_id: str) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._clock_id = clock_id
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._turn = os.open(os.path.join(folder, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._locks = Locks(os.path.join(folder, "alive"))
+        self._numbers: dict[str, int] = {}
+        self._waits: dict[str, Wish] = {}
+        self.in_the_way: set[int] = set()
+        """Other processes that hold what this one waits for, or stand before it."""
+        with self._exclusive():
+            path = os.path.join(folder, "ledgers.db")
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(SCHEMA)
+            self.number = self._db.execute("INSERT INTO holders(pid) VALUES(?)", (os.getpid(),)).lastrowid or 0
+            if self._locks.take(self.number) is not None:
+                raise StoreError(f"holder {self.number} of {folder} is there already")
+            path = self._pipe(self.number)
+            os.mkfifo(path, 0o600)
+            # For writing, too: else each ring's end would look like the end of all rings.
+            self.bell = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._clear_up()
+
+    def _pipe(self, number: int) -> str:
+        return os.path.join(self._folder, f"bell-{number}")
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Nobody else, of any process, reads or writes meanwhile."""
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._exclusive():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _clear_up(self) -> None:
+        """Those that died have left their pipes and their names."""
+        for (number,) in self._db.execute("SELECT id FROM holders").fetchall():
+            if not self._alive(number):
+                self._strike(number)
+
+    def _strike(self, number: int) -> None:
+        self._db.execute("DELETE FROM holders WHERE id=?", (number,))
+        self._db.execute("DELETE FROM news WHERE holder=?", (number,))
+        with contextlib.suppress(OSError):
+            os.unlink(self._pipe(number))
+
+    def _alive(self, number: int) -> bool:
+        return number == self.number or self._locks.held(number)
+
+    # -- what a run wants
+
+    def trade(self, wishes: list[Wish]) -> list[News]:
+        """Enters wishes; all that is new to this run."""
+        with self._transaction():
+            changed = {
+                path for (path,) in self._db.execute("SELECT path FROM news WHERE holder=?", (self.number,)).fetchall()
+            }
+            if changed:
+                self._db.execute("DELETE FROM news WHERE holder=?", (self.number,))
+            woken, ledgers, now = self._enter(wishes, changed & self._numbers.keys())
+            found = [
+                news(ledger, path, self._numbers[path], self.number, now)
+                for path, ledger in ledgers.items()
+                if path in self._numbers
+            ]
+            for path in list(self._waits):
+                if path in ledgers and self.number not in ledgers[path].line:
+                    del self._waits[path]
+            self._write(ledgers, now)
+            self._see_who_stands_in_the_way(ledgers)
+        self._ring(woken)
+        return found
+
+    def look(self, *, gone: bool) -> bool:
+        """Is there news? Where a process is `gone`, what this run waits for is looked at anew before."""
+        with self._transaction():
+            woken: set[int] = set()
+            if gone:
+                wishes = [Wish("look", *wish[1:]) for wish in self._waits.values()]
+                woken, ledgers, now = self._enter(wishes, ())
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO news VALUES(?, ?)", [(self.number, path) for path in ledgers]
+                )
+                self._write(ledgers, now)
+                self._see_who_stands_in_the_way(ledgers)
+            there = self._db.execute("SELECT 1 FROM news WHERE holder=? LIMIT 1", (self.number,)).fetchone()
+        self._ring(woken)
+        return there is not None
+
+    def leave(self) -> None:
+        """The run is over, or its books are."""
+        try:
+            with self._transaction():
+                wishes = [Wish("forget", path, 0, 0, self._intervals(path)) for path in self._numbers]
+                woken, ledgers, now = self._enter(wishes, ())
+                self._write(ledgers, now)
+                self._strike(self.number)
+            self._ring(woken)
+            with self._exclusive():
+                self._db.close()  # the last one copies the log back
+        except Exception:
+            log.exception("what a run had of shared limits in %s is given back when its process ends", self._folder)
+            return
+        self._locks.free(self.number)
+        for handle in (self.bell, self._turn):
+            os.close(handle)
+
+    def _intervals(self, path: str) -> float:
+        return float(path.rpartition(" per ")[2][:-1]) if path.startswith("rate ") else 0.0
+
+    def _enter(self, wishes: list[Wish], also: Iterable[str]) -> tuple[set[int], dict[str, Ledger], float]:
+        """Enters wishes into the ledgers that they name. Who is to be rung at; these ledgers, and those that were asked for `also`."""
+        now = self._clock()
+        ledgers = {path: self._read(path, now) for path in dict.fromkeys([*(wish.path for wish in wishes), *also])}
+        rung = trade(ledgers, self.number, wishes, now, self._alive)
+        for wish in wishes:
+            if wish.kind == "forget":
+                self._numbers.pop(wish.path, None)
+                self._waits.pop(wish.path, None)
+                continue
+            self._numbers[wish.path] = wish.number
+            if wish.kind == "ask":
+                self._waits.pop(wish.path, None)
+                if wish.units:
+                    self._waits[wish.path] = wish
+        self._db.executemany("INSERT OR IGNORE INTO news VALUES(?, ?)", list(rung))
+        return {other for other, _ in rung}, ledgers, now
+
+    def _read(self, path: str, now: float) -> Ledger:
+        row = self._db.execute("SELECT clock, wall, data FROM ledgers WHERE path=?", (path,)).fetchone()
+        if row is None:
+            return Ledger()
+        clock_id, wall, data = row
+        if clock_id == self._clock_id:
+            return Ledger.of(loads(data))
+        # Written before the machine was started anew, or by a clock of its own: all that both know is the time of day.
+        return Ledger.of(loads(data), wall - (time.time() - now), now + self._intervals(path))
+
+    def _write(self, ledgers: dict[str, Ledger], now: float) -> None:
+        for path, ledger in ledgers.items():
+            ledger.taken(now)
+            if ledger.empty:
+                self._db.execute("DELETE FROM ledgers WHERE path=?", (path,))
+            else:
+                data = dumps(ledger.data(), separators=(",", ":"))
+                row = (path, self._clock_id, time.time() - now, data)
+                self._db.execute("INSERT OR REPLACE INTO ledgers VALUES(?, ?, ?, ?)", row)
+
+    def _see_who_stands_in_the_way(self, ledgers: dict[str, Ledger]) -> None:
+        if not self._waits:
+            self.in_the_way = set()
+            return
+        others: set[int] = set()
+        for path in self._waits:
+            others |= (ledgers[path] if path in ledgers else self._read(path, self._clock())).members()
+        marks = ",".join("?" * len(others))
+        rows = self._db.execute(f"SELECT DISTINCT pid FROM holders WHERE id IN ({marks})", list(others)).fetchall()
+        self.in_the_way = {pid for (pid,) in rows} - {os.getpid()}
+
+    def _ring(self, holders: Iterable[int]) -> None:
+        """Has others look. One that is dead, or has rings enough, needs none."""
+        for number in holders:
+            try:
+                handle = os.open(self._pipe(number), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                with contextlib.suppress(OSError):
+                    os.write(handle, b".")
+            finally:
+                os.close(handle)
+
+
+def _drained(handle: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.read(handle, 4096):
+            pass
+
+
+def _named(folder: str, error: Exception) -> Exception:
+    """What is said where the books cannot be kept."""
+    if isinstance(error, PlaitError):
+        return error
+    return StoreError(f"the shared limits in {folder} cannot be kept: {error}")
+
+
+__all__ = ["FileExchange", "FileMember"]

@@ -1,0 +1,345 @@
+"""Limits that several runs share: objects in one process, and everything through a store between processes (X4, X5, B8)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import plait
+import sharers
+from plait.testing import VirtualClock
+
+HERE = Path(__file__).parent
+
+
+class Entry(NamedTuple):
+    """A line of a log of `sharers`."""
+
+    kind: str
+    what: str
+    pid: int
+    units: int
+    at: float
+
+
+def entries(log: Path) -> list[Entry]:
+    found = []
+    for line in log.read_text().splitlines():
+        kind, what, pid, units, at = line.split()
+        found.append(Entry(kind, what, int(pid), int(units), float(at)))
+    return sorted(found, key=lambda each: each.at)
+
+
+def peak(found: Iterable[Entry], what: str, killed: dict[int, float]) -> int:
+    """The most units that were held at once; what a killed process held ended, at the latest, when it was killed."""
+    changes: list[tuple[float, int]] = []
+    open_units: dict[int, int] = {}
+    for each in found:
+        if each.what == what:
+            units = each.units if each.kind == "+" else -each.units
+            open_units[each.pid] = open_units.get(each.pid, 0) + units
+            changes.append((each.at, units))
+    for pid, at in killed.items():
+        if open_units.get(pid):
+            changes.append((at, -open_units[pid]))
+    # What ends at a moment ends before what begins then.
+    return max(itertools.accumulate(units for _, units in sorted(changes)), default=0)
+
+
+def most_in_a_window(times: list[float], window: float) -> int:
+    most = first = 0
+    for last, at in enumerate(times):
+        while times[first] <= at - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+STRESS_S = float(os.environ.get("PLAIT_STRESS_S", "8"))
+"""How long eight processes fight; 60 s where somebody wants to see more."""
+
+
+@pytest.mark.timeout(240)
+def test_eight_processes_share_a_pool_a_rate_and_a_lock_and_are_killed(tmp_path: Path) -> None:
+    """X4 B8 B10 F76: never more than there is, at any moment; what a killed process had is free, and nothing stays taken."""
+    store, log = tmp_path / "plait.db", tmp_path / "log"
+    log.touch()
+    plait.run(plait.Graph("first"), store=store)
+    dice = random.Random(1)
+
+    def begin() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, str(HERE / "sharers.py"), str(store), str(log), "600"])
+
+    living = [begin() for _ in range(8)]
+    killed: dict[int, float] = {}
+    until = time.monotonic() + STRESS_S
+    try:
+        while (left := until - time.monotonic()) > 0:
+            # Whoever ends by itself in this time has failed.
+            with pytest.raises(subprocess.TimeoutExpired):
+                living[0].wait(min(left, dice.uniform(0.05, 1.0)))
+            victim = living.pop(dice.randrange(len(living)))
+            killed[victim.pid] = time.monotonic()
+            victim.send_signal(signal.SIGKILL)
+            victim.wait()
+            living.append(begin())
+    finally:
+        for each in living:
+            killed[each.pid] = time.monotonic()
+            each.kill()
+            each.wait()
+    found = entries(log)
+    assert peak(found, "pool", killed) <= sharers.POOL
+    assert peak(found, "lock", killed) <= 1
+    calls = [each.at for each in found if each.what == "rate"]
+    assert most_in_a_window(calls, sharers.WINDOW_S) <= sharers.UNITS
+    print(f"{len(killed)} killed; {len(calls)} calls, {len(found)} lines")
+    assert {each.what for each in found} == {"pool", "rate", "lock"}
+    assert len({each.pid for each in found}) > 3
+    # Nothing stays taken: all of it is there for one who comes now.
+    made = plait.Graph("last", pools={"gpu": sharers.POOL})
+    made.add("all of it", plait.task(pool={"gpu": sharers.POOL}, deadline=10)(nothing))
+    for number in range(sharers.UNITS):
+        made.add(f"call {number}", plait.task(rate_limit=plait.Rate("api", sharers.RATE), deadline=10)(nothing))
+    assert plait.run(made, store=store).status == "succeeded"
+    with plait.Lock("index", timeout=10, folder=tmp_path / "named"):
+        pass
+
+
+async def nothing() -> None:
+    pass
+
+
+class Seen:
+    """What was at work at once, and when calls came."""
+
+    def __init__(self) -> None:
+        self.now = self.peak = 0
+        self.calls: list[float] = []
+
+    async def work(self, seconds: float = 1.0, units: int = 1) -> None:
+        self.now += units
+        self.peak = max(self.peak, self.now)
+        self.calls.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(seconds)
+        self.now -= units
+
+
+def graph(seen: Seen, number: int, *, seconds: float = 1.0, pools: Any = (), **options: Any) -> plait.Graph:
+    made = plait.Graph("shared", pools=pools)
+    work = plait.task(**options)(seen.work)
+    for each in range(number):
+        made.add(f"t{each}", work, args=(seconds,))
+    return made
+
+
+async def together(*targets: Any, **options: Any) -> list[Any]:
+    return list(await asyncio.gather(*(plait.arun(each, raise_on_failure=False, **options) for each in targets)))
+
+
+class TestObjects:
+    def test_runs_of_one_process_share_a_pool_that_is_an_object(self) -> None:
+        """X4."""
+        seen, pool = Seen(), plait.Pool("db", 3)
+        VirtualClock().run(together(*(graph(seen, 6, pool=pool) for _ in range(3)), max_concurrency=8))
+        assert seen.peak == 3
+        assert len(seen.calls) == 18
+
+    def test_a_pool_may_be_an_object_of_the_graph(self) -> None:
+        """X4."""
+        seen, pool = Seen(), plait.Pool("db", 2)
+        VirtualClock().run(together(*(graph(seen, 4, pools=[pool], pool="db") for _ in range(3))))
+        assert seen.peak == 2
+
+    def test_what_is_only_declared_belongs_to_its_run(self) -> None:
+        seen = Seen()
+        VirtualClock().run(together(*(graph(seen, 4, pools={"db": 2}, pool="db") for _ in range(3))))
+        assert seen.peak == 6
+
+    def test_runs_take_turns(self) -> None:
+        """X4: whoever waits gets what is given back before the one who gave it back."""
+        first, second, pool = Seen(), Seen(), plait.Pool("db", 1)
+        VirtualClock().run(together(graph(first, 5, pool=pool), graph(second, 5, pool=pool)))
+        assert max(first.calls) - max(second.calls) in (-1.0, 1.0)
+
+    def test_runs_share_a_rate_that_is_an_object(self) -> None:
+        """X4 B8: never more than the capacity in any window, of all of them."""
+        seen, rate = Seen(), plait.Rate("api", "5/10s")
+        VirtualClock().run(together(*(graph(seen, 7, rate_limit=rate, seconds=0.1) for _ in range(3))))
+        assert sorted(seen.calls) == [0] * 5 + [10] * 5 + [20] * 5 + [30] * 5 + [40]
+
+    def test_a_retry_after_slows_the_bucket_of_all_runs(self) -> None:
+        """X5."""
+        seen, rate = Seen(), plait.Rate("api", "1/1s")
+
+        async def later() -> None:
+            plait.current()
+            seen.calls.append(asyncio.get_running_loop().time())
+            if len(seen.calls) == 1:
+                raise plait.RetryAfter(30)
+
+        made = plait.Graph("asked")
+        made.add("first", plait.task(rate_limit=rate)(later))
+        results = VirtualClock().run(together(made, graph(seen, 2, rate_limit=rate, seconds=0)))
+        assert seen.calls == pytest.approx([0, 30, 31, 32])
+        assert results[0]["first"].attempts == 2
+
+    def test_a_heavy_task_is_not_starved_by_the_light_ones_of_another_run(self) -> None:
+        """X4 B8: first come, first served, whatever it weighs."""
+        light, heavy, pool = Seen(), Seen(), plait.Pool("db", 3)
+
+        async def main() -> None:
+            many = asyncio.create_task(plait.arun(graph(light, 60, pool=pool), max_concurrency=8))
+            await asyncio.sleep(2.5)
+            await plait.arun(graph(heavy, 1, pool={pool: 3}))
+            assert not many.done()
+            await many
+
+        VirtualClock().run(main())
+        assert heavy.calls[0] <= 4
+
+    def test_a_run_that_is_cancelled_while_it_waits_leaves_the_line(self) -> None:
+        """F77."""
+        seen, pool = Seen(), plait.Pool("db", 1)
+
+        async def main() -> None:
+            first = plait.start(graph(seen, 1, pool=pool, seconds=10))
+            await asyncio.sleep(1)
+            second = plait.start(graph(seen, 1, pool=pool))
+            third = plait.start(graph(seen, 1, pool=pool))
+            await asyncio.sleep(1)
+            why = second.why("t0")
+            assert why.reason == "pool"
+            assert "shared with others" in why.text
+            second.cancel()
+            await asyncio.gather(first, second, third)
+
+        VirtualClock().run(main())
+        assert seen.calls == [0, 10]
+
+    def test_runs_on_loops_of_their_own_threads_share_too(self) -> None:
+        """X4."""
+        pool, state, most = plait.Pool("threads", 2), [0], [0]
+        guard = __import__("threading").Lock()
+
+        def work() -> None:
+            with guard:
+                state[0] += 1
+                most[0] = max(most[0], state[0])
+            __import__("time").sleep(0.002)
+            with guard:
+                state[0] -= 1
+
+        def one() -> Any:
+            made = plait.Graph("threads")
+            for number in range(20):
+                made.add(f"t{number}", plait.task(pool=pool)(work))
+            return plait.run(made, max_concurrency=4).status
+
+        with __import__("concurrent.futures").futures.ThreadPoolExecutor(4) as threads:
+            assert set(threads.map(lambda _: one(), range(4))) == {"succeeded"}
+        assert most[0] <= 2
+
+    def test_a_run_inside_of_a_task_shares_with_the_one_around_it(self) -> None:
+        """X4: it is a run of its own, and shares pools that are objects."""
+        seen, pool = Seen(), plait.Pool("db", 2)
+
+        async def inner() -> None:
+            await plait.arun(graph(seen, 4, pool=pool))
+
+        made = graph(seen, 4, pool=pool)
+        made.add("inner", inner)
+        VirtualClock().run(together(made))
+        assert seen.peak == 2
+
+
+class TestStores:
+    def test_runs_of_one_store_share_every_pool_key_and_rate(self, tmp_path: Path) -> None:
+        """X4: in one process as between several."""
+        for options in ({"pools": {"db": 2}, "pool": "db"}, {"concurrency_key": {"key": "user 7", "n": 2}}):
+            seen = Seen()
+            VirtualClock().run(
+                together(*(graph(seen, 4, **options) for _ in range(3)), store=tmp_path / "plait.db")  # type: ignore[arg-type]
+            )
+            assert seen.peak == 2
+
+    def test_what_a_killed_process_held_is_free_at_once(self, tmp_path: Path) -> None:
+        """X4: seen by who waits, without a look at any clock."""
+        store, log = tmp_path / "plait.db", tmp_path / "log"
+        plait.run(plait.Graph("first"), store=store)
+        code = (
+            "import plait, sys, time\n"
+            "def hold():\n"
+            f"    open({str(log)!r}, 'w').close()\n"
+            "    time.sleep(600)\n"
+            "made = plait.Graph('holder', pools={'gpu': 2})\n"
+            "made.add('hold', plait.task(pool={'gpu': 2}, concurrency_key='k')(hold))\n"
+            f"plait.run(made, store={str(store)!r})\n"
+        )
+        holder = subprocess.Popen([sys.executable, "-c", code])
+        try:
+
+            async def main() -> float:
+                while not log.exists():
+                    await asyncio.sleep(0.01)
+                seen = Seen()
+                made = graph(seen, 1, pools={"gpu": 2}, pool="gpu", seconds=0)
+                made.add("key", plait.task(concurrency_key="k")(nothing))
+                handle = plait.start(made, store=store)
+                await asyncio.sleep(0)
+                while handle.why("t0").reason != "pool" or handle.why("key").reason != "key":
+                    await asyncio.sleep(0.01)
+                assert not seen.calls
+                holder.kill()
+                killed = time.monotonic()
+                await handle
+                return time.monotonic() - killed
+
+            took = asyncio.run(main())
+        finally:
+            holder.kill()
+            holder.wait()
+        print(f"free after {took:.3f} s")
+        assert took < 30  # not the ten minutes of its sleep, nor a timeout: nobody has any
+
+    def test_a_resumed_run_asks_anew_and_its_rates_count_on(self, tmp_path: Path) -> None:
+        """X4 B8: what the process before it had is not its own."""
+        seen = Seen()
+        target = graph(seen, 4, pools={"db": 1}, pool="db", rate_limit="2/1h", seconds=1)
+        store = tmp_path / "plait.db"
+
+        async def leave() -> str:
+            handle = plait.start(target, store=store)
+            while len(seen.calls) < 2:
+                await asyncio.sleep(0.25)
+            handle._driver.interrupt()
+            await handle
+            return handle.id
+
+        async def go_on(run_id: str) -> float:
+            began = asyncio.get_running_loop().time()
+            result = await plait.resume(run_id, target, store=store)
+            assert result.status == "succeeded"
+            return asyncio.get_running_loop().time() - began
+
+        run_id = VirtualClock().run(leave())
+        assert VirtualClock().run(go_on(run_id)) > 3500
+
+    def test_books_that_cannot_be_kept_end_the_run_and_say_so(self, tmp_path: Path) -> None:
+        """A run whose shared limits nobody counts must not go on."""
+        store = tmp_path / "plait.db"
+        plait.run(plait.Graph("first"), store=store)
+        (tmp_path / "shares").write_text("somebody's own file")
+        with pytest.raises(plait.StoreError, match=r"shared limits in .* cannot be kept"):
+            plait.run(graph(Seen(), 2, pools={"db": 1}, pool="db"), store=store)
