@@ -264,6 +264,76 @@ class TestObjects:
         assert seen.peak == 2
 
 
+class TestLocks:
+    def test_tasks_of_several_runs_and_blocks_of_code_take_turns_at_a_lock(self, tmp_path: Path) -> None:
+        """B10: `lock:` is `plait.Lock`, whoever has it."""
+        seen, lock = Seen(), plait.Lock("index", folder=tmp_path)
+
+        async def block() -> None:
+            async with lock:
+                await seen.work()
+
+        made = graph(seen, 2, lock=lock)
+        made.add("block", block)
+        VirtualClock().run(together(made, graph(seen, 3, lock=plait.Lock("index", folder=tmp_path)), max_concurrency=8))
+        assert seen.peak == 1
+        assert len(seen.calls) == 6
+
+    def test_a_file_names_it_as_a_function_does(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """B10: the same in YAML."""
+        monkeypatch.chdir(tmp_path)
+        flow = tmp_path / "flow.yaml"
+        one = "test -e there && exit 9; touch there; sleep 0.05; rm there"
+        flow.write_text(
+            f"name: locked\ntasks:\n  a: {{run: '{one}', lock: index}}\n  b: {{run: '{one}', lock: [index]}}\n"
+        )
+        assert plait.run(plait.load(flow)).status == "succeeded"
+        with plait.Lock("index", timeout=5):
+            handle = plait.start(plait.load(flow))
+            while handle.why("a").reason != "lock":
+                time.sleep(0.01)
+            assert "waits for lock 'index'" in handle.why("a").text
+        assert handle.wait().status == "succeeded"
+
+    def test_a_lock_that_another_process_has_is_free_when_it_is_killed(self, tmp_path: Path) -> None:
+        """B10 F76."""
+        code = (
+            "import plait, time\n"
+            f"with plait.Lock('index', folder={str(tmp_path)!r}):\n"
+            "    print('held', flush=True)\n"
+            "    time.sleep(600)\n"
+        )
+        holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            seen = Seen()
+
+            async def main() -> None:
+                handle = plait.start(graph(seen, 1, lock=plait.Lock("index", folder=tmp_path), seconds=0))
+                await asyncio.sleep(0)
+                while handle.why("t0").reason != "lock":
+                    await asyncio.sleep(0.01)
+                assert not seen.calls
+                holder.kill()
+                await handle
+
+            asyncio.run(main())
+            assert len(seen.calls) == 1
+        finally:
+            holder.kill()
+            holder.communicate()
+
+    def test_what_cannot_be_a_lock_is_refused(self) -> None:
+        for wrong, says in (
+            (7, "a lock's name must be printable text"),
+            (["a", "a"], "names a lock twice"),
+            (plait.Lock("a", timeout=1), "takes a lock without a timeout"),
+        ):
+            with pytest.raises(plait.LimitError, match=says):
+                plait.task(lock=wrong)(nothing)
+
+
 class TestStores:
     def test_runs_of_one_store_share_every_pool_key_and_rate(self, tmp_path: Path) -> None:
         """X4: in one process as between several."""

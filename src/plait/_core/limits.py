@@ -205,7 +205,7 @@ class Share(Limit):
     Of a rate each granted unit is good for one start, and gone with it: the log is with whoever grants.
     """
 
-    __slots__ = ("asked", "interval", "number", "opens_at", "total", "wanted")
+    __slots__ = ("asked", "home", "interval", "number", "opens_at", "total", "wanted")
 
     shared = True
 
@@ -214,6 +214,7 @@ class Share(Limit):
         self.total = total
         self.interval = interval  # 0: of no rate
         self.number = number
+        self.home = ""  # of a lock: the folder that it was given
         self.asked = 0  # units, for the first that waits here
         self.wanted = False  # do other runs wait for it?
         self.opens_at: float | None = None  # as far as is known
@@ -231,7 +232,7 @@ class Share(Limit):
     def path(self) -> str:
         """What all who share it call it."""
         if not self.is_rate:
-            return f"{self.kind} {self.name}"
+            return f"{self.kind} {self.home}{'/' if self.home else ''}{self.name}"
         own = f" {self.total}" if self.name.startswith(OWNED) else ""
         return f"rate {self.name}{own} per {self.interval:g}s"
 
@@ -259,7 +260,7 @@ Wants: TypeAlias = "tuple[str | None, int, int | None]"
 class Book:
     """The limits of a run by name: pools, keys and rates."""
 
-    __slots__ = ("_asks", "_number", "_sharing", "keys", "numbered", "pools", "rates", "shares")
+    __slots__ = ("_asks", "_number", "_sharing", "keys", "locks", "numbered", "pools", "rates", "shares")
 
     def __init__(self, pools: Iterable[tuple[str, int]] = (), sharing: tuple[str, ...] | None = None) -> None:
         self._sharing = sharing
@@ -268,6 +269,7 @@ class Book:
         """What others have parts of, too, by number."""
         self.pools = {name: self._limit("pool", name, capacity, name in (sharing or ())) for name, capacity in pools}
         self.keys: dict[str, Limit] = {}
+        self.locks: dict[tuple[str, str], Limit] = {}
         self.rates: dict[tuple[str, int, float], RateLimit | Share] = {}
         self.numbered: list[RateLimit] = []
         self._asks: dict[int, tuple[Policy, Asks]] = {}  # by identity: a policy is shared by many tasks
@@ -327,11 +329,23 @@ class Book:
             limit = self._key(key, most)
             limit.tasks += 1  # for good: many tasks may have this policy
             yield limit, 1
+        for lock in policy.lock:
+            if lock not in self.locks:
+                self.locks[lock] = self._lock(*lock)
+            yield self.locks[lock], 1
         for name, weight, capacity in policy.pool:
             if name not in self.pools:
                 assert capacity is not None, f"pool {name!r} was not declared, and nobody refused that"
                 self.pools[name] = self._limit("pool", name, capacity, True)
             yield self.pools[name], weight
+
+    def _lock(self, name: str, home: str) -> Limit:
+        """A lock is shared with all who want it, blocks of code included: how many these are is not known."""
+        limit = self._limit("lock", name, 1, True)
+        if isinstance(limit, Share):
+            limit.home = home
+            limit.wanted = True
+        return limit
 
     def _used(self, policy: Policy) -> Iterable[tuple[RateLimit | Share, int]]:
         for name, capacity, interval in policy.rate_limit:
@@ -348,6 +362,7 @@ class Book:
         """Every limit."""
         yield from self.pools.values()
         yield from self.keys.values()
+        yield from self.locks.values()
         yield from self.rates.values()
 
 
@@ -428,7 +443,7 @@ def check_wants(policy: Policy, key: object, most: int, cost: object) -> Wants:
 
 def uses(policy: Policy) -> bool:
     """Does a task with this policy take more than a slot?"""
-    return bool(policy.pool or policy.rate_limit or policy.concurrency_key is not None)
+    return bool(policy.pool or policy.rate_limit or policy.concurrency_key is not None or policy.lock)
 
 
 ALL = "*"

@@ -257,6 +257,7 @@ class Policy(_Aged):
         "max_failures",
         "reduce",
         "budget",
+        "lock",
     )
 
     def __init__(
@@ -282,6 +283,7 @@ class Policy(_Aged):
         max_failures: int | str | None = None,
         reduce: str | None = None,  # what their results come to: see `reducing`
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit; of a task with all that it grows
+        lock: tuple[tuple[str, str], ...] = (),  # name, and the folder where it is not the usual one
     ) -> None:
         self.priority = priority
         self.head_start = AGE * priority  # seconds
@@ -305,6 +307,7 @@ class Policy(_Aged):
         self.max_failures = max_failures
         self.reduce = reduce
         self.budget = budget
+        self.lock = lock
 
 
 class Pool(Value):
@@ -407,12 +410,30 @@ def _rates(name: str, value: object) -> tuple[tuple[str, int, float], ...]:
     return tuple(found)
 
 
+def _locks(name: str, value: object) -> tuple[tuple[str, str], ...]:
+    """The name of a lock, a `plait.Lock`, or a list of these."""
+    if value is None:
+        return ()
+    found = []
+    for each in value if isinstance(value, (list, tuple)) else (value,):
+        folder = getattr(each, "folder", None)  # a `plait.Lock`, whose module is not asked for
+        if folder is None:
+            found.append((named("a lock's name", each), ""))
+        elif each.timeout is not None:
+            raise LimitError(f"{name} takes a lock without a timeout: a task has a deadline for that")
+        else:
+            found.append((each.name, folder))
+    if len(set(found)) < len(found):
+        raise LimitError(f"{name} names a lock twice: it would wait for itself")
+    return tuple(sorted(found))
+
+
 def odd_of(policy: Policy) -> int:
     """What makes a task with this policy other than plain."""
     odd = TIMED if policy.timeout is not None else 0
     if policy.join is not Join.ALL_SUCCESS or policy.deadline is not None:
         odd |= WATCHED
-    if policy.pool or policy.rate_limit or policy.concurrency_key is not None:
+    if policy.pool or policy.rate_limit or policy.concurrency_key is not None or policy.lock:
         odd |= LIMITED
     return odd
 
@@ -610,6 +631,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "max_failures": _quota,
     "reduce": _reducing,
     "budget": budget_of,
+    "lock": _locks,
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)

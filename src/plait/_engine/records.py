@@ -170,7 +170,7 @@ def policy_of(data: Mapping[str, Any]) -> Policy:
     """The policy again."""
     kinds: dict[str, Callable[[Any], Any]] = {
         "join": Join, "on_failure": OnFailure, "on_interrupt": OnInterrupt, "retry": _retry_of,
-        "pool": _rows, "budget": _rows, "rate_limit": _rows, "concurrency_key": tuple,
+        "pool": _rows, "budget": _rows, "rate_limit": _rows, "concurrency_key": tuple, "lock": _rows,
     }  # fmt: skip
     return Policy(**{name: kinds[name](value) if name in kinds else value for name, value in data.items()})
 

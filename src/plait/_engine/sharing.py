@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Protocol
 from plait._core.commands import Ask, Forget, Return, Shut
 from plait._core.ledger import Ledger, News, Wish, news, trade
 from plait._core.limits import Share
+from plait.errors import StoreError
 
 if TYPE_CHECKING:
     from plait._engine.driver import Driver
+    from plait.patterns.locks import Queued
 
 
 class Member(Protocol):
@@ -56,6 +58,9 @@ class Sharing:
         self._closed = False
         self._known: dict[str, tuple[Share, News]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._held: dict[int, Queued] = {}
+        self._waiting: dict[int, Queued] = {}
+        """Locks of the kernel."""
         self.under_way = 0
         """Calls whose answer is still to come."""
         self._member = exchange.join(self._poked, self._failed, clock)
@@ -63,6 +68,9 @@ class Sharing:
     def tell(self, command: Ask | Return | Shut | Forget) -> None:
         """What the scheduler wants: entered together with all else of this turn of the loop."""
         share = command.share
+        if share.kind == "lock":
+            self._lock(command)
+            return
         path = share.path
         match command:
             case Ask(_, units):
@@ -79,6 +87,45 @@ class Sharing:
                 if path in self._known and self._known[path][0] is share:
                     self._forget(path)
         self._wish(wish)
+
+    def _lock(self, command: Ask | Return | Shut | Forget) -> None:
+        """A lock of the kernel is wanted, or is not any more."""
+        from plait.patterns.locks import Queued  # few runs have one
+
+        share = command.share
+        of = self._held if isinstance(command, Return) else self._waiting
+        before = of.pop(share.number, None)
+        if before is not None:
+            before.give_up()
+        if not isinstance(command, Ask) or not command.units or self._closed:
+            return
+        mine: list[Queued] = []
+
+        def granted() -> bool:
+            try:
+                self._loop.call_soon_threadsafe(self._has_lock, share, mine)
+            except RuntimeError:
+                return False  # the loop was closed under its run
+            return True
+
+        try:
+            mine.append(Queued(share.name, share.home, granted))
+        except Exception as error:
+            self._failed(error)
+            return
+        self._waiting[share.number] = mine[0]
+
+    def _has_lock(self, share: Share, mine: list[Queued]) -> None:
+        (lock,) = mine
+        if self._closed or self._waiting.get(share.number) is not lock:
+            return  # it was given up meanwhile
+        if lock.error is not None:
+            self._failed(StoreError(f"lock {share.name!r} cannot be locked: {lock.error.strerror}"))
+            return
+        self._held[share.number] = self._waiting.pop(share.number)
+        driver = self._driver
+        driver.scheduler.leased(share.number, 1, True, driver.look(), None)
+        driver.follow()
 
     def _forget(self, path: str) -> None:
         del self._known[path]
@@ -160,6 +207,8 @@ class Sharing:
         if self._closed:
             return
         self._closed = True
+        for lock in (*self._held.values(), *self._waiting.values()):
+            lock.give_up()
         for timer in self._timers.values():
             timer.cancel()
         self._member.close()

@@ -441,7 +441,7 @@ class _Reader:
 
     def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
-        for name in ("pool", "concurrency_key", "rate_limit", "cost"):
+        for name in ("pool", "concurrency_key", "rate_limit", "cost", "lock"):
             if body == "tasks" and name in tree.items:
                 instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
                 self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")

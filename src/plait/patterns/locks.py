@@ -172,6 +172,36 @@ def _locked(handle: int, *, wait: bool) -> bool:
     return True
 
 
+class Queued:
+    """A lock that is wanted without a thread or a coroutine that waits for it: `granted` is called, in any thread, once it is there.
+
+    `granted` is False where nobody wants it any more: then the next one has it.
+
+    Raises:
+        StoreError: where its file cannot be made.
+        UsageError: on a system without kernel locks.
+    """
+
+    def __init__(self, name: str, folder: str, granted: Callable[[], bool]) -> None:
+        _check_system()
+        self._waiter = _Waiter(self, granted)
+        path = Lock(name, folder=folder or None).path
+        with _guard():
+            self._name = _state.names.setdefault(path, _Name(path))
+            there = self._name.ask(self._waiter)
+        if there:
+            granted()
+
+    @property
+    def error(self) -> OSError | None:
+        """Why it was granted to nobody: the kernel has no locks there."""
+        return self._waiter.error
+
+    def give_up(self) -> None:
+        """It is wanted no more, whether it is held or waited for."""
+        self._name.give_up(self._waiter)
+
+
 class Lock:
     """`with plait.Lock("index"):` or `async with plait.Lock("index"):` - one at a time, in all threads, loops and processes.
 
@@ -191,7 +221,7 @@ class Lock:
     ) -> None:
         self.name = named("a lock's name", name)
         self.timeout = None if timeout is None else seconds("timeout", timeout)
-        self._folder = os.path.abspath(os.fspath(folder) if folder is not None else FOLDER)
+        self.folder = os.path.abspath(os.fspath(folder) if folder is not None else FOLDER)
         self._held: dict[object, _Waiter] = {}
 
     @property
@@ -199,7 +229,7 @@ class Lock:
         """Its file."""
         from urllib.parse import quote
 
-        return os.path.join(self._folder, quote(self.name, safe=" ").replace(".", "%2E")[:240])
+        return os.path.join(self.folder, quote(self.name, safe=" ").replace(".", "%2E")[:240])
 
     def _of_process(self) -> _Name:
         """What this process knows of it. Under the guard."""
