@@ -69,20 +69,23 @@ BUGS = [
     ),
     Bug("what is returned is kept, too", admission, "            share.capacity -= idle\n", ""),
     Bug(
-        "nobody asks for what is shared", admission, "            self._tell(Ask(share, units))\n", "            pass\n"
+        "nobody asks for what is shared",
+        admission,
+        "            self._tell(Ask(share, units, units + max(0, behind, ahead)))\n",
+        "            pass\n",
     ),
     Bug(
         "what others want is kept until they want no more",
         admission,
-        "if share.wanted or share.is_rate or units:",
-        "if share.is_rate or units:",
+        "if share.wanted or units:",
+        "if units:",
     ),
     Bug("a used unit is good for another start", limits, "        self.capacity -= weight\n", ""),
     Bug(
         "what is granted wakes nobody",
         admission,
-        "                self._send(waiter, share, now)\n        self._settle(share, now)\n\n    def _send",
-        "                pass\n        self._settle(share, now)\n\n    def _send",
+        "        if units:\n            share.asked = 0\n            while",
+        "        if units:\n            share.asked = 0\n            while share.asked and",
     ),
     Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) -", "return -"),
     Bug(

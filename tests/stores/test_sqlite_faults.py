@@ -348,7 +348,7 @@ def test_a_run_is_refused_to_others_while_its_owner_lives_even_without_the_file_
 def test_every_transaction_that_writes_takes_the_lock_at_its_begin() -> None:
     """F19: a deferred one fails at once where another one writes."""
     folder = Path(sqlite.__file__).parent
-    begins, connects = set(), []
+    begins, connects = set(), {}
     for file in folder.glob("*.py"):
         for function in ast.walk(ast.parse(file.read_text())):
             if not isinstance(function, ast.FunctionDef):
@@ -357,11 +357,13 @@ def test_every_transaction_that_writes_takes_the_lock_at_its_begin() -> None:
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("BEGIN"):
                     begins.add((function.name, node.value))
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "sqlite3.connect":
-                    connects.append((function.name, {each.arg: ast.unparse(each.value) for each in node.keywords}))
+                    connects[file.name] = {each.arg: ast.unparse(each.value) for each in node.keywords}
     # The one without IMMEDIATE is that of a connection which cannot write.
-    assert begins == {("_begin", "BEGIN IMMEDIATE"), ("_reading", "BEGIN")}
-    ((where, how),) = connects
-    assert (where, how["isolation_level"]) == ("_connected", "None")
+    assert begins == {("_begin", "BEGIN IMMEDIATE"), ("_reading", "BEGIN"), ("_transaction", "BEGIN IMMEDIATE")}
+    assert {where: how["isolation_level"] for where, how in connects.items()} == {
+        "sqlite.py": "None",
+        "shares.py": "None",
+    }
     assert "mode=ro" not in Path(sqlite.__file__).read_text().replace('_connected(self._path, "ro")', "")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from plait._core.commands import Ask, Command, Forget, Return, Shut
+from plait._core.commands import Ask, Command, Forget, Return, Shut, Used
 from plait._core.graph import Batch
 from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Share, Waiter, Wants
 from plait._core.policy import LIMITED, Rules
@@ -21,13 +21,20 @@ CLAIM_S = 1.0
 """For so long, at least, a task keeps what was granted to it of a shared limit until it has a slot, too."""
 
 
+AHEAD = 100
+"""This part of a rate's units, 1%, a run may have ahead of need, where nobody else wants them: so much of them is lost for an interval
+when its process is killed."""
+
+
 class Admission:
     """Who may start of those that are next in order.
 
-    `watch` is called where only abandoned attempts may stand in the way, `tell` with what is wanted of limits that are shared.
+    `watch` is called where only abandoned attempts may stand in the way, `tell` with what is wanted of limits that are shared; `free` says
+    how many slots nobody has.
     """
 
     __slots__ = (
+        "_free",
         "_groups",
         "_keyed",
         "_tell",
@@ -51,11 +58,13 @@ class Admission:
         rules: Rules,
         watch: Callable[[float], None],
         tell: Callable[[Command], None],
+        free: Callable[[], int],
     ) -> None:
         self.table = table
         self.timers = timers
         self._watch = watch
         self._tell = tell
+        self._free = free
         self.queue = ReadyQueue()
         self.book = Book(rules.pools, rules.sharing)
         self.asks: list[Asks] = []
@@ -176,12 +185,12 @@ class Admission:
                 self._settle(limit, now)
         elif first and limit.is_rate:
             self._await_opening(waiter)
-        for each in self.claims.get(task, ()):
-            if isinstance(each, Share):
-                self._settle(each, now)  # it is on its way to a slot no more: the next one there may ask
         woken = self.queue.came_from
         if woken is None or woken.limit is limit:
             self.queue.came_from = None
+            if woken is not None and isinstance(limit, Share):
+                limit.sent -= 1
+                self._settle(limit, now)
             return
         if now > woken.since:
             # It had its turn there, and would lose it to those behind it again and again. What it keeps stays free for at most as
@@ -234,6 +243,8 @@ class Admission:
         woken = self.queue.came_from
         if woken is not None:
             self.queue.came_from = None
+            if isinstance(woken.limit, Share):
+                woken.limit.sent -= 1
             self.wake(woken.limit, now)
 
     def wake(self, limit: Limit, now: float) -> None:
@@ -284,8 +295,9 @@ class Admission:
             if not begun:
                 rate.used -= cost
             elif isinstance(rate, Share):
+                if not rate.gone:
+                    self._tell(Used(rate))
                 rate.begun(cost)
-                self._tell(Return(rate, cost, used=True))
             else:
                 rate.begun(cost, now)
             if rate.crowd or rate.shared:
@@ -314,37 +326,43 @@ class Admission:
         share.opens_at = opens_at
         if units:
             share.asked = 0
-            waiter = self.first_waiter(share)
-            if waiter is not None and share.fits(waiter.weight, waiter.place):
+            while (waiter := self.first_waiter(share)) is not None and share.fits(waiter.weight, waiter.place):
                 self._send(waiter, share, now)
+                if not share.wanted:
+                    break  # the next one is woken when this one has its turn
         self._settle(share, now)
 
     def _send(self, waiter: Waiter, share: Share, now: float) -> None:
-        """The first that waits at `share` goes back to its place in the queue, and its units are kept for it."""
+        """The first that waits at `share` goes back to its place in the queue, its units kept for it where others want them."""
         task = waiter.place[3]
         share.drop_first()
+        share.sent += 1
         del self.parked[task]
         self.queue.come_back(waiter)
-        # A slot may be long in coming, and nobody else has the units for so long. See `_park` for the measure.
-        share.claim(task, waiter.place, waiter.weight)
-        self.claims.setdefault(task, []).append(share)
-        self.timers.arm(Due.CLAIM, task, now + max(now - waiter.since, CLAIM_S))
+        if share.wanted:
+            # A slot may be long in coming, and nobody else has the units for so long. See `_park` for the measure.
+            share.claim(task, waiter.place, waiter.weight)
+            self.claims.setdefault(task, []).append(share)
+            self.timers.arm(Due.CLAIM, task, now + max(now - waiter.since, CLAIM_S))
 
     def _settle(self, share: Share, now: float) -> None:
         """Asks for what the first that waits needs, and returns what nobody here is to use."""
         waiter = self.first_waiter(share)
         units = 0
-        if waiter is not None and (share.wanted or not share.fits(waiter.weight, waiter.place)):
-            # One after the other: those sent back before it are to be seen with a slot first.
-            if all(task in self.parked for task in share.claims):
-                units = waiter.weight
-            if share.abandoned:
-                self._watch(now)
-        if share.wanted or share.is_rate or units:
+        if waiter is not None:
+            if share.sent and not share.wanted:
+                return  # those that were woken before it are to have their turn first
+            if share.wanted or not share.fits(waiter.weight, waiter.place):
+                units = 0 if share.sent else waiter.weight
+                if share.abandoned:
+                    self._watch(now)
+        if share.wanted or units:
             self._return_idle(share)
         if units != share.asked:
             share.asked = units
-            self._tell(Ask(share, units))
+            behind = min(len(share.line) + len(share.early), self._free()) - 1
+            ahead = share.total // AHEAD if share.is_rate else 0
+            self._tell(Ask(share, units, units + max(0, behind, ahead)))
 
     def _return_idle(self, share: Share) -> None:
         idle = share.idle
@@ -379,7 +397,7 @@ class Admission:
             if away > 0:
                 rate.went_on(away)
         for share in self.book.shares.values():
-            share.capacity = share.asked = 0
+            share.capacity = share.asked = share.gone = 0
             share.wanted = True
             share.opens_at = None
         if self.book.shares:

@@ -69,7 +69,21 @@ class Vacated:
 
 
 class Ask:
-    """The first task that waits for a shared limit wants `units` of it; 0: nobody waits there any more."""
+    """The first task that waits for a shared limit wants `units` of it; 0: nobody waits there any more.
+
+    Up to `most` are of use, for those behind it, as long as no other run waits.
+    """
+
+    __slots__ = __match_args__ = ("share", "units", "most")
+
+    def __init__(self, share: Share, units: int, most: int) -> None:
+        self.share = share
+        self.units = units
+        self.most = most
+
+
+class Return:
+    """So many units of a shared limit are not used here."""
 
     __slots__ = __match_args__ = ("share", "units")
 
@@ -78,15 +92,13 @@ class Ask:
         self.units = units
 
 
-class Return:
-    """So many units of a shared limit are not used here; where they were `used` up, they are gone with a start that just was."""
+class Used:
+    """Starts have used up units of a shared rate: those that are `gone` when this is carried out, told once for all of them."""
 
-    __slots__ = __match_args__ = ("share", "units", "used")
+    __slots__ = __match_args__ = ("share",)
 
-    def __init__(self, share: Share, units: int, used: bool = False) -> None:
+    def __init__(self, share: Share) -> None:
         self.share = share
-        self.units = units
-        self.used = used
 
 
 class Shut:
@@ -108,4 +120,4 @@ class Forget:
         self.share = share
 
 
-Command: TypeAlias = "Cancel | Force | Recall | Settle | Vacated | Ask | Return | Shut | Forget"
+Command: TypeAlias = "Cancel | Force | Recall | Settle | Vacated | Ask | Return | Used | Shut | Forget"

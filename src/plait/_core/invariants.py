@@ -99,10 +99,10 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
 def _check_share(scheduler: Scheduler, share: Share) -> None:
     """Nobody waits without having asked, and nothing lies idle that others wait for."""
     first = scheduler.admission.first_waiter(share)
-    before = [task for task in share.claims if task not in scheduler.admission.parked]
-    woken = any(waiter.limit is share for _, waiter in scheduler._queue.back)
+    sent = sum(waiter.limit is share for _, waiter in scheduler._queue.back)
+    _law(share.sent == sent, lambda: f"{share.path}: {share.sent} are counted on their way to a slot, {sent} are")
     _law(
-        first is None or share.asked == first.weight or bool(before) or (woken and not share.wanted),
+        first is None or share.asked == first.weight or sent > 0,
         lambda: f"{share.path}: {share.asked} were asked for, and {first} waits",
     )
     _law(not (share.wanted and share.idle), lambda: f"{share.path}: {share.idle} lie idle, and others wait")

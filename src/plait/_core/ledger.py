@@ -24,16 +24,19 @@ class Ledger:
         self.held: dict[int, int] = {}
         self.granted: dict[int, int] = {}
         """Units of `held` that their holders have not been told of yet."""
-        self.line: dict[int, tuple[int, int]] = {}
-        """Who waits, in order: for how many units, and of how many there are, as that holder says."""
+        self.line: dict[int, tuple[int, int, int]] = {}
+        """Who waits, in order: for how many units, how many are of use to it, and how many there are, as that holder says."""
         self.log: deque[tuple[float, int]] = deque()
         """Of a rate: when units are free again that were used, and how many."""
         self.shut_until = 0.0
 
-    def ask(self, holder: int, units: int, capacity: int) -> None:
-        """A holder waits for `units` more, at the place in the line that it has; with 0 it waits no more."""
+    def ask(self, holder: int, units: int, capacity: int, most: int = 0) -> None:
+        """A holder waits for `units` more, at the place in the line that it has; with 0 it waits no more.
+
+        Where nobody else waits it is given up to `most`.
+        """
         if units:
-            self.line[holder] = (units, capacity)
+            self.line[holder] = (units, max(units, most), capacity)
         else:
             self.line.pop(holder, None)
 
@@ -87,10 +90,11 @@ class Ledger:
         if not self.line or self.shut_until:
             return served
         taken = self.taken(now)
-        for holder, (units, capacity) in list(self.line.items()):
-            if taken + units > capacity:
+        for holder, (least, most, capacity) in list(self.line.items()):
+            if taken + least > capacity:
                 break
             del self.line[holder]
+            units = least if self.line else min(most, capacity - taken)
             self.held[holder] = self.held.get(holder, 0) + units
             self.granted[holder] = self.granted.get(holder, 0) + units
             taken += units
@@ -101,7 +105,7 @@ class Ledger:
         """When time alone brings the first in line its units (`now`: it has, and `serve` is to be called); None where it does not."""
         if not self.line:
             return None
-        units, capacity = next(iter(self.line.values()))
+        units, _, capacity = next(iter(self.line.values()))
         taken = self.taken(now)
         at = max(self.shut_until, now)
         for until, free in self.log:
@@ -146,7 +150,7 @@ class Ledger:
         made = cls()
         made.held = {holder: units for holder, units, _ in held}
         made.granted = {holder: granted for holder, _, granted in held if granted}
-        made.line = {holder: (units, capacity) for holder, units, capacity in line}
+        made.line = {holder: (units, most, capacity) for holder, units, most, capacity in line}
         made.log = deque((min(until + later, latest), units) for until, units in log)
         made.shut_until = min(shut_until + later, latest) if shut_until else 0.0
         return made
@@ -164,6 +168,7 @@ class Wish(NamedTuple):
     capacity: int = 0
     interval: float = 0.0
     number: int = -1
+    most: int = 0
 
 
 class News(NamedTuple):
@@ -194,7 +199,7 @@ def trade(
         units = int(wish.units)
         match wish.kind:
             case "ask":
-                ledger.ask(holder, units, wish.capacity)
+                ledger.ask(holder, units, wish.capacity, wish.most)
             case "return":
                 ledger.give_back(holder, units)
             case "used":
@@ -215,10 +220,9 @@ def trade(
             if gone:
                 served += ledger.serve(now)
         woken.update((other, path) for other in served)
-        if ledger.line and wish.interval:
-            woken.add((next(iter(ledger.line)), path))  # when time brings it its units may have changed
-        elif ledger.line:
+        if ledger.line:
             woken.update((other, path) for other in ledger.held if ledger.wanted(other))
+            woken.add((next(iter(ledger.line)), path))  # of a rate: when time brings its units may have changed
     return {(other, path) for other, path in woken if other != holder}
 
 

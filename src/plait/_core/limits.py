@@ -202,10 +202,10 @@ class Share(Limit):
     want them: a run that is alone asks once. A task that finds too few is parked here; the first of those asks for all that it
     needs, and what is idle goes back before, so that no two runs wait for each other with a part in their hands.
 
-    Of a rate each granted unit is good for one start, and gone with it: the log is with whoever grants.
+    Of a rate each granted unit is good for one start, and `gone` with it: the log is with whoever grants.
     """
 
-    __slots__ = ("asked", "home", "interval", "number", "opens_at", "total", "wanted")
+    __slots__ = ("asked", "gone", "home", "interval", "number", "opens_at", "sent", "total", "wanted")
 
     shared = True
 
@@ -217,6 +217,8 @@ class Share(Limit):
         self.home = ""  # of a lock: the folder that it was given
         self.asked = 0  # units, for the first that waits here
         self.wanted = False  # do other runs wait for it?
+        self.sent = 0  # tasks that were woken here and did not have their turn yet
+        self.gone = 0  # units of a rate that were used up, and nobody was told yet
         self.opens_at: float | None = None  # as far as is known
 
     @property
@@ -245,6 +247,7 @@ class Share(Limit):
         """Units of a rate are used up."""
         self.used -= weight
         self.capacity -= weight
+        self.gone += weight
 
 
 Asks: TypeAlias = "tuple[tuple[tuple[Limit, int], ...], tuple[tuple[RateLimit | Share, int], ...]]"

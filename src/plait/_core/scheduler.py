@@ -102,7 +102,7 @@ class Scheduler:
         self._interruptions: dict[int, int] = {}  # attempts that another one stands in for, crashes included
         self._mode: OnFailure | None = None  # of the halt
         self.timers = Timers()
-        self.admission = Admission(self.table, self.timers, rules, self._watch_for_stuck, self._tell)
+        self.admission = Admission(self.table, self.timers, rules, self._watch_for_stuck, self._tell, self._free)
         self._queue = self.admission.queue
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
@@ -246,6 +246,9 @@ class Scheduler:
             if table.odd[task] & (WATCHED | CONTROL) or table.left[task] <= under_way:
                 return False
         return True
+
+    def _free(self) -> int:
+        return self.idle
 
     def _tell(self, command: Command) -> None:
         self.commands.append(command)

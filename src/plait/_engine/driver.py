@@ -20,7 +20,7 @@ from importlib import import_module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from plait._core.commands import Ask, Cancel, Command, Force, Forget, Recall, Return, Settle, Shut, Vacated
+from plait._core.commands import Ask, Cancel, Command, Force, Forget, Recall, Return, Settle, Shut, Used, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
@@ -744,7 +744,7 @@ class Driver:
             case Vacated():
                 if self._on_vacated is not None:
                     self.loop.call_soon(self._on_vacated)
-            case Ask() | Return() | Shut() | Forget():
+            case Ask() | Return() | Used() | Shut() | Forget():
                 self._shared().tell(command)
             case _:
                 assert_never(command)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from plait._core.commands import Ask, Forget, Return, Shut
+from plait._core.commands import Ask, Forget, Return, Shut, Used
 from plait._core.ledger import Ledger, News, Wish, news, trade
 from plait._core.limits import Share
 from plait.errors import StoreError
@@ -65,7 +65,7 @@ class Sharing:
         """Calls whose answer is still to come."""
         self._member = exchange.join(self._poked, self._failed, clock)
 
-    def tell(self, command: Ask | Return | Shut | Forget) -> None:
+    def tell(self, command: Ask | Return | Used | Shut | Forget) -> None:
         """What the scheduler wants: entered together with all else of this turn of the loop."""
         share = command.share
         if share.kind == "lock":
@@ -73,13 +73,16 @@ class Sharing:
             return
         path = share.path
         match command:
-            case Ask(_, units):
-                wish = Wish("ask", path, units, share.total, share.interval, share.number)
+            case Ask(_, units, most):
+                wish = Wish("ask", path, units, share.total, share.interval, share.number, most)
                 known = self._known.get(path)
                 if known is None or known[0] is not share:
                     self._known[path] = share, News(path, share.number, 0, False, None)
-            case Return(_, units, used):
-                wish = Wish("used" if used else "return", path, units, share.total, share.interval, share.number)
+            case Return(_, units):
+                wish = Wish("return", path, units, share.total, share.interval, share.number)
+            case Used():
+                wish = Wish("used", path, share.gone, share.total, share.interval, share.number)
+                share.gone = 0
             case Shut(_, seconds):
                 wish = Wish("shut", path, seconds, share.total, share.interval, share.number)
             case Forget():
@@ -88,7 +91,7 @@ class Sharing:
                     self._forget(path)
         self._wish(wish)
 
-    def _lock(self, command: Ask | Return | Shut | Forget) -> None:
+    def _lock(self, command: Ask | Return | Used | Shut | Forget) -> None:
         """A lock of the kernel is wanted, or is not any more."""
         from plait.patterns.locks import Queued  # few runs have one
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from json import dumps, loads
 
+from plait import points
 from plait._core.ledger import Ledger, News, Wish, news, trade
 from plait.errors import PlaitError, StoreError
 from plait.logs import log
@@ -218,10 +219,12 @@ class _Books:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                points.reach("before shares commit")
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+            points.reach("after shares commit")
 
     def _clear_up(self) -> None:
         """Those that died have left their pipes and their names."""

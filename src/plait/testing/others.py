@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from plait._core.commands import Ask, Forget, Return, Shut
+from plait._core.commands import Ask, Forget, Return, Shut, Used
 from plait._core.ledger import Ledger, Wish, news, trade
 from plait._core.limits import Share
 
@@ -40,18 +40,21 @@ class Others:
 
     # -- the run that is simulated
 
-    def tell(self, command: Ask | Return | Shut | Forget) -> None:
+    def tell(self, command: Ask | Return | Used | Shut | Forget) -> None:
         """Something is wanted: it is entered at once, or a little later."""
         share = command.share
         path = share.path
         match command:
-            case Ask(_, units):
-                wish = Wish("ask", path, units, share.total, share.interval, share.number)
+            case Ask(_, units, most):
+                wish = Wish("ask", path, units, share.total, share.interval, share.number, most)
                 if path not in self._shares:
                     self._come(share)
                 self._shares[path] = share
-            case Return(_, units, used):
-                wish = Wish("used" if used else "return", path, units, share.total, share.interval, share.number)
+            case Return(_, units):
+                wish = Wish("return", path, units, share.total, share.interval, share.number)
+            case Used():
+                wish = Wish("used", path, share.gone, share.total, share.interval, share.number)
+                share.gone = 0
             case Shut(_, seconds):
                 wish = Wish("shut", path, seconds, share.total, share.interval, share.number)
             case Forget():

@@ -14,7 +14,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Ask, Cancel, Command, Forget, Recall, Return, Settle, Shut, Stop, Vacated
+from plait._core.commands import Ask, Cancel, Command, Forget, Recall, Return, Settle, Shut, Stop, Used, Vacated
 from plait._core.events import Event, journalled
 from plait._core.graph import Batch
 from plait._core.invariants import check
@@ -519,7 +519,7 @@ class _Play:
     def obey(self, command: Command) -> None:
         if isinstance(command, (Settle, Vacated)):
             return
-        if isinstance(command, (Ask, Return, Shut, Forget)):
+        if isinstance(command, (Ask, Return, Used, Shut, Forget)):
             self.others.tell(command)
             return
         if isinstance(command, Cancel):
