@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "stores": {"_core", "_version", "logs", "points"},
     "executors": {"_core", "calls", "logs", "points", "references"},
     "_engine": {"_core", "executors", "logs", "observe", "patterns", "points", "stores"},
-    "observe": {"_core"},
+    "observe": {"_core", "_version", "logs"},
     "patterns": {"_core"},
     "concurrency": {"_core", "_engine", "executors"},
     "runner": {"_core", "_engine", "concurrency", "executors"},
@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "snapshots": {"_engine", "calls", "executors", "fingerprints", "references", "stores", "tasks"},
     "programs": {"_core", "_engine", "snapshots", "tasks"},
     "durations": {"_core", "_engine", "stores"},
-    "history": {"_core", "_engine", "stores"},
+    "history": {"_core", "_engine", "observe", "stores"},
     "prediction": {"_core", "_engine", "durations", "observe", "stores", "testing"},
     "edits": set(),
     "beginning": {"_core", "_engine", "durations", "programs", "snapshots", "stores", "tasks"},
@@ -65,7 +65,6 @@ ROOMS: dict[str, set[str]] = {
         "_core",
         "_engine",
         "executors",
-        "observe",
         "concurrency",
         "programs",
         "beginning",
@@ -116,7 +115,7 @@ ROOMS: dict[str, set[str]] = {
 ONLY = {
     "_engine": {
         "executors": {"adopting", "base", "contract", "tokens"},
-        "observe": {"stream"},
+        "observe": {"readers", "stream"},
         "stores": {"base", "contract", "locks", "values"},
     },
     "snapshots": {"stores": {"values"}},
@@ -147,7 +146,8 @@ ONLY = {
         }
     },
     "concurrency": {"executors": {"base", "tokens"}},
-    "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
+    "history": {"observe": {"readers"}},
+    "runs": {"executors": {"base", "tokens"}, "stores": {"opening"}},
 }
 
 IMPURE = {

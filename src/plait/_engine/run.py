@@ -14,7 +14,7 @@ from plait._core.states import RunStatus
 from plait._engine.doors import running_loop
 from plait._engine.driver import Driver
 from plait.errors import UsageError
-from plait.observe.stream import RunEvent, Stream
+from plait.observe.stream import RunEvent
 
 if TYPE_CHECKING:
     from plait._core.why import Why
@@ -26,9 +26,8 @@ class Run:
     Every method may be called from any thread. Losing the handle changes nothing for the run.
     """
 
-    def __init__(self, driver: Driver, stream: Stream) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._stream = stream
         self._finished: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
         driver.done.add_done_callback(self._end)
 
@@ -201,7 +200,7 @@ class Events:
             if run._driver.done.done():
                 self._queue.put(None)
             else:
-                run._stream.subscribe(self._put)
+                run._driver.open_stream().subscribe(self._put)
             ready.set()
 
         if running_loop() is run._driver.loop:
@@ -254,7 +253,7 @@ class Events:
 
     def _leave(self) -> None:
         """Nobody reads on: nothing more is kept for this reader."""
-        self._run._tell(lambda: self._run._stream.unsubscribe(self._put))
+        self._run._tell(lambda: self._run._driver.open_stream().unsubscribe(self._put))
 
     async def __aiter__(self) -> AsyncIterator[RunEvent]:
         bell = self._bell()
