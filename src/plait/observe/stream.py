@@ -110,6 +110,7 @@ class Stream:
         self._ready_at: array[float] = array("d")  # the table's may be that of a later attempt by now
         self._free_since = source.started_at
         self._abandoned = False
+        self._latest = NEVER
         self._families: dict[int, _Family] = {}
         self._last: _Family | None = None
         self.metrics = Metrics()
@@ -164,7 +165,12 @@ class Stream:
     def summary(self) -> dict[str, Any]:
         """What `run_finished` says of the run, as it stands now."""
         source = self._source
-        return summary(source.result(), self.metrics, source.scheduler.pools)
+        return summary(source.result(), self.metrics, source.scheduler.pools, self._until() - source.started_at)
+
+    def _until(self) -> float:
+        """The run's clock at its end; of one that is not over, now."""
+        # Not when somebody looked at the clock last: what a store tells afterwards is the same.
+        return self._latest if self._source.scheduler.finished and self._latest != NEVER else self._source.now
 
     def _emit(
         self,
@@ -206,7 +212,7 @@ class Stream:
             self._finished()
             return
         task, old, new, at = move.task, move.old, move.new, move.at
-        table = self._source.table
+        table, self._latest = self._source.table, at
         if table.parents and table.odd[task] & CHILD:
             self._grew(self._family(task).parent, at)
         held = self._held.pop(task, None)
@@ -325,7 +331,7 @@ class Stream:
         return family
 
     def _finished(self) -> None:
-        self._emit("run_finished", self._source.now, detail=self.summary())
+        self._emit("run_finished", self._until(), detail=self.summary())
         self._show(None)
 
 
@@ -363,12 +369,18 @@ class _Family:
         return f"{self._around}/{name}"
 
 
-def summary(result: RunResult, metrics: Metrics | None = None, pools: Mapping[str, int] = _NO_POOL) -> dict[str, Any]:
+def summary(
+    result: RunResult,
+    metrics: Metrics | None = None,
+    pools: Mapping[str, int] = _NO_POOL,
+    wall_s: float | None = None,
+) -> dict[str, Any]:
     """What `run_finished` says of a run, with the figures where it was read from its start on.
 
     `efficiency` = busy slot time / (wall x slots); without figures the latest attempts tell how long slots were taken.
     """
-    wall_s, path_s = result.wall_s, critical_path(result.table)
+    wall_s = result.wall_s if wall_s is None else wall_s
+    path_s = critical_path(result.table)
     whole = metrics is not None and metrics.whole
     busy_s = metrics.busy_s if metrics is not None and whole else _busy_s(result.table)
     slots = result.slots or (metrics.peak if metrics is not None else 0)
@@ -397,7 +409,7 @@ def _busy_s(table: Table) -> float:
 def critical_path(table: Table) -> float:
     """Seconds of the longest chain of needs, each task counted with the run time of its last attempt.
 
-    A task that grew counts with the longest chain among its children. Computed over the starts and ends of tasks in
+    A task that grew counts with its own time until then and the longest chain among its children. Computed over the starts and ends of tasks in
     topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it.
     """
     size = table.size
@@ -414,7 +426,8 @@ def critical_path(table: Table) -> float:
         at = ready.pop()
         task = at % size
         if at < size:
-            after = [(size + task, _own(table, task)), *((child, 0.0) for child in _grown(table, task))]
+            alone = _alone(table, task)
+            after = [(size + task, _own(table, task)), *((child, alone) for child in _grown(table, task))]
         else:
             after = [(user, 0.0) for user in table.users_of(task)]
             if table.odd[task] & CHILD:
@@ -432,6 +445,14 @@ def _own(table: Table, task: int) -> float:
     if table.odd[task] & CONTROL or table.started_at[task] == NEVER or table.ended_at[task] == NEVER:
         return 0.0
     return table.ended_at[task] - table.started_at[task]
+
+
+def _alone(table: Table, task: int) -> float:
+    """Seconds from the start of a task to when the first of those that it grew was ready."""
+    if not table.odd[task] & CONTROL or table.started_at[task] == NEVER:
+        return 0.0
+    ready = [at for row in _grown(table, task) if (at := table.ready_at[row]) != NEVER]
+    return max(0.0, min(ready) - table.started_at[task]) if ready else 0.0
 
 
 def _grown(table: Table, task: int) -> Iterator[int]:
