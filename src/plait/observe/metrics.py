@@ -216,8 +216,9 @@ class Metrics(Reader):
     slot: their children are counted, they are not.
 
     `total`, and by name `kinds` and `pools`, are figures: `counts` by status, `attempts`, `retries`, and times in seconds:
-    `queue_s` from ready to each start, `run_s` from the start of an attempt to its end, `overhead_s`. The last is the part of `queue_s` for which a
-    slot stood free: `start - max(ready, slot free since, run resumed)`, for attempts that waited for nothing but a slot. Each
+    `queue_s` from ready to each start, `run_s` from the start of an attempt to its end, `overhead_s`. The last is the part of `queue_s` for which the
+    slot that it got stood free: `start - max(ready, slot free since, run resumed)`, of attempts that waited for nothing but a slot. So
+    wall x slots = busy + overhead + what nobody had use for. Each
     has `count`, `total`, `mean`, `least`, `most`, which are exact, and `quantile(0.95)`, exact to 1 %.
 
     `slots` (None: no limit), `peak` of slots taken, `busy_s` for which they were, `wall_s` and, once the run is over,
@@ -273,9 +274,9 @@ class Metrics(Reader):
             figures.see(name, detail, weight)
 
     def enter(self, run: str, name: str, so_far: Metrics) -> None:
-        """Goes on from the figures that the run had when this process took it over."""
-        if self.run is None:
-            self.__dict__.update(deepcopy(so_far.__dict__))
+        """Goes on from the figures that the run had when this process took it over, if it did."""
+        self.__dict__.update(deepcopy(so_far.__dict__))
+        self.run = run
 
     def _begin(self, event: RunEvent) -> None:
         if self.run is not None:

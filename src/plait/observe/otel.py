@@ -78,7 +78,7 @@ class OpenTelemetryExporter(Reader):
         self._queue = meter.create_histogram("plait.task.queue_time", "s", "From ready to a start.")
         self._run = meter.create_histogram("plait.task.run_time", "s", "From the start of an attempt to its end.")
         self._overhead = meter.create_histogram(
-            "plait.task.overhead_time", "s", "For which a ready task that needs nothing but a slot had a free one."
+            "plait.task.overhead_time", "s", "For which the slot of an attempt stood free, and its task was ready."
         )
         self._over = meter.create_counter("plait.runs", "{run}", "Runs that ended here.")
         self._lasted = meter.create_histogram("plait.run.duration", "s", "From the start of a run to its end.")

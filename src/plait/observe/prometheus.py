@@ -239,7 +239,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 _HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plait_task_queue_seconds": ("From ready to the start of an attempt.", _TASK),
     "plait_task_run_seconds": ("From the start of an attempt to its end.", _TASK),
-    "plait_task_overhead_seconds": ("For which a ready task that needs nothing but a slot had a free one.", _TASK),
+    "plait_task_overhead_seconds": ("For which the slot of an attempt stood free, and its task was ready.", _TASK),
     "plait_run_seconds": ("From the start of a run to its end.", _RUN),
 }
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {

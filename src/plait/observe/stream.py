@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from plait._core.graph import Batch
+from plait._core.graph import Batch, Numbered
 from plait._core.policy import CHILD, CONTROL, LIMITED
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, describe
@@ -108,7 +109,8 @@ class Stream:
         self._grown: dict[int, float] = {}  # seconds for which a task held a slot before it grew
         self._answered: set[int] = set()
         self._ready_at: array[float] = array("d")  # the table's may be that of a later attempt by now
-        self._free_since = source.started_at
+        self._untouched = source.scheduler.slots  # slots that nobody has had yet
+        self._freed: deque[float] = deque()  # since when the others are free, the longest first
         self._abandoned = False
         self._latest = NEVER
         self._families: dict[int, _Family] = {}
@@ -152,6 +154,11 @@ class Stream:
         self._reading = False
         self._read()
 
+    def measure(self, metrics: Metrics) -> None:
+        """Has the figures add up in `metrics`, which nobody has used, instead of some of our own."""
+        metrics.enter(self._source.id, self._source.name, self.metrics)
+        self.metrics = metrics
+
     @property
     def told(self) -> int:
         """The number of the latest event."""
@@ -186,7 +193,8 @@ class Stream:
             made = RunEvent(source.id, self._seq, source.unix(at), event, detail=detail or {})
         else:
             table, task = source.table, move.task
-            pool = {name: weight for name, weight, _ in table.policies[task].pool} or _NO_POOL
+            rows = table.policies[task].pool
+            pool = {name: weight for name, weight, _ in rows} if rows else _NO_POOL
             made = RunEvent(
                 source.id, self._seq, source.unix(at), event, table.key(task), move.attempt, slot, detail or {},
                 self._family(task).kind_of(task), pool,
@@ -259,9 +267,12 @@ class Stream:
         if task in self._answered:
             self._answered.discard(task)
             detail["goes_on"] = True
-        # What waits for a pool, a key, a rate or a group is not kept waiting by us; nor is it clear who holds an abandoned slot.
-        if not self._abandoned and not table.odd[task] & (LIMITED | CONTROL):
-            detail["overhead_s"] = max(0.0, at - max(ready, self._free_since, self._source.opened_at))
+        if not table.odd[task] & CONTROL:
+            free = self._free_since(at)
+            # What waits for a pool, a key, a rate or a group is not kept waiting by us; nor is it clear who holds an abandoned slot,
+            # or what slots somebody held before we read.
+            if self.metrics.whole and not self._abandoned and not table.odd[task] & LIMITED:
+                detail["overhead_s"] = max(0.0, at - max(ready, free, self._source.opened_at))
         if self._needs:
             needs = self._needs_of(task)
             if needs:
@@ -311,9 +322,15 @@ class Stream:
         return self._slots
 
     def _free_slot(self, slot: int, at: float) -> None:
-        if len(self._held) + 1 >= self._source.scheduler.slots:
-            self._free_since = at
+        self._freed.append(at)
         heappush(self._free, slot)
+
+    def _free_since(self, at: float) -> float:
+        """Since when the slot that is taken at `at` is free: that which was so longest, so that no free moment counts twice."""
+        if self._untouched:
+            self._untouched -= 1
+            return self._source.started_at
+        return self._freed.popleft() if self._freed else at
 
     def _family(self, task: int) -> _Family:
         """Those that `task` came in with."""
@@ -349,6 +366,8 @@ class _Family:
         controls = batch.controls
         self._groups = controls if isinstance(controls, range) else frozenset(controls)
         called = batch.called if batch.called is not None else batch.calls.called()  # type: ignore[attr-defined]
+        if called is None and isinstance(batch.keys, Numbered) and batch.size:
+            called = batch.keys[0].partition("[")[0]
         self._names: Sequence[str] | str | None = self._inside(called) if isinstance(called, str) else called
 
     def kind_of(self, task: int) -> str:
