@@ -309,7 +309,7 @@ def resume(
     `on_interrupt` says `fail`. A workflow file is read again from its path, a graph that was built in Python is made again of
     what is stored of it: where that cannot be (a lambda, an argument that is no plain data) give the graph as `target`. A run
     that is over is not touched: the handle has its result. `reap` as with `arun`, and so `readers`: they are shown what this
-    process does of the run.
+    process does of the run, `plait.Metrics` goes on from what the run had come to; of one that is over they are shown nothing (see `retell`).
 
     Raises:
         RunOwned: while a living process drives the run.

@@ -112,6 +112,48 @@ class TestFigures:
         assert found.kinds["sleep"].overhead_s.total == 0
         assert found.wall_s == 25
 
+    def test_who_holds_an_abandoned_slot_is_not_known_and_nothing_is_said_of_it(self) -> None:
+        """B18: the slot is taken, though the task is over; what starts from then on has no overhead, neither a wrong one."""
+        graph = plait.Graph("g")
+        graph.add("deaf", fetch, timeout=1, grace=1, allow_failure=True)
+        graph.add("first", fetch)
+        graph.add("second", parse, needs=["first"])
+        script = {"deaf": Scripted(50, deaf=True), "first": Scripted(5), "second": Scripted(60)}
+        found = played(graph, script, max_concurrency=2)
+        assert found.kinds["fetch"].counts == {"timed_out": 1, "succeeded": 1}
+        assert (found.kinds["fetch"].overhead_s.count, found.kinds["parse"].overhead_s.count) == (2, 0)
+
+    def test_what_was_ready_is_not_ready_once_the_run_is_over(self) -> None:
+        """B18."""
+
+        async def main() -> Metrics:
+            metrics = Metrics()
+            run = plait.start(
+                [plait.task(asyncio.sleep).bind(5) for _ in range(3)], max_concurrency=1, readers=[metrics]
+            )
+            await asyncio.sleep(1)
+            assert (metrics.total.ready, metrics.total.running) == (2, 1)
+            run.cancel()
+            await run
+            return metrics
+
+        found = VirtualClock().run(main()).total
+        assert (found.ready, found.running, found.counts) == (0, 0, {"cancelled": 1, "not_started": 2})
+
+    def test_who_reads_from_half_way_on_is_told_no_figures_of_a_part(self) -> None:
+        """B18: what the table knows is said all the same."""
+
+        async def main() -> plait.RunEvent:
+            run = plait.start([plait.task(asyncio.sleep).bind(5) for _ in range(4)], max_concurrency=2)
+            await asyncio.sleep(7)
+            events = [event async for event in run.events()]
+            assert all("overhead_s" not in event.detail for event in events)
+            return events[-1]
+
+        last = VirtualClock().run(main())
+        assert "metrics" not in last.detail
+        assert (last.detail["efficiency"], last.detail["wall_s"], last.detail["counts"]) == (1.0, 10, {"succeeded": 4})
+
     def test_a_task_that_grew_gave_its_slot_back_then(self) -> None:
         """B18: it runs on without a slot, and the figures know how long it had one."""
 
@@ -253,6 +295,8 @@ class TestStoredRuns:
         graph.add("first", fetch, args=([1, 2, 3],), pool={"db": 2})
         graph.add("each", plait.task(parse).map([4, 5]), needs=["first"])
         graph.add("other", fetch, needs=["each"])
+        retry = {"attempts": 3, "delay": 0.0001, "jitter": False}
+        graph.add("again", FAILS_TWICE, needs=["first"], retry=retry, allow_failure=True)
         return graph
 
     @pytest.mark.realtime
@@ -270,7 +314,9 @@ class TestStoredRuns:
             live.critical_path_s,
         )
         assert again.whole
-        assert set(again.kinds) == {"fetch", "parse"}
+        assert set(again.kinds) == {"fetch", "parse", "FAILS_TWICE"}
+        errors = [event.detail["error"] for event in seen[:-1] if event.event == "task_retrying"]
+        assert errors == [f"ValueError: {number}" for number in (TRIED[0], TRIED[1])]
         assert [event.as_dict() for event in told(tmp_path / "runs.db")] == [event.as_dict() for event in seen[:-1]]
         assert seen[-2].detail["metrics"] == live.as_dict()
 
@@ -330,6 +376,15 @@ FAILED: list[bool] = []
 async def long() -> None:
     if not QUICK:
         await asyncio.sleep(600)
+
+
+TRIED: list[int] = []
+
+
+async def FAILS_TWICE() -> None:
+    TRIED.append(len(TRIED))
+    if len(TRIED) % 3:
+        raise ValueError(len(TRIED) - 1)
 
 
 async def FAILS_ONCE() -> None:

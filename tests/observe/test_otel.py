@@ -188,6 +188,19 @@ class TestSpans:
         assert attributes(found.span("run n"))["plait.run.status"] == "interrupted"
         assert found.figures("plait.tasks.running") == {("k",): 0}
 
+    def test_who_resumes_a_run_makes_spans_of_what_it_does(self) -> None:
+        """B18: under a span that says so."""
+        found = Collected()
+        found.exporter.enter("r", "left", plait.Metrics())
+        ended = {"run_s": 2.0}
+        found.exporter(plait.RunEvent("r", 7, 10.0, "task_ready", "k", 1, 1, {"run_s": 3.0}, kind="k"))
+        found.exporter(plait.RunEvent("r", 8, 11.0, "task_started", "k", 2, 1, {"queued_s": 1.0}, kind="k"))
+        found.exporter(plait.RunEvent("r", 9, 13.0, "task_succeeded", "k", 2, 1, ended, kind="k"))
+        found.exporter.leave("r")
+        assert {span.name: seconds(span) for span in found.spans} == {"run left": 3, "task k": 3, "attempt k": 2}
+        assert attributes(found.span("run left"))["plait.run.resumed"] is True
+        assert found.figures("plait.tasks.running") == {("k",): 0}
+
 
 class TestFigures:
     def test_b18_instruments_by_kind_pool_and_status(self) -> None:

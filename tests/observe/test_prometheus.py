@@ -109,6 +109,23 @@ class TestFigures:
         assert len(found) == MOST_LABELS + 1
         assert found[OTHER, "", "skipped"] == 51
 
+    def test_who_resumes_a_run_counts_what_it_does_of_it(self) -> None:
+        """B18: under the run's name; what another process had made ready or started is in no gauge, and never below zero."""
+        reader, registry = exporter()
+        reader.enter("r", "left", plait.Metrics())
+        for number, (name, detail) in enumerate(
+            (
+                ("task_ready", {"run_s": 3.0}),
+                ("task_started", {"queued_s": 1.0}),
+                ("task_succeeded", {"run_s": 2.0}),
+            )
+        ):
+            reader(plait.RunEvent("r", number, 0.0, name, "k", 2, 1, detail, kind="k"))
+            assert all(value >= 0 for value in samples(registry, "plait_tasks_running").values())
+        assert samples(registry, "plait_task_interruptions_total") == {("k", ""): 1}
+        assert samples(registry, "plait_tasks_total") == {("k", "", "succeeded"): 1}
+        assert samples(registry, "plait_runs_active") == {("left",): 1}
+
     @pytest.mark.realtime
     def test_a_stored_run_gives_the_same_afterwards(self, tmp_path: Path) -> None:
         """B18."""

@@ -68,13 +68,14 @@ class TestInTheWay:
             for number in range(2, 10):
                 apart(event(number))
             assert apart.waiting == 3
+            apart(plait.RunEvent("r", 10, 0.0, "run_finished"))
             apart(None)
         assert apart.lost == 5
         assert len(warnings(caplog, "is too slow: 3 events wait for it")) == 1
         assert warnings(caplog, "was not shown 5 events")
         stuck.go.set()
         assert apart.done.wait(30)
-        assert [each and each.seq for each in stuck.seen] == [1, 2, 3, 4, None]
+        assert [each and each.seq for each in stuck.seen] == [1, 2, 3, 4, 10, None]
 
     def test_a_reader_that_raises_is_logged_once_and_shown_more(self, caplog: pytest.LogCaptureFixture) -> None:
         """F79: also what is no Exception."""

@@ -69,7 +69,7 @@ class OpenTelemetryExporter(Reader):
         self._context = contexts.Context() if context is None else context
         self._runs: dict[str, _Traced] = {}
         self._entered: dict[str, str] = {}  # names of runs that another process began
-        self._kinds = Names(MOST_KINDS)
+        self._kinds, self._pools = Names(MOST_KINDS), Names(MOST_KINDS)
         meter = metrics.get_meter("plait", __version__, meter_provider)
         self._tasks = meter.create_counter("plait.tasks", "{task}", "Tasks that are final.")
         self._attempts = meter.create_counter("plait.task.attempts", "{attempt}", "Attempts that started.")
@@ -117,10 +117,11 @@ class OpenTelemetryExporter(Reader):
         root = self._tracer.start_span(
             f"run {name}".strip(), self._context, attributes=attributes, start_time=_ns(event.at)
         )
-        return _Traced(root, name)
+        return _Traced(root, name, _ns(event.at))
 
     def _finish(self, event: RunEvent, traced: _Traced) -> None:
         detail, at = event.detail, _ns(event.at)
+        del self._runs[event.run]  # whatever a processor of spans raises
         self._end_open(traced, at)
         status = detail["status"] if detail["status"] in _OVER else "interrupted"
         root = traced.root
@@ -135,7 +136,6 @@ class OpenTelemetryExporter(Reader):
         root.end(at)
         self._over.add(1, {"plait.run.name": traced.name, "plait.run.status": status})
         self._lasted.record(detail["wall_s"], {"plait.run.name": traced.name, "plait.run.status": status})
-        del self._runs[event.run]
 
     def _end_open(self, traced: _Traced, at: int) -> None:
         for attempt in traced.attempts.values():
@@ -151,7 +151,7 @@ class OpenTelemetryExporter(Reader):
         traced.latest = max(traced.latest, _ns(event.at))
         labels: dict[str, Any] = {"plait.task.kind": self._kinds[kind]}
         if event.pool:
-            labels["plait.task.pool"] = "+".join(sorted(event.pool))
+            labels["plait.task.pool"] = self._pools["+".join(sorted(event.pool))]
         group = "group" in detail
         if name == "task_started":
             self._start(event, kind, traced, labels, group)
@@ -254,10 +254,10 @@ class _Attempt:
 class _Traced:
     """The spans of a run that are open, and what can be linked to."""
 
-    def __init__(self, root: Span, name: str) -> None:
+    def __init__(self, root: Span, name: str, at: int) -> None:
         self.root = root
         self.name = name
-        self.latest = 0
+        self.latest = at
         self.tasks: dict[str, Span] = {}
         self.attempts: dict[str, _Attempt] = {}
         self.contexts: OrderedDict[str, SpanContext] = OrderedDict()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait._core.states import RunStatus
 from plait.errors import MissingExtra, UsageError
-from plait.observe.metrics import Names
+from plait.observe.metrics import OTHER, Names
 from plait.observe.readers import Reader
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ BUCKETS_S = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 
 """Upper bounds of the histograms, in seconds: from a call of a function to a long build."""
 
 MOST_LABELS = 200
-"""Kinds, sets of pools, and names of runs that have series of their own; the others share the label `other`."""
+"""Kinds (with the pools that they name) and names of runs that have series of their own; the others share the label `other`."""
 
 _OVER = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED)
 
@@ -36,7 +36,7 @@ class PrometheusExporter(Reader):
     It registers with `registry` (None: that of `prometheus_client`), which your program shows as it does its other figures
     (`prometheus_client.start_http_server(8000)`). Labels are `kind` (the function's or command's name, or the key in a workflow
     file, never that of an item), `pool` (those that a task names, joined by `+`; empty for none), `status`, and the `name` of a run; at most
-    200 of each. `buckets` are the upper bounds of the histograms in seconds.
+    200 kinds and names. `buckets` are the upper bounds of the histograms in seconds.
 
     Counters: `plait_tasks_total{kind,pool,status}`, `plait_task_attempts_total`, `plait_task_retries_total`,
     `plait_task_interruptions_total` `{kind,pool}`, `plait_runs_total{name,status}`. Histograms: `plait_task_queue_seconds`,
@@ -62,7 +62,7 @@ class PrometheusExporter(Reader):
         self._core = metrics_core
         self._bounds = _checked(buckets)
         self._lock = threading.Lock()  # runs of several loops count, and a server's thread collects
-        self._kinds, self._pools, self._names = Names(MOST_LABELS), Names(MOST_LABELS), Names(MOST_LABELS)
+        self._tasks, self._names = Names(MOST_LABELS), Names(MOST_LABELS)
         self._counters: dict[str, dict[tuple[str, ...], int]] = {name: {} for name in _COUNTERS}
         self._gauges: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _GAUGES}
         self._histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {name: {} for name in _HISTOGRAMS}
@@ -105,7 +105,7 @@ class PrometheusExporter(Reader):
 
     def _of_task(self, event: RunEvent, kind: str, live: _Live) -> None:
         name, detail = event.event, event.detail
-        labels = (self._kinds[kind], self._pools["+".join(sorted(event.pool))])
+        labels = self._labels(kind, event.pool)
         if name in ("task_ready", "task_answered"):
             self._hold("plait_tasks_ready", labels, 1, live)
         if name == "task_started":
@@ -129,6 +129,10 @@ class PrometheusExporter(Reader):
                 self._hold("plait_tasks_ready", labels, -1, live)
             if "kept" not in detail:  # an earlier generation counted it
                 self._count("plait_tasks", (*labels, name.removeprefix("task_")))
+
+    def _labels(self, kind: str, pool: Mapping[str, int]) -> tuple[str, str]:
+        pools = "+".join(sorted(pool)) if pool else ""
+        return (kind, pools) if self._tasks[f"{kind}\0{pools}"] != OTHER else (OTHER, "")
 
     def _of_run(self, run: str, live: _Live, detail: Mapping[str, Any]) -> None:
         status = detail["status"] if detail["status"] in _OVER else "interrupted"
@@ -169,24 +173,26 @@ class PrometheusExporter(Reader):
 
     def collect(self) -> Iterator[Metric]:
         """The figures, as a registry of `prometheus_client` asks for them."""
-        with self._lock:
-            found = list(self._families())
-        return iter(found)
-
-    def _families(self) -> Iterator[Metric]:
+        with self._lock:  # a run may wait for it: no longer than a copy takes
+            counters = {name: dict(series) for name, series in self._counters.items()}
+            gauges = {name: dict(series) for name, series in self._gauges.items()}
+            histograms = {
+                name: {labels: each.copy() for labels, each in series.items()}
+                for name, series in self._histograms.items()
+            }
         for name, (text, labels) in _COUNTERS.items():
             counter = self._core.CounterMetricFamily(name, text, labels=labels)
-            for values, number in self._counters[name].items():
+            for values, number in counters[name].items():
                 counter.add_metric(values, number)
             yield counter
         for name, (text, labels) in _HISTOGRAMS.items():
             histogram = self._core.HistogramMetricFamily(name, text, labels=labels)
-            for values, each in self._histograms[name].items():
+            for values, each in histograms[name].items():
                 histogram.add_metric(values, each.buckets(self._bounds), each.total)
             yield histogram
         for name, (text, labels) in _GAUGES.items():
             gauge = self._core.GaugeMetricFamily(name, text, labels=labels)
-            for values, share in self._gauges[name].items():
+            for values, share in gauges[name].items():
                 gauge.add_metric(values, share)
             yield gauge
 
@@ -207,6 +213,12 @@ class _Histogram:
     def __init__(self, size: int) -> None:
         self.numbers = [0] * size
         self.total = 0.0
+
+    def copy(self) -> _Histogram:
+        """The same, as it is now."""
+        made = _Histogram(0)
+        made.numbers, made.total = self.numbers.copy(), self.total
+        return made
 
     def buckets(self, bounds: Sequence[float]) -> list[tuple[str, float]]:
         """How many were at most as long as each bound."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plait.observe.stream import RunEvent
 
 MOST_WAITING = 100_000
-"""Events that wait for a reader; what comes while there are so many is dropped. A tenth of a gigabyte at most."""
+"""Events that wait for a reader; what comes while there are so many is dropped, but for the run's end. A tenth of a gigabyte at most."""
 
 EXIT_S = 5.0
 """What readers of runs that are over get, all together, to see the rest before the program ends."""
@@ -70,7 +70,7 @@ class Apart:
             self._end()
         elif event.event in self._ignored:
             return
-        elif self._queue.qsize() >= self._most:
+        elif self._queue.qsize() >= self._most and event.event != "run_finished":
             self._lose()
             return
         self._queue.put(event)
@@ -130,7 +130,8 @@ def _remember(apart: Apart) -> None:
 def flush_readers(timeout: float | None = 5.0) -> bool:
     """Waits until the readers of runs that are over have seen the last event; False if that takes longer than `timeout` seconds.
 
-    A run never waits for its readers. Before a program ends they get 5 seconds by themselves.
+    A run never waits for its readers. Before a program ends they get 5 seconds by themselves. This blocks: in a coroutine call it by
+    `asyncio.to_thread`.
     """
     ends = None if timeout is None else time.monotonic() + timeout
     for each in list(_APART):

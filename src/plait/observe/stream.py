@@ -293,7 +293,8 @@ class Stream:
         task, new = move.task, move.new
         if new == RETRYING:
             tries = reversed(table.history[task])  # it may have been tried again since
-            detail["error"] = describe(next(each.error for each in tries if each.number == move.attempt))
+            tried = next((each for each in tries if each.number == move.attempt), None)
+            detail["error"] = describe(None if tried is None else tried.error)
         elif new >= FINAL and new != SUCCEEDED and task in table.errors:
             detail["error"] = describe(table.errors[task])
         if task in table.kept:
