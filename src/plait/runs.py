@@ -403,6 +403,8 @@ def on_store(
         opened = open_store(store, durability, create=False)
         try:
             reopened = what(opened, on_over=opened.close)
+            if reopened.driver is not None:
+                show(reopened.driver, shown)
         except BaseException:
             opened.close()
             raise
@@ -412,7 +414,6 @@ def on_store(
             return result
         driver: Driver = reopened.driver
         driver.reap = reap
-        show(driver, shown)
         return driver
 
     return make

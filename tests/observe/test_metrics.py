@@ -154,6 +154,17 @@ class TestFigures:
         assert "metrics" not in last.detail
         assert (last.detail["efficiency"], last.detail["wall_s"], last.detail["counts"]) == (1.0, 10, {"succeeded": 4})
 
+    def test_events_that_are_read_from_the_start_end_with_the_figures(self) -> None:
+        """B18: numbered as a store would, where `run_started` is the first."""
+
+        async def main() -> list[plait.RunEvent]:
+            run = plait.start(plait.task(asyncio.sleep).bind(5))
+            return [event async for event in run.events()]
+
+        events = VirtualClock().run(main())
+        assert [event.seq for event in events] == [2, 3, 4, 5]
+        assert events[-1].detail["metrics"]["kinds"]["sleep"]["run_s"]["total"] == 5
+
     def test_a_task_that_grew_gave_its_slot_back_then(self) -> None:
         """B18: it runs on without a slot, and the figures know how long it had one."""
 
@@ -352,6 +363,15 @@ class TestStoredRuns:
         assert again.as_dict() == metrics.as_dict() == seen[-2].detail["metrics"]
         assert "run_started" not in [event.event for event in seen[:-1]]
         assert [event.as_dict() for event in told(store)][-len(seen[:-1]) :] == [event.as_dict() for event in seen[:-1]]
+
+    @pytest.mark.realtime
+    def test_events_of_a_run_that_is_over_are_none_whoever_asks(self, tmp_path: Path) -> None:
+        async def main() -> list[plait.RunEvent]:
+            run = plait.start(plait.task(fetch).bind(), store=tmp_path / "runs.db")
+            await run
+            return [event async for event in run.events()]
+
+        assert asyncio.run(main()) == []
 
     @pytest.mark.realtime
     def test_what_an_earlier_generation_did_is_kept_apart(self, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
 from plait._engine.doors import running_loop
-from plait._engine.driver import Driver
+from plait._engine.driver import LIVE, Driver
 from plait.errors import UsageError
 from plait.observe.stream import RunEvent
 
@@ -200,7 +200,10 @@ class Events:
             if run._driver.done.done():
                 self._queue.put(None)
             else:
-                run._driver.open_stream().subscribe(self._put)
+                stream = run._driver.open_stream()
+                if run._driver not in LIVE and not stream.told:
+                    stream.begin()  # all of the run is still to come: its figures are whole
+                stream.subscribe(self._put)
             ready.set()
 
         if running_loop() is run._driver.loop:
@@ -253,7 +256,13 @@ class Events:
 
     def _leave(self) -> None:
         """Nobody reads on: nothing more is kept for this reader."""
-        self._run._tell(lambda: self._run._driver.open_stream().unsubscribe(self._put))
+
+        def forget() -> None:
+            stream = self._run._driver.stream
+            if stream is not None:
+                stream.unsubscribe(self._put)
+
+        self._run._tell(forget)
 
     async def __aiter__(self) -> AsyncIterator[RunEvent]:
         bell = self._bell()
