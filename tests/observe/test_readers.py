@@ -127,7 +127,10 @@ class TestInTheWay:
             result = plait.run(graph, raise_on_failure=False, **options)
             return result.status, [(each.key, each.status, each.value) for each in result.values()]
 
-        assert outcomes(readers=[lambda event: 1 / 0, plait.Metrics(), Stuck()]) == outcomes()
+        stuck = Stuck()
+        assert outcomes(readers=[lambda event: 1 / 0, plait.Metrics(), stuck]) == outcomes()
+        stuck.go.set()
+        assert plait.flush_readers(timeout=30)
 
     def test_before_a_program_ends_readers_see_the_rest_but_not_for_ever(self) -> None:
         """F79: a slow reader gets its time, one that is stuck keeps no program from ending."""
