@@ -26,6 +26,31 @@ def amap_row(body: Body, runner: Callable[..., Any], size: int, **options: Any) 
     return flat(lambda: runner(plait.amap(body, range(size), max_concurrency=LIMIT, **options)), size)
 
 
+def read_row(which: str, size: int) -> Job:
+    """A flat list that somebody reads, until the reader has seen the last event."""
+
+    def reader() -> Any:
+        if which == "metrics":
+            return plait.Metrics()
+        if which == "prometheus":
+            from prometheus_client import CollectorRegistry
+
+            return plait.PrometheusExporter(CollectorRegistry())
+        if which == "otel":
+            from opentelemetry.sdk.trace import TracerProvider
+
+            return plait.OpenTelemetryExporter(TracerProvider())
+        return lambda event: None
+
+    def work() -> list[int]:
+        found = asyncio.run(plait.amap(noop, range(size), max_concurrency=LIMIT, readers=[reader()]))
+        if not plait.flush_readers(timeout=60):
+            raise RuntimeError("the reader has not seen the last event")
+        return found
+
+    return flat(work, size)
+
+
 def process_row(body: Callable[[int], int], size: int, **options: Any) -> Job:
     """In worker processes, which are started for it."""
     return flat(lambda: plait.map_(body, range(size), executor="process", **options), size)
@@ -320,6 +345,7 @@ ROWS: dict[str, Callable[[int], Job]] = {
         f"limited {which}": partial(limited_row, "layered", which)
         for which in ("priorities", "pool", "rate", "pool rate priorities")
     },
+    **{f"read {which}": partial(read_row, which) for which in ("nothing", "metrics", "prometheus", "otel")},
     "blocked": blocked_row,
     "listed": listed_row,
     "grown": grown_row,

@@ -37,6 +37,8 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
 SLICES, REDUCERS, CAUSES = "executors/test_slices.py::", "patterns/test_reducers.py::", "_core/test_causes.py::"
 LIMITS, WHY = "_core/test_limits.py::", "_core/test_why.py::"
+METRICS, STREAM, FIGURES, READERS = "observe/metrics.py", "observe/stream.py", "observe/test_metrics.py::", "observe/test_readers.py::"  # fmt: skip
+PROM, OTEL = "observe/test_prometheus.py::TestFigures::", "observe/test_otel.py::TestSpans::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -132,6 +134,34 @@ MUTATIONS = [
     Mutation("X12", "a vote alone is enough", S, "            if family.need is None or family.good >= family.need:\n                self._win", "            if True:\n                self._win", "test_early_ends.py::test_a_vote_and_a_number_of_successes_are_both_needed"),
     Mutation("X12", "a number alone is enough", G, "and (self.settled or not self.votes)", "and True", "test_early_ends.py::test_a_vote_and_a_number_of_successes_are_both_needed"),
     Mutation("X5", "nobody is slowed down", A, "            rate.shut(now + seconds)\n", "", LIMITS + "TestBeingCalledLater::test_the_whole_bucket_slows_down_and_no_attempt_is_counted"),
+    Mutation("B18", "what came second is no attempt", METRICS, 'self.attempts += "goes_on" not in detail', "self.attempts = 1", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
+    Mutation("B18", "waiting is not measured", METRICS, 'self.queue_s.add(detail["queued_s"])', "pass", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
+    Mutation("B18", "an attempt that is tried again took no time", STREAM, '            detail["run_s"] = at - held[1]\n', '            detail.update({"run_s": at - held[1]} if new >= FINAL else {})\n', FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
+    Mutation("B18", "a weight in a pool is not counted", METRICS, "self.held_s += ran * weight", "pass", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
+    Mutation("B18", "groups are work", METRICS, '        if "group" in detail:\n            return\n', "", FIGURES + "TestKinds::test_groups_hold_no_slot_and_are_not_counted"),
+    Mutation("B18", "a free moment counts twice", STREAM, "at - max(ready, free, self._source.opened_at)", "at - max(ready, self._source.started_at, self._source.opened_at)", FIGURES + "TestFigures::test_overhead_is_time_with_a_free_slot_and_a_ready_task"),
+    Mutation("B18", "a pause is our fault", STREAM, "at - max(ready, free, self._source.opened_at)", "at - max(ready, free)", FIGURES + "TestFigures::test_a_full_house_and_a_pause_are_no_overhead"),
+    Mutation("B18", "who waits for a pool waits for us", STREAM, "not self._abandoned and not table.odd[task] & LIMITED", "not self._abandoned", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
+    Mutation("B18", "a task that grew kept its slot", STREAM, "            self._grew(self._family(task).parent, at)\n", "            pass\n", FIGURES + "TestFigures::test_a_task_that_grew_gave_its_slot_back_then"),
+    Mutation("B18", "the path leaves out who grew it", STREAM, "*((child, alone) for", "*((child, 0.0) for", FIGURES + "TestFigures::test_a_task_that_grew_gave_its_slot_back_then"),
+    Mutation("B18", "a kind is a key", "programs.py", "names = [node._definition.name for node in self._nodes]", "names = [node._name for node in self._nodes]", FIGURES + "TestKinds::test_a_kind_is_the_function_whatever_the_keys"),
+    Mutation("B18", "a store forgets what tasks are called", "_engine/records.py", '        data["called"] = _called_data(called)\n', "        pass\n", FIGURES + "TestStoredRuns::test_a_store_tells_the_same_figures_as_the_run_did"),
+    Mutation("B18", "the end is when somebody looked", STREAM, "return self._latest if self._source.scheduler.finished and self._latest != NEVER else self._source.now", "return self._source.now", FIGURES + "TestStoredRuns::test_a_store_tells_the_same_figures_as_the_run_did"),
+    Mutation("B18", "who resumes counts from nought", K, "        if self._fresh or self in LIVE:\n            return super()", "        if True:\n            return super()", FIGURES + "TestStoredRuns::test_who_resumes_a_run_goes_on_from_its_figures"),
+    Mutation("B18", "a median is off by a bucket of four", METRICS, "2 * _GROWTH**bucket / (_GROWTH + 1)", "_GROWTH ** (bucket + 3)", FIGURES + "TestSpread::test_sums_are_exact_and_a_quantile_is_one_percent_off_at_most"),
+    Mutation("B18", "made-up kinds are all kept", METRICS, "if len(self._known) >= self._most:", "if False:", FIGURES + "TestKinds::test_kinds_that_somebody_makes_up_cost_no_memory"),
+    Mutation("B18", "keys of items are labels", "observe/prometheus.py", "labels = self._labels(kind, event.pool)", "labels = self._labels(event.task or kind, event.pool)", PROM + "test_labels_are_bounded_and_items_are_no_labels"),
+    Mutation("B18", "a run that was left is ready for ever", "observe/prometheus.py", "            self._move(gauge, labels, -number)\n", "            pass\n", PROM + "test_a_run_that_was_left_holds_no_gauge"),
+    Mutation("B18", "a bucket counts what is longer", "observe/prometheus.py", "bisect_left(self._bounds, seconds)", "bisect_left(self._bounds, seconds / 2)", PROM + "test_b18_counters_histograms_and_gauges_by_kind_pool_and_status"),
+    Mutation("B18", "spans are not linked to what was needed", "observe/otel.py", "links=links, start_time", "links=[], start_time", OTEL + "test_b18_spans_of_run_tasks_and_attempts"),
+    Mutation("B18", "items lie beside their map", "observe/otel.py", "                return self.tasks[key]\n", "                return self.root\n", OTEL + "test_items_lie_under_their_map_and_grown_tasks_under_who_grew_them"),
+    Mutation("B18", "the error is not told", "observe/otel.py", "        span.set_status(self._trace.StatusCode.ERROR, text)\n", "", OTEL + "test_b18_spans_of_run_tasks_and_attempts"),
+    Mutation("F79", "readers stand in the run's way", "_engine/reading.py", "each if own.prompt else Apart(each, driver.id)", "each", READERS + "TestInTheWay::test_a_reader_that_blocks_holds_up_nobody"),
+    Mutation("F79", "any number of events waits", "observe/readers.py", "elif self._queue.qsize() >= self._most and", "elif False and", READERS + "TestInTheWay::test_what_too_many_events_wait_for_is_dropped_counted_and_logged_once"),
+    Mutation("F79", "each event that is dropped is logged", "observe/readers.py", "        if self.lost == 1:\n", "        if True:\n", READERS + "TestInTheWay::test_what_too_many_events_wait_for_is_dropped_counted_and_logged_once"),
+    Mutation("F79", "a reader that raises is shown no more", "observe/readers.py", "                self._raised += 1\n", "                self._raised += 1\n                return\n", READERS + "TestInTheWay::test_a_reader_that_raises_is_logged_once_and_shown_more"),
+    Mutation("F79", "what one raises the others miss", STREAM, "                if subscriber in self._unguarded:\n", "                if True:\n", READERS + "TestInTheWay::test_a_reader_in_the_runs_own_thread_that_raises_spoils_it_for_nobody"),
+    Mutation("F79", "a program ends before its readers have seen the rest", "observe/readers.py", "    if not flush_readers(EXIT_S):\n", "    if False:\n", READERS + "TestInTheWay::test_before_a_program_ends_readers_see_the_rest_but_not_for_ever"),
     Mutation("X5", "to be called later is a try", S, "            self._interruptions[task] = self._interruptions.get(task, 0) + 1\n            self.timers.arm(Due.RETRY", "            self.timers.arm(Due.RETRY", LIMITS + "TestBeingCalledLater::test_its_tries_are_left_for_real_failures"),
     Mutation("B13", "a map's values in reverse", "programs.py", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])", "return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop][::-1])", TASKS + "TestGrowth::test_a_map_over_a_list_known_at_run_time_keeps_order"),
     Mutation("B15", "the pause does not grow", "_core/policy.py", "self.delay * self.backoff ** min(attempt - 1, 60)", "self.delay", CORE + "TestAttempts::test_retries_wait_for_their_pause_without_a_slot_and_count"),

@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "stores": {"_core", "_version", "logs", "points"},
     "executors": {"_core", "calls", "logs", "points", "references"},
     "_engine": {"_core", "executors", "logs", "observe", "patterns", "points", "stores"},
-    "observe": {"_core"},
+    "observe": {"_core", "_version", "logs"},
     "patterns": {"_core"},
     "concurrency": {"_core", "_engine", "executors"},
     "runner": {"_core", "_engine", "concurrency", "executors"},
@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "snapshots": {"_engine", "calls", "executors", "fingerprints", "references", "stores", "tasks"},
     "programs": {"_core", "_engine", "snapshots", "tasks"},
     "durations": {"_core", "_engine", "stores"},
-    "history": {"_core", "_engine", "stores"},
+    "history": {"_core", "_engine", "observe", "stores"},
     "prediction": {"_core", "_engine", "durations", "observe", "stores", "testing"},
     "edits": set(),
     "beginning": {"_core", "_engine", "durations", "programs", "snapshots", "stores", "tasks"},
@@ -65,7 +65,6 @@ ROOMS: dict[str, set[str]] = {
         "_core",
         "_engine",
         "executors",
-        "observe",
         "concurrency",
         "programs",
         "beginning",
@@ -116,7 +115,7 @@ ROOMS: dict[str, set[str]] = {
 ONLY = {
     "_engine": {
         "executors": {"adopting", "base", "contract", "tokens"},
-        "observe": {"stream"},
+        "observe": {"metrics", "readers", "stream"},
         "stores": {"base", "contract", "locks", "values"},
     },
     "snapshots": {"stores": {"values"}},
@@ -147,7 +146,8 @@ ONLY = {
         }
     },
     "concurrency": {"executors": {"base", "tokens"}},
-    "runs": {"executors": {"base", "tokens"}, "observe": {"stream"}, "stores": {"opening"}},
+    "history": {"observe": {"readers"}},
+    "runs": {"executors": {"base", "tokens"}, "stores": {"opening"}},
 }
 
 IMPURE = {
@@ -234,7 +234,7 @@ def test_the_core_imports_no_clock_no_io_no_asyncio_no_threads_no_chance(tmp_pat
 
 
 def test_the_core_and_the_flat_door_need_the_standard_library_only() -> None:
-    program = "import sys, plait\nplait.map_(abs, [1]); plait.run(plait.task(abs).bind(1))\nprint([m for m in sys.modules if m.split('.')[0] in ('click', 'yaml', 'rich', 'msgspec', 'psutil', 'sqlite3')])"
+    program = "import sys, plait\nplait.map_(abs, [1]); plait.run(plait.task(abs).bind(1))\nprint([m for m in sys.modules if m.split('.')[0] in ('click', 'yaml', 'rich', 'msgspec', 'psutil', 'sqlite3', 'prometheus_client', 'opentelemetry')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
 
@@ -270,6 +270,18 @@ def test_every_public_name_is_exported_once_typed_and_documented() -> None:
                     assert inspect.getdoc(value), f"{name}.{member} has no docstring"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = plait.nothing  # type: ignore[attr-defined]
+
+
+def test_an_extra_is_imported_in_exactly_one_file() -> None:
+    """B18: what may be missing is asked for in one place, which says how to install it."""
+    homes = {"prometheus_client": "observe/prometheus.py", "opentelemetry": "observe/otel.py"}
+    found = {
+        (name.split(".")[0], path.relative_to(SRC).as_posix())
+        for path in SRC.rglob("*.py")
+        for _, name in imports_of(path)
+        if name.split(".")[0] in homes
+    }
+    assert found == set(homes.items())
 
 
 def test_no_process_is_forked_with_python_in_it() -> None:

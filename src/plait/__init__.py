@@ -5,13 +5,13 @@ concurrency   run_with_concurrency, amap, map_: a flat list of work
 runner        ParallelRunner, get_independent_tasks: a phase of tasks
 tasks         task, Graph, Node, shell: graphs in Python
 runs          run, arun, start, current: running them; resume, retry, fork: going on with stored ones
-history       list_runs, show_run, why, read_logs, collect_garbage: looking at stored runs
+history       list_runs, show_run, why, read_logs, retell, collect_garbage: looking at stored runs
 flow          load: workflow files
 patterns      union, majority, quorum, partial, ...: many results made one; Lock
 errors        the exception tree
 testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
 _core         the pure scheduler;  _engine  the only event loop;  executors  where code runs
-observe       readers of events;   cli      the command line
+observe       readers of events: Metrics, exporters;   cli   the command line
 """
 
 from __future__ import annotations
@@ -75,8 +75,13 @@ if TYPE_CHECKING:
     from plait.history import collect_garbage as collect_garbage
     from plait.history import list_runs as list_runs
     from plait.history import read_logs as read_logs
+    from plait.history import retell as retell
     from plait.history import show_run as show_run
     from plait.history import why as why
+    from plait.observe.metrics import Metrics as Metrics
+    from plait.observe.otel import OpenTelemetryExporter as OpenTelemetryExporter
+    from plait.observe.prometheus import PrometheusExporter as PrometheusExporter
+    from plait.observe.readers import flush_readers as flush_readers
     from plait.observe.stream import RunEvent as RunEvent
     from plait.patterns.locks import Lock as Lock
     from plait.patterns.reducers import Partial as Partial
@@ -153,7 +158,11 @@ _HOMES = {
     ),
     "plait.executors.tokens": ("CancelToken",),
     "plait.flow": ("load",),
-    "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run", "why"),
+    "plait.history": ("LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "retell", "show_run", "why"),
+    "plait.observe.metrics": ("Metrics",),
+    "plait.observe.otel": ("OpenTelemetryExporter",),
+    "plait.observe.prometheus": ("PrometheusExporter",),
+    "plait.observe.readers": ("flush_readers",),
     "plait.observe.stream": ("RunEvent",),
     "plait.patterns.locks": ("Lock",),
     "plait.patterns.reducers": (

@@ -14,6 +14,7 @@ from plait._core.states import Status
 from plait._core.table import NONE, Table
 from plait._engine.doors import DEFAULT, blocking, finish, raise_for, refuse_inside, running_loop, slots
 from plait._engine.driver import Driver
+from plait._engine.reading import readers_of, show
 from plait._engine.work import Call, Growth, Work
 from plait.errors import JudgedFailed, UsageError
 from plait.executors.base import CancelToken, Wanting, check_memory, current_attempt, executor_for, name_of, wanting
@@ -226,6 +227,7 @@ def _flat_driver(
 ) -> Driver:
     executor = executor_for(function, executor)
     refuse_of_groups(options)
+    readers = readers_of(options.pop("readers", ()))
     wants = wanting(options)
     work = _Flat(function, items, executor, wants)
     deadline = options.pop("deadline", None)
@@ -242,7 +244,9 @@ def _flat_driver(
     check_memory(made, executor)
     conditional = range(len(items)) if wants is not None else ()
     batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made, conditional=conditional)  # type: ignore[arg-type]
-    return Driver(batch, rules, name=name)
+    driver = Driver(batch, rules, name=name)
+    show(driver, readers)
+    return driver
 
 
 @overload
@@ -276,7 +280,7 @@ async def amap(
     Coroutine functions run on this loop, others in threads. `options` are those of a task (`retries=2`, `timeout=30`,
     `priority`, `grace`, ...); `deadline`, in seconds, is that of the whole call; with `executor="process"` a worker is replaced
     after `max_tasks_per_worker` calls. With `on_failure="continue"` or
-    `"finish"` the others go on after a failure; it is raised in the end all the same.
+    `"finish"` the others go on after a failure; it is raised in the end all the same. `readers` are shown its events, see `arun`.
 
     Raises:
         BaseException: the first failure in time, the function's own exception with notes; the rest was cancelled.

@@ -1,9 +1,9 @@
-"""Looking at stored runs, also while they run: listed, shown, what their commands wrote; and letting go of old ones."""
+"""Looking at stored runs, also while they run: listed, shown, told again, what their commands wrote; and letting go of old ones."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,11 @@ from plait._core.policy import seconds
 from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._core.why import Why, asked
+from plait._engine.reading import readers_of
 from plait._engine.replaying import Replay
+from plait._engine.telling import Telling
 from plait.errors import RunNotFound, UsageError
+from plait.observe.readers import Reader
 from plait.stores.base import RunInfo, needed_by_forks
 from plait.stores.locks import alive
 from plait.stores.opening import open_store
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from plait.stores.contract import Store
 
 
-__all__ = ["LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "show_run", "why"]
+__all__ = ["LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", "retell", "show_run", "why"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,37 @@ def replayed(store: Store, run: RunInfo) -> Replay:
     replay = Replay(store, run, store.generation(run, run.generation))
     replay.catch_up()
     return replay
+
+
+def retell(run_id: str, store: Any, readers: Sequence[Callable[[Any], object]]) -> None:
+    """Shows `readers` every event of a stored run up to now, as its own process told it: to export it afterwards, or measure it.
+
+    They are called here, one event after the other, and with None at the end; what one raises passes through. Of a run that began
+    another generation (`retry`, an accepted edit) its events are those of the latest one.
+
+    Raises:
+        RunNotFound, StoreError: where there is none, or it cannot be read.
+        UsageError: for readers that cannot be called.
+    """
+    shown = readers_of(readers)
+    opened = open_store(store, None, create=False)
+    try:
+        telling = told(opened, opened.find(run_id))
+        for each in shown:
+            telling.stream.subscribe(each, needs=isinstance(each, Reader) and each.needs, guarded=False)
+        telling.tell()
+        if not telling.over:
+            for each in shown:
+                if isinstance(each, Reader):
+                    each.leave(telling.id)
+                each(None)
+    finally:
+        opened.close()
+
+
+def told(store: Store, run: RunInfo) -> Telling:
+    """The events of the latest generation of a run."""
+    return Telling(store, run, store.generation(run, run.generation))
 
 
 def read_logs(run_id: str, store: Any, key: str | None = None) -> Iterator[LogPart]:

@@ -109,6 +109,13 @@ class _Nodes(Work):
         definition = self._nodes[place]._definition
         return _Items(definition.body, []) if definition.each else None
 
+    def called(self) -> Sequence[str] | str:
+        called = getattr(self._nodes, "called", None)
+        if called is not None:
+            return called()  # type: ignore[no-any-return]
+        names = [node._definition.name for node in self._nodes]
+        return names[0] if len(set(names)) == 1 else names
+
     def identities(self) -> Sequence[str] | str:
         names = getattr(self._nodes, "names", None)
         if names is not None:

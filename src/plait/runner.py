@@ -18,7 +18,7 @@ from plait._engine.driver import Driver
 from plait._engine.work import Call, Work
 from plait.concurrency import listed
 from plait.errors import UsageError
-from plait.executors.base import executor_for
+from plait.executors.base import executor_for, name_of
 
 __all__ = ["ParallelRunner", "PhaseResult", "PhaseTask", "get_independent_tasks"]
 
@@ -92,6 +92,9 @@ class _Phase(Work):
 
     def call(self, place: int, table: Table, first: int) -> Call:
         return self._executor, self._body, (self._tasks[place],), None
+
+    def called(self) -> str:
+        return name_of(self._body)
 
 
 class ParallelRunner:

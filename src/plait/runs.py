@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -24,6 +24,7 @@ from plait._engine.doors import (
     slots,
 )
 from plait._engine.driver import Driver
+from plait._engine.reading import readers_of, show
 from plait.errors import RunFailed, UsageError
 from plait.executors.base import Attempt, CancelToken, Progress, Spent, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
@@ -75,6 +76,7 @@ def make_driver(
     given = {name: options.pop(name) for name in KEEPING if name in options}
     if "reap" in options:
         driving["reap"] = flag("reap", options.pop("reap"))
+    readers = readers_of(options.pop("readers", ()))
     store, run_id = given.get("store", store), given.get("run_id", run_id)
     if inputs and not hasattr(target, "program"):
         raise UsageError("inputs belong to workflow files: bind arguments instead")
@@ -84,7 +86,7 @@ def make_driver(
     if unknown:
         raise UsageError(
             f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, {', '.join(sorted(RULES))}, reap, "
-            "store, run_id, durability"
+            "readers, store, run_id, durability"
         )
     chosen = {
         "on_failure": OnFailure.CONTINUE,
@@ -95,12 +97,16 @@ def make_driver(
     if isinstance(target, Graph) and target.shared_pools:
         rules = rules.but(sharing=target.shared_pools)
     if store is not None:
-        return _kept(
+        driver: Driver = _kept(
             program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
         )
+        show(driver, readers)
+        return driver
     if run_id is not None or "durability" in given:
         raise UsageError("run_id and durability are for runs with a store: give store= too")
-    return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
+    driver = Driver(program.batch, rules, name=program.name, value=program.value, **driving)
+    show(driver, readers)
+    return driver
 
 
 RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget"))
@@ -166,6 +172,10 @@ async def arun(
 
     With `reap=True` (Linux) this process is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) while the run goes on: what a command
     leaves behind in a session of its own ends with its task, too. Other children of this process are let be.
+
+    Each of `readers` is called with every `RunEvent` from `run_started` on, and with None at the end, in a thread of its own and
+    without holding up the run: up to 100,000 events wait for one that is slow, what comes then is dropped, and what a reader raises is
+    logged. `plait.Metrics()` is one; see `flush_readers`.
 
     Raises:
         BaseException: for a node, the first cause's own exception, with notes.
@@ -271,13 +281,12 @@ _keepers: set[asyncio.Task[Any]] = set()
 
 def _begin(make: Callable[[], Driver | RunResult], kept: bool) -> Run:
     from plait._engine.run import Run  # the handle, which `run` and `arun` do not give
-    from plait.observe.stream import Stream
 
     driver = make()
     if isinstance(driver, RunResult):
         return Run.over(driver)
     driver.keeper = None
-    handle = Run(driver, Stream(driver))
+    handle = Run(driver)
     driver.loop.call_soon(driver.start)  # so that events() can be read from the first one on
     if kept:
         keeper = driver.keeper = driver.loop.create_task(_keep(driver))
@@ -294,13 +303,15 @@ def resume(
     accept_changes: bool = False,
     durability: str = "full",
     reap: bool = False,
+    readers: Sequence[Callable[[Any], object]] = (),
 ) -> Run:
     """Goes on with a stored run whose process died, left it or was paused; the handle on it, as `start` gives.
 
     `run_id` is an id, the beginning of one, or `last`. What was reported is never run again; what was running is, unless its
     `on_interrupt` says `fail`. A workflow file is read again from its path, a graph that was built in Python is made again of
     what is stored of it: where that cannot be (a lambda, an argument that is no plain data) give the graph as `target`. A run
-    that is over is not touched: the handle has its result. `reap` as with `arun`.
+    that is over is not touched: the handle has its result. `reap` as with `arun`, and so `readers`: they are shown what this
+    process does of the run, `plait.Metrics` goes on from what the run had come to; of one that is over they are shown nothing (see `retell`).
 
     Raises:
         RunOwned: while a living process drives the run.
@@ -316,14 +327,23 @@ def resume(
             durability,
             lambda opened, **driving: reopen(opened, run_id, target, accept_changes=accept_changes, **driving),
             reap,
+            readers,
         )
     )
 
 
-def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "full", reap: bool = False) -> Run:
+def retry(
+    run_id: str,
+    target: Any = None,
+    *,
+    store: Any,
+    durability: str = "full",
+    reap: bool = False,
+    readers: Sequence[Callable[[Any], object]] = (),
+) -> Run:
     """Another generation of a stored run that is over: what did not succeed runs again, with all that needs it.
 
-    The run keeps its id and its history. Everything else as with `resume`.
+    The run keeps its id and its history. Everything else as with `resume`; `readers` see the new generation.
 
     Raises:
         UsageError: for a run that is not over, or that succeeded.
@@ -332,7 +352,7 @@ def retry(run_id: str, target: Any = None, *, store: Any, durability: str = "ful
     from plait.resuming import retry as again
 
     return _started(
-        on_store(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving), reap)
+        on_store(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving), reap, readers)
     )
 
 
@@ -345,11 +365,12 @@ def fork(
     run_id: str | None = None,
     durability: str = "full",
     reap: bool = False,
+    readers: Sequence[Callable[[Any], object]] = (),
 ) -> Run:
     """A new run that takes over what `run` finished, but for the task `start`, what an edit touches, and all that needs those.
 
     `start` is a key, or the path of a task that another one grew (`compile[3]`). `run_id` is the new run's. The other run stays as it is, also while it
-    goes on. `reap` as with `arun`.
+    goes on. `reap` and `readers` as with `arun`.
 
     Raises:
         UsageError: for a task that is not there.
@@ -363,14 +384,20 @@ def fork(
             durability,
             lambda opened, **driving: forked(opened, run, start, target, new_id=run_id, **driving),
             reap,
+            readers,
         )
     )
 
 
 def on_store(
-    store: Any, durability: str, what: Callable[..., Any], reap: bool = False
+    store: Any,
+    durability: str,
+    what: Callable[..., Any],
+    reap: bool = False,
+    readers: Sequence[Callable[[Any], object]] = (),
 ) -> Callable[[], Driver | RunResult]:
     """What gives a driver, or the result of a run that is over, on an opened store."""
+    shown = readers_of(readers)
 
     def make() -> Driver | RunResult:
         from plait.stores.opening import open_store
@@ -378,6 +405,8 @@ def on_store(
         opened = open_store(store, durability, create=False)
         try:
             reopened = what(opened, on_over=opened.close)
+            if reopened.driver is not None:
+                show(reopened.driver, shown)
         except BaseException:
             opened.close()
             raise

@@ -212,6 +212,13 @@ class _Nodes(Sequence[Node[Any]]):
             found[int(at)] = key
         return found
 
+    def called(self) -> Sequence[str] | str:
+        """The name of the function, or command, of each; one name where all have it."""
+        names = {each.name for each in self._definitions}
+        if len(names) == 1:
+            return names.pop()
+        return [self._definitions[number].name for number in self._which]
+
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]

@@ -16,6 +16,7 @@ from plait._core.result import RunResult
 from plait._core.table import NONE, Table
 from plait._engine.doors import DEFAULT, slots
 from plait._engine.driver import Driver
+from plait._engine.reading import readers_of, show
 from plait._engine.work import Call, Growth, Work
 from plait.concurrency import refuse_of_groups
 from plait.errors import RunFailed, UsageError
@@ -86,6 +87,7 @@ class AsCompleted:
             budget=options.pop("budget", None),
         )
         refuse_of_groups(options)
+        self._readers = readers_of(options.pop("readers", ()))
         wants = wanting(options)
         self._policy: Policy = owned(policy(PLAIN, **options), self._name)
         check_uses((self._policy,), {})
@@ -114,6 +116,7 @@ class AsCompleted:
         driver = self._driver = Driver(
             source, self._rules, name=self._name, on_settled=self._settled, on_vacated=self._vacated
         )
+        show(driver, self._readers)
         driver.start()
         driver.done.add_done_callback(self._end)
         if self._async_items is not None:

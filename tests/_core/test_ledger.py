@@ -45,7 +45,7 @@ def test_first_come_first_served_and_nobody_overtakes() -> None:
     assert world.tell(3, "ask", 1) == 0
     assert world.hear(1).wanted
     world.tell(1, "return", 1)
-    assert world.woken == {1, 2} - {1}
+    assert world.woken == {2, 3}, "who is served, and who is first now"
     assert (world.hear(2).units, world.hear(3).units) == (2, 0)
     world.tell(1, "return", 1)
     assert world.hear(3).units == 1

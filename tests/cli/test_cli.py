@@ -87,8 +87,31 @@ class TestRun:
         ]
         assert (events[0]["event"], events[-1]["event"]) == ("run_started", "run_finished")
         assert abs(events[0]["at"] - time.time()) < 60
-        assert {"status", "counts", "wall_s", "critical_path_s", "efficiency"} <= events[-1].keys()
+        assert {"status", "counts", "wall_s", "critical_path_s", "efficiency", "metrics"} <= events[-1].keys()
         assert plait("run", "x.yaml", "--json", "--jsonl").returncode == 2
+
+    @pytest.mark.parametrize("store", [(), ("--store", "none")])
+    def test_json_and_the_last_event_have_the_figures(self, tmp_path: Path, store: tuple[str, ...]) -> None:
+        """B18: by kind and by pool; groups are no work."""
+        text = (
+            "pools: {disk: 2}\ntasks:\n  list: {run: \"printf 'a\\\\nb\\\\n'\", output: lines}\n"
+            "  compile: {foreach: '{{ tasks.list.output }}', run: [echo, '{{ item }}'], pool: {disk: 1}}\n"
+            "  last: {needs: [compile], tasks: {one: {run: 'false', allow_failure: true, retry: {attempts: 2, delay: 0.01}}}}\n"
+        )
+        document = json.loads(plait("run", write(tmp_path, text), "--json", *store).stdout)
+        figures = document["metrics"]
+        assert {name: each["counts"] for name, each in figures["kinds"].items()} == {
+            "list": {"succeeded": 1}, "compile": {"succeeded": 2}, "last/one": {"failed": 1},
+        }  # fmt: skip
+        assert (figures["kinds"]["last/one"]["attempts"], figures["kinds"]["last/one"]["retries"]) == (2, 1)
+        assert (figures["total"]["run_s"]["count"], document["counts"]) == (5, {"succeeded": 5, "failed": 1})
+        assert (figures["pools"]["disk"]["capacity"], document["pools"]) == (2, {"disk": 2})
+        assert 0 < document["efficiency"] <= 1
+        done = plait("run", write(tmp_path, text), "--jsonl", *store)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        assert events[-1]["metrics"]["kinds"].keys() == figures["kinds"].keys()
+        started = next(event for event in events if event["event"] == "task_started" and event["task"] == "compile[1]")
+        assert (started["kind"], started["pool"]) == ("compile", {"disk": 1})
 
     def test_inputs_jobs_only_quiet_verbose_folder_and_dry_run(self, tmp_path: Path) -> None:
         file = write(

@@ -86,6 +86,16 @@ class TestGoingOn:
         assert numbers[0] > 5
         assert lines[-1]["event"] == "run_finished"
 
+    def test_the_figures_are_of_all_processes_that_drove_the_run(self, half: Path) -> None:
+        """B18: one that was killed included; `show` tells the same, and so does a resume that has nothing to do."""
+        document = json.loads(plait("resume", "last", "--json", cwd=half).stdout)
+        figures = document["metrics"]["kinds"]["each"]
+        assert (figures["counts"], figures["attempts"], figures["interrupted"]) == ({"succeeded": 3}, 4, 1)
+        for words in (("show", "last"), ("resume", "last")):
+            again = json.loads(plait(*words, "--json", cwd=half).stdout)
+            assert again["metrics"] == document["metrics"]
+            assert (again["wall_s"], again["efficiency"]) == (document["wall_s"], document["efficiency"])
+
     def test_an_edited_file_is_refused_and_accepted(self, half: Path) -> None:
         """X11 F35."""
         (half / "flow.yaml").write_text(FLOW.replace('"echo {{ tasks.each', '"echo sum {{ tasks.each'))

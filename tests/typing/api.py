@@ -49,3 +49,8 @@ async def graphs() -> None:
     assert_type(plait.start(graph), plait.Run)
     assert_type(await plait.start(graph), plait.RunResult)
     assert_type(plait.current().key, str)
+    metrics = plait.Metrics()
+    plait.run(graph, readers=[metrics, plait.PrometheusExporter(), plait.OpenTelemetryExporter()])
+    assert_type(metrics.efficiency, float | None)
+    assert_type(metrics.kinds["length"].run_s.quantile(0.95), float | None)
+    plait.retell("last", "runs.db", [metrics])

@@ -37,11 +37,11 @@ class Batch:
     `when` to be decided once their needs are met. `kept` are tasks, by place, that enter the run final, for an earlier
     generation of it finished them. `ranks` are the seconds that are expected from the start of each task to the end of the
     longest chain behind it: of ready tasks of one priority the highest starts first. `calls` and `keys` are opaque here: the
-    engine and the reports use them.
+    engine and the reports use them. `called` is what each is called in figures, where that is on record (see `Work.called`).
     """
 
     __slots__ = (
-        "_kinds", "calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
+        "_kinds", "called", "calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
     )  # fmt: skip
 
     def __init__(
@@ -57,8 +57,10 @@ class Batch:
         conditional: Collection[int] = (),
         kept: Mapping[int, Kept] | None = None,
         ranks: Sequence[float] | None = None,
+        called: Sequence[str] | str | None = None,
     ) -> None:
         self.size = size
+        self.called = called
         self.calls = calls
         self.keys = keys
         self.needs = needs

@@ -27,7 +27,7 @@ from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
-from plait._core.table import Move, Table
+from plait._core.table import NEVER, Move, Table
 from plait._engine.work import Growth, Work, check_votes, joining, vote_of
 from plait.errors import UsageError
 from plait.executors.base import (
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from plait._engine.sharing import Exchange, Sharing
     from plait.executors.adopting import Adopter
     from plait.executors.contract import Executor, Lender, Showing
+    from plait.observe.stream import Stream
     from plait.patterns.votes import Vote
 
 
@@ -102,10 +103,12 @@ class Driver:
         "loop",
         "name",
         "now",
+        "opened_at",
         "reap",
         "scheduler",
         "spendings",
         "started_at",
+        "stream",
         "table",
         "unix",
     )
@@ -139,6 +142,10 @@ class Driver:
         self.name = name
         self.now = self.clock() if clock_at is None else clock_at
         self.started_at = self.now
+        self.opened_at = NEVER
+        """When starts went on after a pause."""
+        self.stream: Stream | None = None
+        """The run's public events, once somebody wants them."""
         self.unix: Callable[[float], float] = (time.time() - self.now).__add__
         """Unix seconds of a moment on the run's clock."""
         self.done: asyncio.Future[RunResult] = self.loop.create_future()
@@ -197,6 +204,17 @@ class Driver:
         if self.table.moves is None:
             self.table.moves = []
 
+    def open_stream(self) -> Stream:
+        """The run's public events: one stream, for whoever wants them."""
+        if self.stream is None:
+            self.stream = self._made_stream()
+        return self.stream
+
+    def _made_stream(self) -> Stream:
+        from plait.observe.stream import Stream  # for runs that somebody reads
+
+        return Stream(self)
+
     def listen(self, listener: Callable[[Driver, int, Output | Progress], None]) -> None:
         """Has output and progress of tasks shown to `listener`; what it raises is logged."""
         self._listeners.append(listener)
@@ -252,7 +270,8 @@ class Driver:
     def resume(self) -> None:
         """Starts go on."""
         if not self.done.done():
-            self.scheduler.unpaused(self.look())
+            self.opened_at = self.look()
+            self.scheduler.unpaused(self.now)
             self.more()
 
     def feed(self, parent: int) -> int:

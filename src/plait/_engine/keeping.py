@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from plait._engine.sharing import Exchange
     from plait._engine.telling import Telling
+    from plait.observe.stream import Stream
     from plait.stores.contract import Store
 
     class Carry(Protocol):
@@ -533,6 +534,14 @@ class KeptDriver(Driver):
 
         run = self._store.find(self.id)
         return Telling(self._store, run, self._store.generation(run, self._claim.generation))
+
+    def _made_stream(self) -> Stream:
+        if self._fresh or self in LIVE:
+            return super()._made_stream()
+        telling = self.telling()  # what earlier processes told: numbers and figures go on from there
+        telling.tell()
+        telling.stream.go_on(self)
+        return telling.stream
 
     def _let_go(self) -> None:
         for hear in self.on_commit:

@@ -244,6 +244,9 @@ def structure(batch: Batch) -> dict[str, Any]:
         data["conditional"] = list(batch.conditional)
     if batch.ranks is not None:
         data["ranks"] = list(batch.ranks)
+    called = batch.called if batch.called is not None else batch.calls.called()  # type: ignore[attr-defined]
+    if called is not None:
+        data["called"] = _called_data(called)
     if batch.kept:
         declared: Callable[[int], Any] = batch.calls.declared  # type: ignore[attr-defined]
         data["kept"] = [
@@ -273,6 +276,21 @@ def keys_data(keys: Sequence[str]) -> Any:
     return list(keys)
 
 
+def _called_data(called: Sequence[str] | str) -> Any:
+    """What tasks are called, as data: few names, however many tasks."""
+    if isinstance(called, str):
+        return utf8(called)
+    numbers = {name: at for at, name in enumerate(dict.fromkeys(called))}
+    return [list(map(utf8, numbers)), list(map(numbers.__getitem__, called))]
+
+
+def _called_of(data: Any) -> Sequence[str] | str | None:
+    if data is None or isinstance(data, str):
+        return data
+    names, which = data
+    return [str(names[number]) for number in which]
+
+
 def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int], Any]) -> Batch:
     """The batch again, with `calls`; `read` gives a kept value, by form, data and place."""
     keys: Any = data["keys"]
@@ -291,12 +309,15 @@ def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int]
         controls=data.get("controls", ()),
         conditional=data.get("conditional", ()),
         ranks=data.get("ranks"),
+        called=_called_of(data.get("called")),
         kept={
             place: Kept(read(form, value, place), started, ended, attempts, skipped)
             for place, form, value, started, ended, attempts, skipped in data.get("kept", ())
         },
     )
     columns = [keys, *(each for each in (needs, batch.policies, batch.ranks) if each is not None)]
+    if isinstance(batch.called, list):
+        columns.append(batch.called)
     places = [*batch.controls, *batch.conditional, *batch.kept]
     if any(len(column) != size for column in columns) or any(not 0 <= place < size for place in places):
         raise ValueError("columns of a batch differ in length")

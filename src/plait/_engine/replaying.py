@@ -13,7 +13,7 @@ from plait._core.policy import OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler
 from plait._core.states import READY
-from plait._core.table import Table
+from plait._core.table import NEVER, Table
 from plait._engine import records as lines
 from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of
 from plait._engine.wall import Wall
@@ -40,6 +40,7 @@ class _Batch(msgspec.Struct):
     controls: list[int] | None = None
     conditional: list[int] | None = None
     ranks: list[float] | None = None
+    called: Any = None
     kept: list[Any] | None = None
 
 
@@ -196,6 +197,7 @@ class Replay:
         self.going_on = work is not None
         self.sequence = 0
         self.now = 0.0
+        self.opened_at = NEVER
         self.wall = Wall(0.0, generation.wall)
         self.ahead: set[int] = set()
         self.processes: list[tuple[int, int]] = []
@@ -360,11 +362,14 @@ class Replay:
             case lines.HALTED:
                 _, mode, now = line
                 scheduler.halted(OnFailure(mode), now)
-            case lines.PAUSED | lines.UNPAUSED | lines.TICKED | lines.LEAVING:
+            case lines.UNPAUSED:
+                _, now = line
+                self.opened_at = now
+                scheduler.unpaused(now)
+            case lines.PAUSED | lines.TICKED | lines.LEAVING:
                 _, now = line
                 {
                     lines.PAUSED: scheduler.paused,
-                    lines.UNPAUSED: scheduler.unpaused,
                     lines.TICKED: scheduler.ticked,
                     lines.LEAVING: scheduler.leaving,
                 }[kind](now)

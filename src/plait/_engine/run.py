@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
 from plait._engine.doors import running_loop
-from plait._engine.driver import Driver
+from plait._engine.driver import LIVE, Driver
 from plait.errors import UsageError
-from plait.observe.stream import RunEvent, Stream
+from plait.observe.stream import RunEvent
 
 if TYPE_CHECKING:
     from plait._core.why import Why
@@ -26,9 +26,8 @@ class Run:
     Every method may be called from any thread. Losing the handle changes nothing for the run.
     """
 
-    def __init__(self, driver: Driver, stream: Stream) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._stream = stream
         self._finished: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
         driver.done.add_done_callback(self._end)
 
@@ -201,7 +200,10 @@ class Events:
             if run._driver.done.done():
                 self._queue.put(None)
             else:
-                run._stream.subscribe(self._put)
+                stream = run._driver.open_stream()
+                if run._driver not in LIVE and not stream.told:
+                    stream.begin()  # all of the run is still to come: its figures are whole
+                stream.subscribe(self._put)
             ready.set()
 
         if running_loop() is run._driver.loop:
@@ -254,7 +256,13 @@ class Events:
 
     def _leave(self) -> None:
         """Nobody reads on: nothing more is kept for this reader."""
-        self._run._tell(lambda: self._run._stream.unsubscribe(self._put))
+
+        def forget() -> None:
+            stream = self._run._driver.stream
+            if stream is not None:
+                stream.unsubscribe(self._put)
+
+        self._run._tell(forget)
 
     async def __aiter__(self) -> AsyncIterator[RunEvent]:
         bell = self._bell()

@@ -21,26 +21,37 @@ class Telling:
 
     def __init__(self, store: Store, run: RunInfo, generation: Generation) -> None:
         self._replay = Replay(store, run, generation, moves=True)
-        self._told: list[RunEvent] = []
         self._readers: list[Callable[[Any, Move | None], None]] = []
+        self._begun = False
         self.over = False
-        Stream(self).subscribe(self._tell, started=True)
-        self._see()
+        self.stream = Stream(self)
+
+    def tell(self) -> None:
+        """Shows whoever has subscribed to the stream what was committed by now and not shown yet."""
+        if self.over:
+            return
+        if not self._begun:
+            self._begun = True
+            self.stream.begin()
+            self._see()
+        self._replay.catch_up(self._see)
+        if self._replay.scheduler.finished:
+            self.over = True
+            for reader in self._readers:
+                reader(self, None)
 
     def more(self) -> list[RunEvent]:
         """The events since the last call, committed by now."""
-        if not self.over:
-            self._replay.catch_up(self._see)
-            if self._replay.scheduler.finished:
-                self.over = True
-                for reader in self._readers:
-                    reader(self, None)
-        told, self._told = self._told, []
-        return told
+        told: list[RunEvent] = []
 
-    def _tell(self, event: RunEvent | None) -> None:
-        if event is not None:
-            self._told.append(event)
+        def keep(event: RunEvent | None) -> None:
+            if event is not None:
+                told.append(event)
+
+        self.stream.subscribe(keep)
+        self.tell()
+        self.stream.unsubscribe(keep)
+        return told
 
     def _see(self) -> None:
         moves, self.table.moves = self.table.moves or [], []
@@ -69,6 +80,11 @@ class Telling:
     def started_at(self) -> float:
         """The run's clock at its start."""
         return 0.0
+
+    @property
+    def opened_at(self) -> float:
+        """When starts went on after a pause."""
+        return self._replay.opened_at
 
     @property
     def unix(self) -> Callable[[float], float]:

@@ -95,6 +95,11 @@ class Work:
         """The calls of what a control task grows, as far as types are declared there; None if it is none."""
         return None
 
+    def called(self) -> Sequence[str] | str | None:
+        """What tasks of a kind are called in figures: one for each place, or one for all. None: what stands in their keys
+        before an item's number."""
+        return None
+
     def identities(self) -> Sequence[str] | str:
         """Under which name each task is known from run to run: one for each place, or one for all."""
         return ""

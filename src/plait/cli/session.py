@@ -7,14 +7,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from plait._core.outcome import Outcome
-from plait._core.policy import CONTROL
 from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RunStatus
@@ -123,6 +122,7 @@ class _Session:
         self._is_file = is_file
         self._printed = printed
         self._signal: int | None = None
+        self._summary: Mapping[str, Any] = {}  # of `run_finished`
         self._gone: OSError | OutputGone | None = None  # why standard output takes no more
 
     async def run(self, make: Callable[[], Driver | RunResult]) -> int:
@@ -133,9 +133,8 @@ class _Session:
             return self._code(driver)
         driver.reap = True  # this process does nothing else
         self._driver = driver
-        stream = Stream(driver)
         with ExitStack() as stack:
-            self._subscribe(stream, driver, stack)
+            self._subscribe(driver, stack)
             stack.enter_context(_Signals(driver.loop, self._on_signal))
             if self._settings.display is not Display.PEOPLE:
                 stack.enter_context(_own_output())
@@ -151,24 +150,42 @@ class _Session:
 
     def _show(self, result: RunResult) -> None:
         if self._settings.display is Display.JSON:
-            self._write(as_json(document(result), indent=2))
+            self._write(as_json(document(result, self._summary or self._told_of(result)), indent=2))
         elif self._settings.display is Display.PEOPLE:
             self._tell(result, self._is_file)
         if result.interrupted:
             say(f"run {result.run_id} is interrupted; go on with: plait resume {result.run_id}")
 
-    def _subscribe(self, stream: Stream, driver: Driver, stack: ExitStack) -> None:
+    def _told_of(self, result: RunResult) -> Mapping[str, Any]:
+        """What the store tells of a run that was over before."""
+        if self._settings.store is None:
+            return summary(result)
+        from plait.history import told  # which few runs need
+        from plait.stores.opening import open_store
+
+        store = open_store(self._settings.store, None, create=False)
+        try:
+            telling = told(store, store.find(result.run_id))
+            telling.tell()
+            return telling.stream.summary()
+        finally:
+            store.close()
+
+    def _subscribe(self, driver: Driver, stack: ExitStack) -> None:
         display, level = self._settings.display, self._settings.level
+        if display is not Display.PEOPLE:
+            stream = driver.open_stream()
+            stream.subscribe(self._jsonl if display is Display.JSONL else self._sum_up)
+            if not stream.told:
+                stream.begin()
         if display is Display.JSONL:
-            before = told_before(driver)
-            stream.go_on_from(before)
-            stream.subscribe(self._jsonl, started=not before)
             return
         if self._printed is not None:
             driver.read(self._on_moved)
             driver.listen(self._on_printed)
         if display is Display.JSON:
             return
+        stream = Stream(driver)
         if _is_terminal() and level >= 0 and self._printed is None:
             from rich.console import Console
 
@@ -193,6 +210,10 @@ class _Session:
     def _jsonl(self, event: RunEvent | None) -> None:
         if event is not None:
             self._write(as_json(event.as_dict()))
+
+    def _sum_up(self, event: RunEvent | None) -> None:
+        if event is not None and event.event == "run_finished":
+            self._summary = event.detail
 
     def _on_printed(self, driver: Driver, task: int, report: Output | Progress) -> None:
         if isinstance(report, Output) and self._printed is not None:
@@ -276,14 +297,6 @@ class _Session:
                 self._write(f"{name}: {shown}")
 
 
-def told_before(driver: Driver) -> int:
-    """The number of the last event that an earlier process told of this run; 0 if this one begins it."""
-    if not isinstance(driver, KeptDriver) or driver.begins:
-        return 0
-    told = driver.telling().more()
-    return told[-1].seq if told else 0
-
-
 @contextmanager
 def _own_output() -> Iterator[None]:
     """Standard output is for our JSON alone: what functions of the run print goes to standard error."""
@@ -335,26 +348,16 @@ def _is_terminal() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def document(result: RunResult) -> dict[str, Any]:
-    """The run as one JSON document."""
+def document(result: RunResult, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The run as one JSON document; `told` is what `run_finished` says of it."""
     return {
         "run": result.run_id,
         "name": result.name,
-        **summary(result, busy_s(result), result.slots or 0),
+        **told,
         "first_cause": None if result.first_cause is None else result.first_cause.key,
         "outputs": result.value,
         "tasks": {each.key: _task(each) for each in result.values()},
     }
-
-
-def busy_s(result: RunResult) -> float:
-    """Seconds for which slots were taken, as far as the latest attempts tell; tasks that only grow others hold none."""
-    table = result.table
-    return sum(
-        result.row(row).run_s or 0.0
-        for row in range(table.size)
-        if not table.odd[row] & CONTROL and row not in table.kept
-    )
 
 
 def _task(outcome: Outcome) -> dict[str, Any]:

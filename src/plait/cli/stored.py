@@ -20,7 +20,7 @@ from plait._engine.replaying import Replay
 from plait.cli.output import out, say
 from plait.cli.session import document
 from plait.errors import RecordedError, UsageError
-from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed
+from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed, told
 from plait.history import why as asked_why
 from plait.observe.text import as_json, clean, counted, duration
 from plait.resuming import program_for
@@ -108,13 +108,16 @@ def show(given: str | None, text: str, as_document: bool, verbose: bool) -> int:
     """`plait show`: one run, as its journal tells it up to now."""
     store = existing(given)
     info = store.find(text)
-    run, replay = at_a_glance(info), replayed(store, info)
-    result = replay.result()
+    run = at_a_glance(info)
     if as_document:
+        telling = told(store, info)
+        telling.tell()
         facts = _facts(run)
         del facts["counts"], facts["tasks"]
-        out(as_json({**document(result), **facts}, indent=2))
+        out(as_json({**document(telling.result(), telling.stream.summary()), **facts}, indent=2))
         return 0
+    replay = replayed(store, info)
+    result = replay.result()
     for line in _shown(run, replay, result, verbose):
         out(line)
     return 0
@@ -219,12 +222,12 @@ def logs(given: str | None, text: str, key: str | None, follow: bool) -> int:
     store = existing(given)
     run = store.find(text)
     written = Logs(store, run, key)
-    told: set[int] = set()
+    shown: set[int] = set()
     while True:
         over = at_a_glance(store.find(run.id)).owner_pid is None
         for part in written.more():
             _print(part, plain=key is not None)
-        _tell_errors(written.replay.table, key, told)
+        _tell_errors(written.replay.table, key, shown)
         if over or not follow:
             written.check()
             return 0

@@ -1,22 +1,36 @@
-"""The public stream of events: one for each move of a task, numbered, with the slot that it holds."""
+"""The public stream of events: one for each move of a task, numbered, with the slot that it holds, and the figures they add up to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from plait._core.policy import CHILD, CONTROL
+from plait._core.graph import Batch, Numbered
+from plait._core.policy import CHILD, CONTROL, LIMITED
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, describe
-from plait._core.states import FINAL, READY, RETRYING, RUNNING, STATUSES, SUCCEEDED, WAITING
-from plait._core.table import NEVER, Move, Table
+from plait._core.states import FINAL, PENDING, READY, RETRYING, RUNNING, STATUSES, SUCCEEDED, WAITING
+from plait._core.table import NEVER, NONE, Move, Table
+from plait.logs import log
+from plait.observe.metrics import Metrics
+
+_NO_POOL: Mapping[str, int] = {}
+
+MOST_NEEDS = 128
+"""Needs of a task that an event names; of more, the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """One line of the stream. `at` is in Unix seconds; `detail` holds what only this kind of event has."""
+    """One line of the stream. `at` is in Unix seconds; `detail` holds what only this kind of event has.
+
+    `kind` is what tasks like this one are called (its function, command or key in a file, without an item's number), `pool` the
+    weight that it takes of each pool by name.
+    """
 
     run: str
     seq: int
@@ -26,17 +40,25 @@ class RunEvent:
     attempt: int | None = None
     slot: int | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    kind: str | None = None
+    pool: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The event as it stands in a JSON line."""
         line: dict[str, Any] = {"run": self.run, "seq": self.seq, "at": round(self.at, 6), "event": self.event}
         if self.task is not None:
             line["task"] = self.task
+            if self.kind is not None:
+                line["kind"] = self.kind
             if self.attempt:
                 line["attempt"] = self.attempt
             if self.slot is not None:
                 line["slot"] = self.slot
-        return {**line, **self.detail}
+            if self.pool:
+                line["pool"] = dict(self.pool)
+        for name, value in self.detail.items():
+            line[name] = round(value, 6) if isinstance(value, float) else value
+        return line
 
 
 class Source(Protocol):
@@ -51,6 +73,11 @@ class Source(Protocol):
     @property
     def started_at(self) -> float: ...
     @property
+    def opened_at(self) -> float:
+        """When starts went on after a pause; -1.0 if there was none."""
+        ...
+
+    @property
     def unix(self) -> Callable[[float], float]: ...
     @property
     def scheduler(self) -> Scheduler: ...
@@ -62,37 +89,95 @@ class Source(Protocol):
     def result(self) -> RunResult: ...
 
 
+Subscriber = Callable[[RunEvent | None], object]
+
+
 class Stream:
     """Makes events of moves for as many subscribers as there are; makes none before the first."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._subscribers: list[Callable[[RunEvent | None], None]] = []
+        self._subscribers: list[Subscriber] = []
+        self._raised: list[Subscriber] = []  # and that was said
+        self._unguarded: list[Subscriber] = []
         self._reading = False
+        self._needs = False
         self._seq = 0
         self._free: list[int] = []
         self._slots = 0
-        self._held: dict[int, int] = {}
-        self._busy_s = 0.0
-        self._since: dict[int, float] = {}
+        self._held: dict[int, tuple[int, float]] = {}  # slot and since when, by task
+        self._grown: dict[int, float] = {}  # seconds for which a task held a slot before it grew
+        self._answered: set[int] = set()
+        self._ready_at: array[float] = array("d")  # the table's may be that of a later attempt by now
+        self._untouched = source.scheduler.slots  # slots that nobody has had yet
+        self._freed: deque[float] = deque()  # since when the others are free, the longest first
+        self._abandoned = False
+        self._latest = NEVER
+        self._families: dict[int, _Family] = {}
+        self._last: _Family | None = None
+        self.metrics = Metrics()
+        """What all events so far add up to."""
 
-    def subscribe(self, subscriber: Callable[[RunEvent | None], None], *, started: bool = False) -> None:
-        """Has every event from now on shown to `subscriber`, and None at the end; `started` adds `run_started`."""
+    def subscribe(
+        self, subscriber: Subscriber, *, started: bool = False, needs: bool = False, guarded: bool = True
+    ) -> None:
+        """Has every event from now on shown to `subscriber`, and None at the end; what it raises is logged, unless not `guarded`.
+
+        `started` tells of the run's start, too (see `begin`). With `needs` events of starts name the needs of their task.
+        """
+        self._read()
+        self._subscribers.append(subscriber)
+        if not guarded:
+            self._unguarded.append(subscriber)
+        self._needs = self._needs or needs
+        if started:
+            self.begin()
+
+    def begin(self) -> None:
+        """Tells that the run starts: whoever subscribed sees all of it, and the figures are of all of it."""
+        self._read()
+        slots = self._source.scheduler.rules.max_concurrency
+        detail = {"name": self._source.name, "slots": slots, "pools": self._source.scheduler.pools}
+        self._emit("run_started", self._source.started_at, detail=detail)
+
+    def _read(self) -> None:
         if not self._reading:
             self._reading = True
             self._source.read(self._moved)
-        self._subscribers.append(subscriber)
-        if started:
-            self._emit("run_started", self._source.started_at, detail={"name": self._source.name})
 
-    def go_on_from(self, number: int) -> None:
-        """The next event has the number behind `number`: those up to it were told by another process."""
-        self._seq = number
+    def go_on(self, source: Source) -> None:
+        """The run goes on in another process, which is `source`: numbers and figures go on, too, for other subscribers."""
+        self._source = source
+        self._subscribers.clear()
+        self._families.clear()
+        self._last = None
+        self._reading = False
+        self._read()
 
-    def unsubscribe(self, subscriber: Callable[[RunEvent | None], None]) -> None:
+    def measure(self, metrics: Metrics) -> None:
+        """Has the figures add up in `metrics`, which nobody has used, instead of some of our own."""
+        metrics.enter(self._source.id, self._source.name, self.metrics)
+        self.metrics = metrics
+
+    @property
+    def told(self) -> int:
+        """The number of the latest event."""
+        return self._seq
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
         """Shows `subscriber` nothing more."""
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
+
+    def summary(self) -> dict[str, Any]:
+        """What `run_finished` says of the run, as it stands now."""
+        source = self._source
+        return summary(source.result(), self.metrics, source.scheduler.pools, self._until() - source.started_at)
+
+    def _until(self) -> float:
+        """The run's clock at its end; of one that is not over, now."""
+        # Not when somebody looked at the clock last: what a store tells afterwards is the same.
+        return self._latest if self._source.scheduler.finished and self._latest != NEVER else self._source.now
 
     def _emit(
         self,
@@ -103,50 +188,133 @@ class Stream:
         detail: Mapping[str, Any] | None = None,
     ) -> None:
         self._seq += 1
-        key = None if move is None else self._source.table.key(move.task)
-        attempt = None if move is None else move.attempt
-        made = RunEvent(self._source.id, self._seq, self._source.unix(at), event, key, attempt, slot, detail or {})
+        source = self._source
+        if move is None:
+            made = RunEvent(source.id, self._seq, source.unix(at), event, detail=detail or {})
+        else:
+            table, task = source.table, move.task
+            rows = table.policies[task].pool
+            pool = {name: weight for name, weight, _ in rows} if rows else _NO_POOL
+            made = RunEvent(
+                source.id, self._seq, source.unix(at), event, table.key(task), move.attempt, slot, detail or {},
+                self._family(task).kind_of(task), pool,
+            )  # fmt: skip
+        self.metrics(made)
+        self._show(made)
+
+    def _show(self, event: RunEvent | None) -> None:
         for subscriber in tuple(self._subscribers):
-            subscriber(made)
+            try:
+                subscriber(event)
+            except Exception:
+                if subscriber in self._unguarded:
+                    raise
+                if subscriber not in self._raised:  # one that always raises would fill the log
+                    self._raised.append(subscriber)
+                    log.exception("a reader of run %s raised; the run goes on, and it is shown more", self._source.id)
+
+    # -- moves come in
 
     def _moved(self, source: Any, move: Move | None) -> None:
         if move is None:
             self._finished()
             return
-        task, old, new = move.task, move.old, move.new
-        table = self._source.table
-        slot = self._held.get(task)
-        if old == RUNNING and slot is not None:
-            self._busy_s += move.at - self._since.pop(task)
-            del self._held[task]
-            heappush(self._free, slot)
-        if new == RUNNING and not table.odd[task] & CONTROL:
-            slot = self._held[task] = self._take_slot()
-            self._since[task] = move.at
-        name = "task_answered" if old == WAITING and new == READY else f"task_{STATUSES[new]}"
+        task, old, new, at = move.task, move.old, move.new, move.at
+        table, self._latest = self._source.table, at
+        if table.parents and table.odd[task] & CHILD:
+            self._grew(self._family(task).parent, at)
+        held = self._held.pop(task, None)
+        slot = None if held is None else held[0]
+        detail: dict[str, Any] = {}
+        if table.odd[task] & CONTROL and self._family(task).is_group(task):
+            detail["group"] = True
+        if new == READY:
+            self._gets_ready(task, at)
+        if new == RUNNING:
+            self._starts(task, at, detail)
+            if "group" not in detail:
+                slot = self._take_slot()
+                self._held[task] = slot, at
+        elif held is not None:
+            self._free_slot(held[0], at)
+        if old == RUNNING:
+            self._ended(task, new, at, held, detail)
+        elif new >= FINAL and old != PENDING:
+            detail["was"] = str(STATUSES[old])
+        self._say_more(move, detail)
+        name = f"task_{STATUSES[new]}"
         if new == RUNNING:
             name = "task_started"
-        self._emit(name, move.at, move, slot, self._detail(move))
+        elif old == WAITING and new == READY:
+            name = "task_answered"
+            self._answered.add(task)
+        self._emit(name, at, move, slot, detail)
         if new == WAITING and self._source.scheduler.status() == "waiting":
-            self._emit("run_waiting", move.at)
+            self._emit("run_waiting", at)
 
-    def _detail(self, move: Move) -> dict[str, Any]:
+    def _gets_ready(self, task: int, at: float) -> None:
+        column = self._ready_at
+        if task >= len(column):
+            column.extend(array("d", (NEVER,)) * (max(self._source.table.size, task + 1) - len(column)))
+        column[task] = at
+
+    def _starts(self, task: int, at: float, detail: dict[str, Any]) -> None:
+        table = self._source.table
+        ready = self._ready_at[task] if task < len(self._ready_at) else NEVER
+        if ready == NEVER:  # before anybody read
+            ready = table.ready_at[task]
+        detail["queued_s"] = at - ready
+        if task in self._answered:
+            self._answered.discard(task)
+            detail["goes_on"] = True
+        if not table.odd[task] & CONTROL:
+            free = self._free_since(at)
+            # What waits for a pool, a key, a rate or a group is not kept waiting by us; nor is it clear who holds an abandoned slot,
+            # or what slots somebody held before we read.
+            if self.metrics.whole and not self._abandoned and not table.odd[task] & LIMITED:
+                detail["overhead_s"] = max(0.0, at - max(ready, free, self._source.opened_at))
+        if self._needs:
+            needs = self._needs_of(task)
+            if needs:
+                detail["needs"] = needs
+
+    def _ended(self, task: int, new: int, at: float, held: tuple[int, float] | None, detail: dict[str, Any]) -> None:
+        """An attempt ended, or all that a task grew."""
+        if held is not None:
+            detail["run_s"] = at - held[1]
+        elif new >= FINAL:
+            detail["run_s"] = at - self._source.table.started_at[task]
+            grown = self._grown.pop(task, None)
+            if grown is not None:
+                detail["slot_s"] = grown
+
+    def _say_more(self, move: Move, detail: dict[str, Any]) -> None:
         table = self._source.table
         task, new = move.task, move.new
-        detail: dict[str, Any] = {}
-        if new == RUNNING:
-            detail["queued_s"] = round(move.at - table.ready_at[task], 6)
-        if new >= FINAL and move.old == RUNNING:
-            detail["run_s"] = round(move.at - table.started_at[task], 6)
         if new == RETRYING:
-            detail["error"] = describe(table.history[task][-1].error)
+            tries = reversed(table.history[task])  # it may have been tried again since
+            tried = next((each for each in tries if each.number == move.attempt), None)
+            detail["error"] = describe(None if tried is None else tried.error)
         elif new >= FINAL and new != SUCCEEDED and task in table.errors:
             detail["error"] = describe(table.errors[task])
         if task in table.kept:
             detail["kept"] = True
-        if task in table.unenforced:
+        if new >= FINAL and task in table.unenforced:
             detail["enforced"] = False
-        return detail
+            self._abandoned = True
+
+    def _needs_of(self, task: int) -> list[str]:
+        table = self._source.table
+        batch, place = table.batch_of(task)
+        row = batch.needs[place] if batch.needs is not None else ()
+        return [table.key(task - place + need) for need in dict.fromkeys(row[:MOST_NEEDS])]
+
+    def _grew(self, parent: int, at: float) -> None:
+        """A task has children: it gave its slot back then."""
+        held = self._held.pop(parent, None)
+        if held is not None:
+            self._grown[parent] = at - held[1]
+            self._free_slot(held[0], at)
 
     def _take_slot(self) -> int:
         if self._free:
@@ -154,33 +322,114 @@ class Stream:
         self._slots += 1
         return self._slots
 
+    def _free_slot(self, slot: int, at: float) -> None:
+        self._freed.append(at)
+        heappush(self._free, slot)
+
+    def _free_since(self, at: float) -> float:
+        """Since when the slot that is taken at `at` is free: that which was so longest, so that no free moment counts twice."""
+        if self._untouched:
+            self._untouched -= 1
+            return self._source.started_at
+        return self._freed.popleft() if self._freed else at
+
+    def _family(self, task: int) -> _Family:
+        """Those that `task` came in with."""
+        last = self._last
+        if last is not None and last.first <= task < last.end:
+            return last
+        table = self._source.table
+        first = table.first_row(task)
+        family = self._families.get(first)
+        if family is None:
+            parent = table.parent(task)
+            around = "" if parent == NONE else self._family(parent).kind_of(parent)
+            family = self._families[first] = _Family(table.batch_of(task)[0], first, parent, around)
+        self._last = family
+        return family
+
     def _finished(self) -> None:
-        result = self._source.result()
-        self._emit("run_finished", self._source.now, detail=summary(result, self._busy_s, self._slots))
-        for subscriber in tuple(self._subscribers):
-            subscriber(None)
+        self._emit("run_finished", self._until(), detail=self.summary())
+        self._show(None)
 
 
-def summary(result: RunResult, busy_s: float, slots: int) -> dict[str, Any]:
-    """What `run_finished` says of a run. `efficiency` = busy slot time / (wall x slots)."""
-    slots = result.slots or slots
+class _Family:
+    """The tasks of a batch, and what each is called."""
+
+    __slots__ = ("_around", "_groups", "_keys", "_names", "end", "first", "parent")
+
+    def __init__(self, batch: Batch, first: int, parent: int, around: str) -> None:
+        self.first = first
+        self.end = first + batch.size
+        self.parent = parent
+        self._around = around
+        self._keys = batch.keys
+        controls = batch.controls
+        self._groups = controls if isinstance(controls, range) else frozenset(controls)
+        called = batch.called if batch.called is not None else batch.calls.called()  # type: ignore[attr-defined]
+        if called is None and isinstance(batch.keys, Numbered) and batch.size:
+            called = batch.keys[0].partition("[")[0]
+        self._names: Sequence[str] | str | None = self._inside(called) if isinstance(called, str) else called
+
+    def kind_of(self, task: int) -> str:
+        """What tasks like this one are called, with what they are in: `sides/left`."""
+        names = self._names
+        if isinstance(names, str):
+            return names
+        place = task - self.first
+        return self._inside(self._keys[place].partition("[")[0] if names is None else names[place])
+
+    def is_group(self, task: int) -> bool:
+        """Did it come to hold others, and never a slot?"""
+        return task - self.first in self._groups
+
+    def _inside(self, name: str) -> str:
+        if not name or not self._around:
+            return name or self._around
+        return f"{self._around}/{name}"
+
+
+def summary(
+    result: RunResult,
+    metrics: Metrics | None = None,
+    pools: Mapping[str, int] = _NO_POOL,
+    wall_s: float | None = None,
+) -> dict[str, Any]:
+    """What `run_finished` says of a run, with the figures where it was read from its start on.
+
+    `efficiency` = busy slot time / (wall x slots); without figures the latest attempts tell how long slots were taken.
+    """
+    wall_s = result.wall_s if wall_s is None else wall_s
+    path_s = critical_path(result.table)
+    whole = metrics is not None and metrics.whole
+    busy_s = metrics.busy_s if metrics is not None and whole else _busy_s(result.table)
+    slots = result.slots or (metrics.peak if metrics is not None else 0)
     detail: dict[str, Any] = {
         "status": str(result.status),
         "degraded": result.degraded,
         "counts": result.counts,
-        "wall_s": round(result.wall_s, 6),
-        "critical_path_s": round(critical_path(result.table), 6),
-        "efficiency": round(busy_s / (result.wall_s * slots), 4) if result.wall_s > 0 and slots else None,
+        "wall_s": round(wall_s, 6),
+        "critical_path_s": round(path_s, 6),
+        "efficiency": round(busy_s / (wall_s * slots), 4) if wall_s > 0 and slots else None,
     }
     if result.reason:
         detail["reason"] = result.reason
+    if metrics is not None and whole:
+        metrics.know(wall_s, path_s, pools)
+        detail["pools"] = dict(pools)
+        detail["metrics"] = metrics.as_dict()
     return detail
+
+
+def _busy_s(table: Table) -> float:
+    """Seconds for which slots were taken, as far as the latest attempts tell; tasks that only grow others hold none."""
+    return sum([_own(table, task) for task in range(table.size) if task not in table.kept])
 
 
 def critical_path(table: Table) -> float:
     """Seconds of the longest chain of needs, each task counted with the run time of its last attempt.
 
-    A task that grew counts with the longest chain among its children. Computed over the starts and ends of tasks in
+    A task that grew counts with its own time until then and the longest chain among its children. Computed over the starts and ends of tasks in
     topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it.
     """
     size = table.size
@@ -197,7 +446,8 @@ def critical_path(table: Table) -> float:
         at = ready.pop()
         task = at % size
         if at < size:
-            after = [(size + task, _own(table, task)), *((child, 0.0) for child in _grown(table, task))]
+            alone = _alone(table, task)
+            after = [(size + task, _own(table, task)), *((child, alone) for child in _grown(table, task))]
         else:
             after = [(user, 0.0) for user in table.users_of(task)]
             if table.odd[task] & CHILD:
@@ -215,6 +465,14 @@ def _own(table: Table, task: int) -> float:
     if table.odd[task] & CONTROL or table.started_at[task] == NEVER or table.ended_at[task] == NEVER:
         return 0.0
     return table.ended_at[task] - table.started_at[task]
+
+
+def _alone(table: Table, task: int) -> float:
+    """Seconds from the start of a task to when the first of those that it grew was ready."""
+    if not table.odd[task] & CONTROL or table.started_at[task] == NEVER:
+        return 0.0
+    ready = [at for row in _grown(table, task) if (at := table.ready_at[row]) != NEVER]
+    return max(0.0, min(ready) - table.started_at[task]) if ready else 0.0
 
 
 def _grown(table: Table, task: int) -> Iterator[int]:

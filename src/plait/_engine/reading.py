@@ -1,0 +1,60 @@
+"""Readers of a run that its caller gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import UsageError
+
+if TYPE_CHECKING:
+    from plait._engine.driver import Driver
+
+
+def readers_of(given: Any) -> Sequence[Callable[[Any], object]]:
+    """The `readers` of a run, checked.
+
+    Raises:
+        UsageError: for what is no list of callables, or cannot be called here.
+    """
+    if given is None or (isinstance(given, (list, tuple)) and not given):
+        return ()
+    if callable(given) or isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise UsageError(f"readers must be a list of callables, not {given!r:.80}: give readers=[...]")
+    import inspect  # few runs have readers
+
+    from plait.observe.metrics import Metrics
+
+    readers = list(given)
+    for each in readers:
+        if isinstance(each, Metrics) and each.run is not None:
+            raise UsageError(f"these figures are of run {each.run}: give each run a plait.Metrics() of its own")
+        if not callable(each):
+            raise UsageError(f"a reader is called with each event, and {each!r:.80} cannot be called")
+        if inspect.iscoroutinefunction(each) or inspect.iscoroutinefunction(getattr(each, "__call__", None)):  # noqa: B004
+            raise UsageError(
+                f"reader {each!r:.80} is a coroutine function: use `async for event in run.events()`, or give a plain function"
+            )
+    return readers
+
+
+def show(driver: Driver, readers: Sequence[Callable[[Any], object]]) -> None:
+    """Has every event of a run that has not started shown to `readers`. Of one that is taken over, those from here on."""
+    if not readers:
+        return
+    from plait.observe.metrics import Metrics
+    from plait.observe.readers import Apart, Reader
+
+    stream = driver.open_stream()
+    measured = next((each for each in readers if type(each) is Metrics), None)
+    if measured is not None:
+        stream.measure(measured)  # it need not be told what the stream counts anyway
+    for each in readers:
+        if each is measured:
+            continue
+        own = each if isinstance(each, Reader) else Reader()
+        if stream.told:
+            own.enter(driver.id, driver.name, stream.metrics)
+        stream.subscribe(each if own.prompt else Apart(each, driver.id), needs=own.needs)
+    if not stream.told:
+        stream.begin()

@@ -1,0 +1,191 @@
+"""Readers that somebody gives: whatever they do, the run goes on as without them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+import plait
+from plait.observe import readers
+from plait.observe.readers import Apart
+
+
+class Stuck:
+    """A reader that blocks at its first event until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.go = threading.Event(), threading.Event()
+        self.seen: list[Any] = []
+
+    def __call__(self, event: Any) -> None:
+        self.entered.set()
+        self.go.wait(30)
+        self.seen.append(event)
+
+
+def warnings(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+
+def event(number: int) -> plait.RunEvent:
+    return plait.RunEvent("r", number, 0.0, "task_ready", "t", kind="t")
+
+
+@pytest.mark.realtime
+class TestInTheWay:
+    def test_a_reader_that_blocks_holds_up_nobody(self) -> None:
+        """F79: the run is over while its reader still stands at the first event; the others have seen all."""
+        stuck, metrics = Stuck(), plait.Metrics()
+        assert plait.run([plait.task(abs).bind(-1)], readers=[stuck, metrics]) == [1]
+        assert stuck.entered.wait(30)
+        assert stuck.seen == []
+        assert metrics.total.counts == {"succeeded": 1}
+        assert plait.flush_readers(timeout=0.01) is False
+        stuck.go.set()
+        assert plait.flush_readers(timeout=30)
+        assert [each and each.event for each in stuck.seen] == [
+            "run_started",
+            "task_ready",
+            "task_started",
+            "task_succeeded",
+            "run_finished",
+            None,
+        ]
+
+    def test_what_too_many_events_wait_for_is_dropped_counted_and_logged_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """F79: the queue is bounded; the end is told all the same."""
+        stuck = Stuck()
+        apart = Apart(stuck, "r", most=3)
+        with caplog.at_level("INFO", logger="plait"):
+            apart(event(1))
+            assert stuck.entered.wait(30)
+            for number in range(2, 10):
+                apart(event(number))
+            assert apart.waiting == 3
+            apart(plait.RunEvent("r", 10, 0.0, "run_finished"))
+            apart(None)
+        assert apart.lost == 5
+        assert len(warnings(caplog, "is too slow: 3 events wait for it")) == 1
+        assert warnings(caplog, "was not shown 5 events")
+        stuck.go.set()
+        assert apart.done.wait(30)
+        assert [each and each.seq for each in stuck.seen] == [1, 2, 3, 4, 10, None]
+
+    def test_a_reader_that_raises_is_logged_once_and_shown_more(self, caplog: pytest.LogCaptureFixture) -> None:
+        """F79: also what is no Exception."""
+        seen: list[Any] = []
+
+        def raises(event: Any) -> None:
+            seen.append(event)
+            raise SystemExit("no")
+
+        plain = plait.run([plait.task(abs).bind(-1) for _ in range(3)])
+        assert plait.run([plait.task(abs).bind(-1) for _ in range(3)], readers=[raises]) == plain
+        assert plait.flush_readers()
+        assert len(seen) == 12
+        assert len(warnings(caplog, "raised; the run goes on")) == 1
+        assert warnings(caplog, "raised 12 times")
+
+    def test_a_reader_in_the_runs_own_thread_that_raises_spoils_it_for_nobody(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """F79."""
+
+        class Prompt(readers.Reader):
+            prompt = True
+
+            def __call__(self, event: Any) -> None:
+                raise ZeroDivisionError
+
+        metrics = plait.Metrics()
+        assert plait.run([plait.task(abs).bind(-1)], readers=[Prompt(), metrics]) == [1]
+        assert metrics.whole
+        assert metrics.total.counts == {"succeeded": 1}
+        assert len(warnings(caplog, "raised; the run goes on")) == 1
+
+    def test_readers_of_stored_events_raise_for_who_called(self, tmp_path: Any) -> None:
+        plait.run(plait.task(abs).bind(-1), store=tmp_path / "runs.db")
+        with pytest.raises(ZeroDivisionError):
+            plait.retell("last", tmp_path / "runs.db", [lambda event: 1 / 0])
+
+    def test_a_run_has_the_same_outcomes_with_any_reader(self) -> None:
+        """F79."""
+
+        def fails(number: int) -> int:
+            return 12 // number
+
+        def outcomes(**options: Any) -> Any:
+            graph = plait.Graph("g")
+            for number in (0, 3, 4):
+                graph.add(str(number), fails, args=(number,))
+            result = plait.run(graph, raise_on_failure=False, **options)
+            return result.status, [(each.key, each.status, each.value) for each in result.values()]
+
+        stuck = Stuck()
+        assert outcomes(readers=[lambda event: 1 / 0, plait.Metrics(), stuck]) == outcomes()
+        stuck.go.set()
+        assert plait.flush_readers(timeout=30)
+
+    def test_before_a_program_ends_readers_see_the_rest_but_not_for_ever(self) -> None:
+        """F79: a slow reader gets its time, one that is stuck keeps no program from ending."""
+        program = """
+import sys, threading, logging
+import plait
+from plait.observe import readers
+logging.basicConfig(level="WARNING", format="%(message)s")
+readers.EXIT_S = float(sys.argv[1])
+last = threading.Event()
+def slow(event):
+    last.wait(0.005)
+    if event is None:
+        print("all seen", flush=True)
+def stuck(event):
+    last.wait(600)
+plait.run([plait.task(abs).bind(-1)], readers=[slow] if sys.argv[2] == "slow" else [stuck])
+"""
+
+        def ends(seconds: str, which: str) -> subprocess.CompletedProcess[str]:
+            words = [sys.executable, "-c", program, seconds, which]
+            return subprocess.run(words, capture_output=True, text=True, timeout=50)
+
+        slow, stuck = ends("20", "slow"), ends("0.1", "stuck")
+        assert (slow.stdout, slow.returncode) == ("all seen\n", 0)
+        assert (stuck.stdout, stuck.returncode) == ("", 0)
+        assert "has not seen 5 events: the program ends" in stuck.stderr
+
+
+class TestGiven:
+    @pytest.mark.parametrize("wrong", [print, "abc", 3, [3]])
+    def test_what_cannot_be_called_is_refused_before_anything_runs(self, wrong: Any) -> None:
+        started: list[int] = []
+        with pytest.raises(plait.UsageError, match=r"readers must be a list of callables|cannot be called"):
+            plait.run(plait.task(started.append).bind(1), readers=wrong)
+        with pytest.raises(plait.UsageError, match=r"readers must be a list of callables|cannot be called"):
+            plait.map_(started.append, [1], readers=wrong)
+        assert started == []
+
+    def test_a_coroutine_function_is_refused(self) -> None:
+        async def read(event: Any) -> None: ...
+
+        with pytest.raises(plait.UsageError, match=r"use `async for event in run\.events"):
+            plait.run(plait.task(abs).bind(1), readers=[read])
+
+    def test_wrong_readers_leave_no_stored_run_behind(self, tmp_path: Any) -> None:
+        with pytest.raises(plait.UsageError, match="cannot be called"):
+            plait.run(plait.task(abs).bind(1), readers=[3], store=tmp_path / "runs.db")
+        assert not (tmp_path / "runs.db").exists()
+
+    def test_a_run_without_readers_makes_no_events(self) -> None:
+        """B18: what nobody reads costs nothing: no move is kept, no stream is made, no module is loaded."""
+        program = (
+            "import sys, plait\nplait.run(plait.task(abs).bind(-1)); plait.map_(abs, [1])\n"
+            "print([m for m in sys.modules if m.startswith('plait.observe')])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "[]\n", done.stderr
