@@ -7,10 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
+from plait._core.paths import Foreseen
 from plait._core.policy import PLAIN, nearest
 from plait._core.result import RunResult
 from plait._core.table import Table
-from plait._engine.work import Call, Growth, Regrowth, Work
+from plait._engine.work import Call, Growth, RawFiles, Regrowth, Wanted, Work
 from plait.errors import GraphError, UsageError
 from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, holds_node, nodes_in, replaced
 
@@ -22,9 +23,10 @@ class _Nodes(Work):
 
     suspects = frozenset((Node, *CONTAINERS))
 
-    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
+    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]], filed: Sequence[int] = ()) -> None:
         self._nodes = nodes
         self._needs = needs
+        self.filed = filed
         self._value: Any = None  # what a task returned that grew these
         self._targets: list[int] = []
 
@@ -69,7 +71,25 @@ class _Nodes(Work):
             return bool(table.values[first + self._needs[place][-1]])
         return bool(when() if callable(when) else when is None or when)
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def files(self, place: int) -> RawFiles | None:
+        node = self._nodes[place]
+        wants = node._definition.wants
+        if wants is None or node._refs is not None:
+            return None  # values of needs are among the arguments
+        return wants.files(node._args, node._beside.kwargs)
+
+    def shape(self, place: int) -> Foreseen | None:
+        node = self._nodes[place]
+        definition: Definition = node._definition.body
+        if not (definition.policy.reads or definition.policy.writes):
+            return None
+        sizes = {len(each) for each in node._args if isinstance(each, (list, tuple))}
+        if node._refs is None and sizes and max(sizes) == 0:
+            return None
+        item = Batch(1, calls=_Items(definition, []), keys=("[...]",), policy=definition.policy)  # type: ignore[arg-type]
+        return Foreseen(item, many=node._refs is not None or sizes != {1})
+
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         node = self._nodes[place]
         wants = node._definition.wants
         return None if wants is None else wants.of(*self._filled(node, place, table, first))
@@ -87,7 +107,7 @@ class _Nodes(Work):
             calls=_Items(definition, columns),  # type: ignore[arg-type]
             keys=Numbered("", len(columns[0])),
             policy=definition.policy,
-            conditional=range(len(columns[0])) if definition.wants is not None else (),
+            conditional=range(len(columns[0])) if definition.wants is not None and definition.wants.decides else (),
         )
         return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
 
@@ -128,6 +148,8 @@ class _Items(Work):
         self._definition = definition
         self._columns = columns
         self.policy = definition.policy
+        wants = definition.wants
+        self.filed = range(len(columns[0])) if columns and wants is not None and wants.names_files else ()
 
     def call(self, place: int, table: Table, first: int) -> Call:
         definition = self._definition
@@ -136,7 +158,11 @@ class _Items(Work):
     def decide(self, place: int, table: Table, first: int) -> bool:
         return True
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def files(self, place: int) -> RawFiles | None:
+        wants = self._definition.wants
+        return None if wants is None else wants.files([column[place] for column in self._columns], None)
+
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         wants = self._definition.wants
         return None if wants is None else wants.of([column[place] for column in self._columns], None)
 
@@ -278,21 +304,28 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
     definitions = list(map(attrgetter("_definition"), order))
     kinds = set(definitions)  # few, however many nodes
     policies = {id(each.policy): each.policy for each in kinds}
+    filed = _places(definitions, kinds, lambda each: each.wants is not None and each.wants.names_files)
+    decided = _places(definitions, kinds, lambda each: each.when is not None or _decides(each))
+    unknown = [at for at in filed if order[at]._refs is not None]  # their paths are made of what they need
     batch = Batch(
         len(order),
-        calls=_Nodes(order, needs),  # type: ignore[arg-type]
+        calls=_Nodes(order, needs, filed),  # type: ignore[arg-type]
         keys=_Keys(order),
         needs=needs if any(needs) else None,
         policy=next(iter(policies.values())) if len(policies) == 1 else PLAIN,
         policies=[each.policy for each in definitions] if len(policies) > 1 else None,
         controls=_places(definitions, kinds, lambda each: each.each),
-        conditional=_places(definitions, kinds, lambda each: each.when is not None or each.wants is not None),
+        conditional=sorted({*decided, *unknown}) if unknown else decided,
     )
 
     def value(result: RunResult) -> Any:
         return list(map(result.table.values.__getitem__, targets))
 
     return Program(batch, targets, name or (order[targets[-1]]._name if targets else "empty"), value)
+
+
+def _decides(definition: Definition) -> bool:
+    return definition.wants is not None and definition.wants.decides
 
 
 def _places(

@@ -58,6 +58,13 @@ class OnInterrupt(StrEnum):
     FAIL = "fail"  # failed: its code is never started twice by a crash
 
 
+class OnConflict(StrEnum):
+    """What becomes of two tasks that may run at once, of which one writes what the other reads or writes."""
+
+    REFUSE = "refuse"  # the graph is refused
+    SERIALISE = "serialise"  # one waits for the other
+
+
 CRASH_BUDGET = 10
 """This often a task may be running when its process dies; the next time it failed. Else one task could kill every resume."""
 
@@ -257,6 +264,9 @@ class Policy(_Aged):
         "max_failures",
         "reduce",
         "budget",
+        "reads",
+        "writes",
+        "on_conflict",
     )
 
     def __init__(
@@ -282,6 +292,9 @@ class Policy(_Aged):
         max_failures: int | str | None = None,
         reduce: str | None = None,  # what their results come to: see `reducing`
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit; of a task with all that it grows
+        reads: tuple[str, ...] = (),  # paths, as they were given
+        writes: tuple[str, ...] = (),
+        on_conflict: OnConflict | None = None,  # None: what the run says
     ) -> None:
         self.priority = priority
         self.head_start = AGE * priority  # seconds
@@ -305,6 +318,9 @@ class Policy(_Aged):
         self.max_failures = max_failures
         self.reduce = reduce
         self.budget = budget
+        self.reads = reads
+        self.writes = writes
+        self.on_conflict = on_conflict
 
 
 class Pool(Value):
@@ -407,6 +423,31 @@ def _rates(name: str, value: object) -> tuple[tuple[str, int, float], ...]:
     return tuple(found)
 
 
+def paths_of(name: str, value: object) -> tuple[str, ...]:
+    """A path or a list of paths, text or `os.PathLike`, each once."""
+    if value is None:
+        return ()
+    several = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+    return tuple(dict.fromkeys(_path(name, each) for each in several))
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _path(name: str, value: object) -> str:
+    as_path = getattr(type(value), "__fspath__", None)
+    path = value if as_path is None else as_path(value)
+    if not isinstance(path, str) or not path.strip() or "\0" in path or _SURROGATE.search(path):
+        raise LimitError(f"{name} must be a path or a list of paths, not {value!r}")
+    if path == "~" or path.startswith("~/"):
+        raise LimitError(f"{name}: {path!r} is not expanded: give the path of the folder itself")
+    if "*" in path:
+        raise LimitError(
+            f"{name}: {path!r} is no path, and patterns are not read: name the files, or the folder that they are in"
+        )
+    return path
+
+
 def odd_of(policy: Policy) -> int:
     """What makes a task with this policy other than plain."""
     odd = TIMED if policy.timeout is not None else 0
@@ -473,7 +514,9 @@ def _priority(name: str, value: object) -> int:
     return value
 
 
-def _choice(kind: type[Join] | type[OnFailure] | type[OnInterrupt]) -> Callable[[str, object], StrEnum]:
+def _choice(
+    kind: type[Join] | type[OnFailure] | type[OnInterrupt] | type[OnConflict],
+) -> Callable[[str, object], StrEnum]:
     def check(name: str, value: object) -> StrEnum:
         try:
             return kind(value)  # type: ignore[arg-type]
@@ -610,6 +653,9 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "max_failures": _quota,
     "reduce": _reducing,
     "budget": budget_of,
+    "reads": paths_of,
+    "writes": paths_of,
+    "on_conflict": _choice(OnConflict),
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
@@ -627,6 +673,7 @@ class Rules(Value):
         "max_tasks_per_worker",
         "pools",
         "budget",
+        "on_conflict",
     )
 
     def __init__(
@@ -639,6 +686,7 @@ class Rules(Value):
         max_tasks_per_worker: int | None = None,
         pools: tuple[tuple[str, int], ...] = (),  # name and capacity
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit
+        on_conflict: OnConflict = OnConflict.REFUSE,
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -648,6 +696,7 @@ class Rules(Value):
         self.max_tasks_per_worker = max_tasks_per_worker
         self.pools = pools
         self.budget = budget
+        self.on_conflict = on_conflict
 
     @classmethod
     def of(
@@ -661,6 +710,7 @@ class Rules(Value):
         max_tasks_per_worker: object = None,
         pools: object = (),
         budget: object = None,
+        on_conflict: object = OnConflict.REFUSE,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
@@ -676,4 +726,5 @@ class Rules(Value):
             max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
             pools=pools_of("pools", pools),
             budget=budget_of("budget", budget),
+            on_conflict=_choice(OnConflict)("on_conflict", on_conflict),  # type: ignore[arg-type]
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter, Wants
+from plait._core.paths import serialises
 from plait._core.policy import (
     ARMED,
     ASKING,
@@ -177,7 +178,9 @@ class Scheduler:
         self._budgets: dict[int, Budget] = {RUN: _budget(rules.budget)} if rules.budget else {}
         self._broke: set[int] = set()  # whose budget is spent: nothing within starts any more
         self._spent: Budget | None = None  # what was reported in the whole run
-        self._keyed: set[int] = set()  # not final, with a key that was worked out
+        self._keyed: dict[
+            int, tuple[tuple[Limit, int], ...]
+        ] = {}  # not final, with a key or paths that were worked out
         self._unseen: set[int] = set()  # running under a rate, and not yet known to have begun
         self.parkings = 0
         """How often a `take` parked a task or ended what is broke: one that gave nothing changed something, where this did."""
@@ -888,6 +891,21 @@ class Scheduler:
 
     def _add_asks(self, rows: range, batch: Batch, limits: tuple[Limit, ...]) -> None:
         """What new tasks take beside their slots: of the limits of the groups around them, and what their policies name."""
+        self._add_held(rows, batch, limits)
+        for place in batch.files:
+            self._add_files(rows.start + place)
+
+    def _add_files(self, task: int) -> None:
+        """What a task reads and writes it takes as it takes a pool, where it waits for those that it conflicts with."""
+        table, column = self.table, self._asks
+        files = table.files.get(task)
+        if files is None or not serialises(table.policies[task], self.rules.on_conflict):
+            return
+        column.extend([NOTHING] * (table.size - len(column)))
+        column[task] = self._book.files(column[task], files)
+        table.odd[task] |= LIMITED
+
+    def _add_held(self, rows: range, batch: Batch, limits: tuple[Limit, ...]) -> None:
         metered = self._add_budgets(rows, batch)
         around = tuple((limit, 1) for limit in limits)
         made = {number: self._book.asks(each) for number, each in batch.kinds.items()}
@@ -989,8 +1007,12 @@ class Scheduler:
         column[task] = self._book.own((around + held, used), wants)
         if column[task] != NOTHING:
             table.odd[task] |= LIMITED
-        if wants[0] is not None:
-            self._keyed.add(task)
+        if wants[3] is not None:
+            table.file(task, wants[3])
+        self._add_files(task)
+        own = column[task][0][len(around) + len(held) :]
+        if own:
+            self._keyed[task] = own
 
     def _level(self, task: int) -> int:
         """Where a ready task stands, the lowest first: its priority, and since when it is ready.
@@ -1081,8 +1103,7 @@ class Scheduler:
             self._wake(waiter.limit, now)
 
     def _forget_key(self, task: int) -> None:
-        self._keyed.discard(task)
-        self._book.forget(self._asks[task])
+        self._book.forget(self._keyed.pop(task))
 
     def _first_waiter(self, limit: Limit) -> Waiter | None:
         """The first in order of those that still wait at `limit`."""

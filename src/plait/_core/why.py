@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plait._core.limits import OWNED, RateLimit, Waiter
+from plait._core.limits import OWNED, READS, WRITES, WRITES_WITHIN, PathLimit, RateLimit, Waiter, goes_with
 from plait._core.policy import CHILD, CONTROL, MOST_GUESSES, nearest
 from plait._core.scheduler import Family, Scheduler, describe
 from plait._core.states import (
@@ -41,7 +41,7 @@ MOST_NAMED = 5
 class Why:
     """Why a task is in its status: `text` is one line for people, the rest is the same for programs.
 
-    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `rate`, `lent`, `paused` (what it waits for), `running`,
+    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `path`, `rate`, `lent`, `paused` (what it waits for), `running`,
     `children`, `retry`, `input`, `succeeded`, `kept`, `failed`, `timed_out`, `skipped`, `upstream`, `stopped`. `since` and `until` are
     Unix seconds, None where nobody knows. `causes` are the keys of the tasks behind it, the first cause first.
     """
@@ -216,6 +216,8 @@ class _Asked:
             name = "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
             text = f"waits for {units}{name} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
             return self.says("rate", text, waiter.since, until, **detail)
+        if isinstance(limit, PathLimit):
+            return self.at_path(waiter, behind, before)
         holders = self.holders(lambda task: any(each is limit for each, _ in scheduler._asks[task][0]))
         named = [table.key(each) for each in holders[:MOST_NAMED]]
         kept = [table.key(task) for task in limit.claims if task != self.task]
@@ -227,6 +229,31 @@ class _Asked:
             f"waits for {units}{limit.kind} {limit.name!r} ({detail['used']} of {limit.capacity} taken{held}){behind}"
         )
         return self.says(limit.kind, text, waiter.since, held_by=named, **detail)
+
+    def at_path(self, waiter: Waiter, behind: str, before: int) -> Why:
+        """It waits for a path that others read or write."""
+        asks, table, limit = self.scheduler._asks, self.table, waiter.limit
+
+        def has(task: int) -> int:
+            return next((weight for each, weight in asks[task][0] if each is limit), 0)
+
+        holders = self.holders(lambda task: not goes_with(waiter.weight, has(task)))
+        kept = [task for task in limit.claims if task != self.task]
+        named = [f"{table.key(task)} {_doing(has(task))}" for task in holders[:MOST_NAMED]]
+        others = [table.key(task) for task in kept[:MOST_NAMED]]
+        if holders:
+            held = f", which {_listed(named, len(holders))} it"
+        else:
+            held = f", which is kept for {_listed(others, len(kept))}" if kept else ""
+        return self.says(
+            "path",
+            f"waits to {_doing(waiter.weight, once=True)} {limit.name!r}{held}{behind}",
+            waiter.since,
+            causes=holders[:MOST_NAMED],
+            path=limit.name,
+            held_by=[table.key(task) for task in holders[:MOST_NAMED]],
+            before=before,
+        )
 
     def holders(self, wanted: Callable[[int], bool]) -> list[int]:
         """Tasks that hold a slot and are wanted."""
@@ -435,6 +462,13 @@ _PAST = {
     Status.SKIPPED: "was skipped",
     Status.SUCCEEDED: "succeeded",
 }
+
+
+def _doing(weight: int, *, once: bool = False) -> str:
+    """What somebody does to a path, by what it took of it."""
+    writes = weight >= WRITES or weight % READS >= WRITES_WITHIN
+    within = weight < READS
+    return f"{'write' if writes else 'read'}{'' if once else 's'}{' in' if within else ''}"
 
 
 def _listed(names: Sequence[str], count: int) -> str:
