@@ -262,7 +262,7 @@ class Plan:
         self.claims: list[_Claim] = []
         stack: list[tuple[Batch, str, bool, int, int]] = [(batch, around, False, NONE, NONE)]
         while stack:
-            stack.extend(self._add(*stack.pop()))
+            stack.extend([*self._add(*stack.pop())][::-1])
 
     def _add(
         self, batch: Batch, around: str, many: bool, start: int, end: int
@@ -350,16 +350,16 @@ class _Search:
         self._plan = plan
         self._rows: Sequence[Sequence[int]] = ()
         self._told: list[Conflict] = []
-        self._count = 0
+        self._number = 0
         self._sets: dict[int, frozenset[int]] = {}
 
     def conflicts(self) -> Conflicts:
         claims = self._claims
         if all(claim.waits for claim in claims):
             return Conflicts([], 0)
-        for claim in claims:
+        for number, claim in enumerate(claims):
             if claim.many and claim.files[1] and not claim.waits:
-                self._tell(claim, claim)
+                self._tell(number, number)
         self._spots = self._find_spots()
         concerned = self._concerned()
         if concerned:
@@ -371,7 +371,7 @@ class _Search:
             concerned.sort(key=lambda number: (position[claims[number].node], number))
             for first in range(0, len(concerned), LANES):
                 self._follow(concerned, first, order, position)
-        return Conflicts(self._told, self._count)
+        return Conflicts(self._told, self._number)
 
     def _find_spots(self) -> dict[str, _Spot]:
         """The paths at which tasks may conflict."""
@@ -459,7 +459,7 @@ class _Search:
         for number, wrong in partners.items():
             wrong &= ~behind.get(claims[number].node, 0)
             if wrong:
-                self._tell_all(claims[number], wrong, lanes)
+                self._tell_all(number, wrong, lanes)
 
     def _partners(self, concerned: list[int], first: int, lanes: list[int]) -> dict[int, int]:
         """Which of the lanes each task conflicts with, if nothing orders them; where it is one of them itself, of those before it."""
@@ -496,15 +496,17 @@ class _Search:
                 partners[number] = mask
         return partners
 
-    def _tell_all(self, claim: _Claim, wrong: int, lanes: list[int]) -> None:
+    def _tell_all(self, number: int, wrong: int, lanes: list[int]) -> None:
         while wrong and len(self._told) < MOST_TOLD:
-            self._tell(self._claims[lanes[(wrong & -wrong).bit_length() - 1]], claim)
+            self._tell(*sorted((number, lanes[(wrong & -wrong).bit_length() - 1])))
             wrong &= wrong - 1
-        self._count += wrong.bit_count()
+        self._number += wrong.bit_count()
 
-    def _tell(self, one: _Claim, other: _Claim) -> None:
-        self._count += 1
+    def _tell(self, first: int, second: int) -> None:
+        """Counts the conflict of two tasks, in the order in which they are given."""
+        self._number += 1
         if len(self._told) < MOST_TOLD:
+            one, other = self._claims[first], self._claims[second]
             self._told.append(_told(one.key, one.files, other.key, other.files, other.batch, other.place))
 
 

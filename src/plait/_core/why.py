@@ -239,15 +239,15 @@ class _Asked:
 
         holders = self.holders(lambda task: not goes_with(waiter.weight, has(task)))
         kept = [task for task in limit.claims if task != self.task]
-        named = [f"{table.key(task)} {_doing(has(task))}" for task in holders[:MOST_NAMED]]
+        named = [f"{table.key(task)} {_doing(has(task), 's')} it" for task in holders[:MOST_NAMED]]
         others = [table.key(task) for task in kept[:MOST_NAMED]]
         if holders:
-            held = f", which {_listed(named, len(holders))} it"
+            held = f": {_listed(named, len(holders))}"
         else:
-            held = f", which is kept for {_listed(others, len(kept))}" if kept else ""
+            held = f": kept for {_listed(others, len(kept))}" if kept else ""
         return self.says(
             "path",
-            f"waits to {_doing(waiter.weight, once=True)} {limit.name!r}{held}{behind}",
+            f"waits to {_doing(waiter.weight)} {limit.name!r}{held}{behind}",
             waiter.since,
             causes=holders[:MOST_NAMED],
             path=limit.name,
@@ -464,11 +464,10 @@ _PAST = {
 }
 
 
-def _doing(weight: int, *, once: bool = False) -> str:
+def _doing(weight: int, ending: str = "") -> str:
     """What somebody does to a path, by what it took of it."""
     writes = weight >= WRITES or weight % READS >= WRITES_WITHIN
-    within = weight < READS
-    return f"{'write' if writes else 'read'}{'' if once else 's'}{' in' if within else ''}"
+    return f"{'write' if writes else 'read'}{ending}{' in' if weight < READS else ''}"
 
 
 def _listed(names: Sequence[str], count: int) -> str:

@@ -41,6 +41,7 @@ class _Batch(msgspec.Struct):
     conditional: list[int] | None = None
     ranks: list[float] | None = None
     kept: list[Any] | None = None
+    files: list[Any] | None = None
 
 
 class _Structure(msgspec.Struct):
