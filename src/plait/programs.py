@@ -81,13 +81,13 @@ class _Nodes(Work):
     def shape(self, place: int) -> Foreseen | None:
         node = self._nodes[place]
         definition: Definition = node._definition.body
-        if not (definition.policy.reads or definition.policy.writes):
+        wants = definition.wants
+        if not (definition.policy.reads or definition.policy.writes or (wants is not None and wants.names_files)):
             return None
-        sizes = {len(each) for each in node._args if isinstance(each, (list, tuple))}
-        if node._refs is None and sizes and max(sizes) == 0:
-            return None
-        item = Batch(1, calls=_Items(definition, []), keys=("[...]",), policy=definition.policy)  # type: ignore[arg-type]
-        return Foreseen(item, many=node._refs is not None or sizes != {1})
+        lists = node._args
+        if node._refs is None and all(isinstance(each, (list, tuple)) for each in lists):
+            return Foreseen(_items(definition, [list(each) for each in lists]), many=False)
+        return Foreseen(Batch(1, calls=_Items(definition, []), keys=("[...]",), policy=definition.policy), many=True)  # type: ignore[arg-type]
 
     def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         node = self._nodes[place]
@@ -101,14 +101,7 @@ class _Nodes(Work):
         if len({len(column) for column in columns}) > 1:
             sizes = ", ".join(str(len(column)) for column in columns)
             raise UsageError(f"{node._definition.name}.map was given lists of different lengths: {sizes}")
-        definition: Definition = node._definition.body
-        batch = Batch(
-            len(columns[0]),
-            calls=_Items(definition, columns),  # type: ignore[arg-type]
-            keys=Numbered("", len(columns[0])),
-            policy=definition.policy,
-            conditional=range(len(columns[0])) if definition.wants is not None and definition.wants.decides else (),
-        )
+        batch = _items(node._definition.body, columns)
         return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
 
     def snapshot(self) -> Any:
@@ -137,6 +130,18 @@ class _Nodes(Work):
         if all([node._definition is first and node._beside is NOTHING_BESIDE for node in self._nodes]):
             return "" if first is None else first.name
         return [node._name for node in self._nodes]
+
+
+def _items(definition: Definition, columns: list[list[Any]]) -> Batch:
+    """The tasks of a map over these lists."""
+    size = min(map(len, columns))
+    return Batch(
+        size,
+        calls=_Items(definition, columns),  # type: ignore[arg-type]
+        keys=Numbered("", size),
+        policy=definition.policy,
+        conditional=range(size) if definition.wants is not None and definition.wants.decides else (),
+    )
 
 
 class _Items(Work):

@@ -6,12 +6,12 @@ in it. They may run at once unless it is certain that one of them is over before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import NamedTuple
 
 from plait._core.graph import Batch
-from plait._core.paths import NO_FILES, Files, Foreseen, Where, enclosing, serialises
+from plait._core.paths import NO_FILES, Files, Foreseen, Where, enclosing, foreseen, serialises
 from plait._core.policy import STREAM, Join, OnConflict, Policy
 from plait._core.states import FINAL
 from plait._core.table import NONE, Table
@@ -253,19 +253,20 @@ def _path(around: str, key: str) -> str:
 class Plan:
     """A batch and what is known of the tasks that it will grow, as one graph: a group has a start and an end."""
 
-    def __init__(self, batch: Batch, otherwise: OnConflict, around: str = "") -> None:
+    def __init__(self, batch: Batch, known: Mapping[int, Foreseen], otherwise: OnConflict, around: str) -> None:
         self._otherwise = otherwise
         self.needs: list[Sequence[int]] = []
         self.joins: list[Join | None] = []
         self.grown: set[int] = set()
         """Tasks whose first need is the start of their group."""
         self.claims: list[_Claim] = []
-        stack: list[tuple[Batch, str, bool, int, int]] = [(batch, around, False, NONE, NONE)]
+        stack = list(self._add(batch, known, around, False, NONE, NONE))[::-1]
         while stack:
-            stack.extend([*self._add(*stack.pop())][::-1])
+            inner, key, many, start, end = stack.pop()
+            stack.extend([*self._add(inner, foreseen(inner), key, many, start, end)][::-1])
 
     def _add(
-        self, batch: Batch, around: str, many: bool, start: int, end: int
+        self, batch: Batch, known: Mapping[int, Foreseen], around: str, many: bool, start: int, end: int
     ) -> Iterator[tuple[Batch, str, bool, int, int]]:
         """Adds the tasks of a batch that begins once `start` does and is over by `end`; what they grow is to be added next."""
         first = len(self.needs)
@@ -281,13 +282,10 @@ class Plan:
         for place, files in batch.files.items():
             waits = serialises(_policy(batch, place), self._otherwise)
             self.claims.append(_Claim(first + place, files, waits, many, around, batch, place))
-        foresee: Callable[[int], Foreseen | None] = getattr(batch.calls, "foreseen", _nothing)
-        for place in batch.controls:
-            foreseen = foresee(place)
-            if foreseen is not None:
-                yield self._opened(foreseen, first + place, _path(around, batch.keys[place]), many)
+        for place, inside in known.items():
+            yield self._opened(inside, first + place, _path(around, batch.keys[place]), many)
 
-    def _opened(self, foreseen: Foreseen, node: int, key: str, many: bool) -> tuple[Batch, str, bool, int, int]:
+    def _opened(self, inside: Foreseen, node: int, key: str, many: bool) -> tuple[Batch, str, bool, int, int]:
         """A task that grows becomes the end of its group, behind a start of its own."""
         start = len(self.needs)
         self.needs.append(self.needs[node])
@@ -296,11 +294,7 @@ class Plan:
         if node in self.grown:
             self.grown.discard(node)
             self.grown.add(start)
-        return foreseen.batch, key, many or foreseen.many, start, node
-
-
-def _nothing(place: int) -> None:
-    """What calls that nobody makes foresee."""
+        return inside.batch, key, many or inside.many, start, node
 
 
 def _policies(batch: Batch) -> Iterable[Policy]:
@@ -314,12 +308,14 @@ def _policy(batch: Batch, place: int) -> Policy:
 # -- the search
 
 
-def find(batch: Batch, otherwise: OnConflict, around: str = "") -> Conflicts:
+def find(
+    batch: Batch, otherwise: OnConflict, around: str = "", known: Mapping[int, Foreseen] | None = None
+) -> Conflicts:
     """The conflicts among the tasks of a batch and those that they are known to grow, the first of them told.
 
-    `around` is the path of the task that grows them; empty for the run's own.
+    `around` is the path of the task that grows them; empty for the run's own. `known` is what is foreseen, where that was asked already.
     """
-    return _Search(Plan(batch, otherwise, around)).conflicts()
+    return _Search(Plan(batch, foreseen(batch) if known is None else known, otherwise, around)).conflicts()
 
 
 class _Spot:

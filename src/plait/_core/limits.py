@@ -129,9 +129,9 @@ class PathLimit(Limit):
     __slots__ = ()
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            "path", name, READS - 1
-        )  # so that a look is enough for who works within a folder that nobody has as a whole
+        # So that a look is enough for who works within a folder that nobody has as a whole.
+        capacity = READS - 1
+        super().__init__("path", name, capacity)
 
     def fits(self, weight: int, place: Place | None) -> bool:
         return goes_with(weight, self.used + self.kept_from(place))

@@ -5,7 +5,7 @@ A path is relative to the folder of the run (`.`) where it lies in it, else abso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from plait._core.graph import Batch
@@ -31,6 +31,15 @@ class Foreseen:
     def __init__(self, batch: Batch, many: bool) -> None:
         self.batch = batch
         self.many = many
+
+
+def foreseen(batch: Batch) -> dict[int, Foreseen]:
+    """What is known of the tasks that those of `batch` will grow, by place, where they read or write something."""
+    foresee: Callable[[int], Foreseen | None] | None = getattr(batch.calls, "foreseen", None)
+    if foresee is None:
+        return {}
+    found = ((place, foresee(place)) for place in batch.controls)
+    return {place: each for place, each in found if each is not None}
 
 
 def enclosing(path: str) -> Iterator[str]:

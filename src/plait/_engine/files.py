@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from plait._core.graph import Batch
-from plait._core.paths import HERE, Files
+from plait._core.paths import HERE, Files, foreseen
 from plait._core.policy import OnConflict, Policy, paths_of
 from plait.errors import UsageError
 
@@ -53,12 +53,12 @@ def check_files(batch: Batch, otherwise: OnConflict, around: str = "") -> None:
 def conflicts(batch: Batch, otherwise: OnConflict, around: str = "") -> Conflicts | None:
     """What `check_files` refuses; None where nobody reads or writes anything."""
     declare(batch)
-    foresee = getattr(batch.calls, "foreseen", None)
-    if not batch.files and (foresee is None or not any(foresee(place) is not None for place in batch.controls)):
+    known = foreseen(batch)
+    if not batch.files and not known:
         return None
     from plait._core.conflicts import find  # few graphs name files
 
-    return find(batch, otherwise, around)
+    return find(batch, otherwise, around, known)
 
 
 class Folder:

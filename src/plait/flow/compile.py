@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def _find_conflicts(file: FlowFile, problems: Problems) -> None:
 
 def _shape(tasks: Mapping[str, FlowTask]) -> Batch:
     """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
-    return _Tasks(tasks, _Scope({}, {}, {}, unknown=frozenset(ROOTS))).batch()
+    return _Tasks(tasks, _Scope({}, {}, {}, unknown=frozenset(ROOTS) - _EACH)).batch()
 
 
 class Flow:
@@ -416,10 +417,9 @@ class _Tasks(Work):
         if task.foreach is None:
             assert isinstance(task.body, Group)
             return Foreseen(_Tasks(task.body.tasks, self._around).batch(), many=False)
-        size = len(task.foreach) if isinstance(task.foreach, list) else None
-        if size == 0:
-            return None
-        return Foreseen(_Items(task, [None], self._around.at_item(None, 0, _EACH)).shaped(), many=size != 1)
+        if isinstance(task.foreach, list) and not _holds_template(task.foreach):
+            return Foreseen(_Items(task, task.foreach, self._around).shaped(), many=False)
+        return Foreseen(_Items(task, [None], self._around.at_item(None, 0, _EACH)).shaped(), many=True)
 
     def _scope(self, table: Table, first: int) -> _Scope:
         return self._around.inside(table, first, self.place)
@@ -482,8 +482,15 @@ class _Items(Work):
         )
 
     def shaped(self) -> Batch:
-        """One item that stands for all."""
-        return self._batch(["[...]"])
+        """The items before they grow; one stands for all where they are not known."""
+        if not self._scope.knows("item", ()):
+            return self._batch(["[...]"])
+        keys: Sequence[object] = range(len(self._items))
+        named = self._task.item_key
+        if named is not None and _known((named,), self._scope, ()):
+            with contextlib.suppress(UsageError):  # that is told when they grow
+                keys = self._keys()
+        return self._batch([f"[{key}]" for key in keys])
 
     def _batch(self, keys: Sequence[str]) -> Batch:
         size = len(keys)
@@ -561,12 +568,25 @@ _EACH = frozenset(("item", "index"))
 def _files(task: FlowTask, scope: _Scope, beside: Container[str]) -> RawFiles | None:
     """What one task reads and writes, if its templates name nothing that is not known yet: no task of those `beside`."""
     wants = task.wants
-    for template in () if wants is None else (*(wants.reads or ()), *(wants.writes or ())):
-        for hole in template.holes:
-            for root, steps in hole.lookup.names():
-                if not scope.knows(root, steps) or (root == "tasks" and steps[0] in beside):
-                    return None
+    if wants is None or not _known((*(wants.reads or ()), *(wants.writes or ())), scope, beside):
+        return None
     return _paths(task, scope)
+
+
+def _known(templates: Iterable[Template], scope: _Scope, beside: Container[str]) -> bool:
+    """Is all known that these templates name, and none of it a task of those `beside`?"""
+    return all(
+        scope.knows(root, steps) and not (root == "tasks" and steps and steps[0] in beside)
+        for template in templates
+        for hole in template.holes
+        for root, steps in hole.lookup.names()
+    )
+
+
+def _holds_template(data: Any) -> bool:
+    if isinstance(data, (list, dict)):
+        return any(map(_holds_template, data.values() if isinstance(data, dict) else data))
+    return isinstance(data, Template)
 
 
 def _paths(task: FlowTask, scope: _Scope) -> RawFiles | None:
