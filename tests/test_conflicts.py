@@ -412,6 +412,13 @@ tasks:
         assert result["group"].status == "failed"
         assert "group/inner" not in result
         assert plait.run(from_file("on_conflict: serialise" + text)).status == "succeeded"
+        nearer = (
+            text.replace("inner", "name")
+            .replace("group:", "group:\n    needs: [name]")
+            .replace('name: {run: "echo x"}\n      late', 'name: {run: "echo y"}\n      late')
+        )
+        assert "echo y" in nearer
+        assert plait.run(from_file(nearer)).status == "succeeded"
 
     def test_a_file_its_defaults_and_its_tasks(self) -> None:
         """B19: who says whether conflicts are serialised."""

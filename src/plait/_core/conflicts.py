@@ -13,7 +13,6 @@ from typing import NamedTuple
 from plait._core.graph import Batch
 from plait._core.paths import NO_FILES, Files, Foreseen, Where, enclosing, foreseen, serialises
 from plait._core.policy import STREAM, Join, OnConflict, Policy
-from plait._core.states import FINAL
 from plait._core.table import NONE, Table
 from plait.errors import ConflictError
 
@@ -538,8 +537,8 @@ def _told(one: str, files: Files, other: str, other_files: Files, batch: Batch, 
 class Claimed:
     """What the tasks of a run read and write, by path: those that come later, or whose paths are known later, are compared with them.
 
-    What counts is how they stand in the graph and not how far they are, so that no refusal depends on the time. Only of a stream, whose tasks
-    are forgotten, those that are over do not count.
+    What counts is how they stand in the graph and not how far they are, so that no refusal depends on the time. Only a stream, which is
+    endless, forgets those that are over.
     """
 
     def __init__(self, table: Table, otherwise: OnConflict) -> None:
@@ -630,7 +629,7 @@ class Claimed:
         if row == mine:
             return True  # the code of a task is over when what it grew begins
         if table.odd[row] & STREAM:
-            return table.status[row] >= FINAL
+            return False  # nothing orders those that are in flight
         first = table.first_row(row)
         if mine == NONE or table.first_row(mine) != first:
             return True  # a task grows again only when all that it grew is over
