@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plait._core import conflicts
 from plait._core.conflicts import Order, clash, find
 from plait._core.graph import Batch
 from plait._core.limits import goes_with, taken
@@ -136,7 +138,8 @@ class TestFinding:
             if one not in before[other] and other not in before[one] and at_odds(files[one], files[other])
             if policies[one].on_conflict is None or policies[other].on_conflict is None
         }
-        found = find(batch_of(needs, files, policies), REFUSE)
+        with patch.multiple(conflicts, LANES=dice.choice([2, 3, 4096]), FEW=dice.choice([0, 8])):
+            found = find(batch_of(needs, files, policies), REFUSE)
         assert found.number == len(wrong)
         told = [frozenset((each.first, each.second)) for each in found.told]
         assert len(told) == len(set(told)) == min(10, len(wrong))
@@ -151,6 +154,19 @@ class TestFinding:
         order, before = Order(batch_of(needs, {})), behind(needs)
         for one in range(15):
             assert [order.before(other, one) for other in range(15)] == [other in before[one] for other in range(15)]
+
+    @settings(max_examples=200)
+    @given(st.integers())
+    def test_both_ways_of_asking_for_an_order_agree(self, seed: int) -> None:
+        """B19: before the run, and while it goes on, whatever the joins are."""
+        dice = random.Random(seed)
+        needs = random_needs(dice, 9)
+        policies = [policy(PLAIN, join=dice.choice([*Join, "all_success"])) for _ in needs]
+        order = Order(batch_of(needs, {}, policies))
+        for one, other in combinations(range(9), 2):
+            with patch.object(conflicts, "FEW", dice.choice([0, 8])):
+                found = find(batch_of(needs, {one: ((), ("x",)), other: ((), ("x",))}, policies), REFUSE)
+            assert found.number == (not order.before(one, other) and not order.before(other, one))
 
     @settings(max_examples=200)
     @given(st.integers())
@@ -178,6 +194,7 @@ class TestFinding:
         while found := find(batch_of(needs, files, policies), REFUSE).told:
             del files[int(found[0].second[1:])]
         batch = batch_of(needs, files, policies)
+        batch.conditional = [at for at in range(size) if dice.random() < 0.2]
         for again in range(20):
             played = simulate(batch, again, max_concurrency=None, likelihood=Likelihood(fails=0.4, deaf=0))
             assert met(played, files) == []
@@ -408,7 +425,11 @@ class TestSerialising:
             pools={"p": 3},
             on_conflict="serialise",
             likelihood=Likelihood(
-                fails=0.2, deaf=0, asks=dice.choice([0, 0.2]), pauses=0.2, grows=dice.choice([0, 0.1])
+                fails=0.2,
+                deaf=dice.choice([0, 0.2]),
+                asks=dice.choice([0, 0.2]),
+                pauses=0.2,
+                grows=dice.choice([0, 0.1]),
             ),
         )
         assert met(played, files) == []

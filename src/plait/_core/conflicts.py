@@ -162,6 +162,14 @@ def in_order(rows: Sequence[Sequence[int]]) -> list[int]:
     return found
 
 
+def _positions(order: Sequence[int]) -> list[int]:
+    """Where each stands."""
+    found = [0] * len(order)
+    for at, node in enumerate(order):
+        found[node] = at
+    return found
+
+
 class Order:
     """Says of two tasks of a batch whether one is certainly over before the other starts: mostly by a look, else by a search.
 
@@ -358,12 +366,12 @@ class _Search:
         self._spots = self._find_spots()
         concerned = self._concerned()
         if concerned:
+            # By needs alone: the rows of `certain` may stand in another order, in which who is waited for comes behind who waits.
+            place = _positions(in_order(self._plan.needs))
+            concerned.sort(key=lambda number: (place[claims[number].node], number))
             self._rows = certain(self._plan.needs, self._plan.joins, self._plan.grown)
             order = in_order(self._rows)
-            position = [0] * len(order)
-            for at, node in enumerate(order):
-                position[node] = at
-            concerned.sort(key=lambda number: (position[claims[number].node], number))
+            position = _positions(order)
             for first in range(0, len(concerned), LANES):
                 self._follow(concerned, first, order, position)
         return Conflicts(self._told, self._number)
@@ -582,13 +590,21 @@ class Claimed:
                         told.append(_told(table.key(row), self._known[row], key, files, batch, place))
         return Conflicts(told, count)
 
+    @property
+    def size(self) -> int:
+        """How many paths are known, folders around them included."""
+        return len({path for rows in self._rows for path in rows})
+
     def _catch_up(self) -> None:
         """Notes the paths that became known."""
         table = self._table
         while table.filed:
             row = table.filed.pop()
             for path, kind in _looks(self._known.pop(row, NO_FILES), _EVERYTHING):
-                self._rows[kind][path].discard(row)
+                rows = self._rows[kind].get(path, set())
+                rows.discard(row)
+                if not rows:
+                    self._rows[kind].pop(path, None)
             files = table.files.get(row)
             if files is not None:
                 self._known[row] = files

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from plait._core.graph import Batch
-from plait._core.paths import HERE, Files, foreseen
+from plait._core.paths import HERE, Files, Where, foreseen
 from plait._core.policy import OnConflict, Policy, paths_of
-from plait.errors import UsageError
+from plait.errors import LimitError, UsageError
 
 if TYPE_CHECKING:
     from plait._core.conflicts import Conflicts
@@ -35,8 +35,20 @@ def declare(batch: Batch) -> None:
         files.pop(place, None)
         if found is not None:
             policy = batch.policy if batch.policies is None else batch.policies[place]
-            files[place] = folder.files(policy, found)
+            try:
+                files[place] = folder.files(policy, found)
+            except LimitError as error:
+                raise NoPath(f"task {batch.keys[place]!r}: {error}", work.where(place)) from None
     batch.files = {place: each for place, each in files.items() if each[0] or each[1]}
+
+
+class NoPath(LimitError):
+    """What was worked out for a task is no path; `where` it is said."""
+
+    def __init__(self, text: str, where: Where) -> None:
+        super().__init__(text if where is None else f"{where[0]}:{where[1]}:{where[2]}: error[value]: {text}")
+        self.text = text
+        self.where = where
 
 
 def check_files(batch: Batch, otherwise: OnConflict, around: str = "") -> None:

@@ -16,7 +16,7 @@ from plait._core.policy import OnConflict
 from plait._core.result import RunResult
 from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table
-from plait._engine.files import conflicts
+from plait._engine.files import NoPath, conflicts
 from plait._engine.work import Call, Growth, RawFiles, Wanted, Work
 from plait.calls.shell import ShellCommand, strict_json
 from plait.errors import UsageError
@@ -57,7 +57,12 @@ def reload(snapshot: Mapping[str, Any]) -> Flow:
 
 def _find_conflicts(file: FlowFile, problems: Problems) -> None:
     """Adds the conflicts that are there whatever the inputs are."""
-    found = conflicts(_shape(file.tasks), OnConflict(file.rules.get("on_conflict", OnConflict.REFUSE)))
+    try:
+        found = conflicts(_shape(file.tasks), OnConflict(file.rules.get("on_conflict", OnConflict.REFUSE)))
+    except NoPath as error:
+        _, line, column = error.where or ("", 1, 1)
+        problems.add(Place(line, column), "value", error.text)
+        return
     if found is None:
         return
     for each in found.told:
