@@ -140,6 +140,15 @@ class TestGraphs:
         assert run([named.bind("a"), named.bind("b")]).status == "succeeded"
         refused([named.bind("a"), named.bind("a").named("b")], r"tasks 'step' and 'b' .* both write 'a.txt'")
 
+    def test_a_function_that_raises_names_its_task(self) -> None:
+        """B19: before the run where it is asked then, else as the failure of the task."""
+        broken = plait.task(writes=lambda name: name.missing)(step)
+        with pytest.raises(AttributeError) as caught:
+            run(broken.bind("a").named("b"))
+        assert caught.value.__notes__ == ["reads or writes of task 'b'"]
+        result = run(broken.bind(plait.task(step).bind("a")).named("b"))
+        assert isinstance(result["b"].error, AttributeError)
+
     def test_what_is_known_of_values_only_fails_the_task(self) -> None:
         """B19: and it never starts."""
         first = plait.task(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from plait._core.graph import Batch
@@ -31,7 +32,12 @@ def declare(batch: Batch) -> None:
     else:
         files = {place: folder.files(policy) for place, policy in enumerate(batch.policies) if id(policy) in named}
     for place in worked_out:
-        found = work.files(place)
+        try:
+            found = work.files(place)
+        except Exception as error:
+            with suppress(Exception):  # a frozen class: the user's exception stays as it is
+                error.add_note(f"reads or writes of task {batch.keys[place]!r}")
+            raise
         files.pop(place, None)
         if found is not None:
             policy = batch.policy if batch.policies is None else batch.policies[place]
