@@ -501,6 +501,16 @@ class TestCommandLine:
         assert done.returncode == 2
         assert BOTH in done.stderr
 
+    def test_a_simulation_knows_who_waits_for_whom(self) -> None:
+        """B19 X9: two that write one file take the time of both, on any number of slots."""
+        Path("made.py").write_text(
+            "import plait\ng = plait.Graph('g', on_conflict='serialise')\n"
+            "for key in 'ab': g.add(key, plait.shell(['sleep', '0.2']), writes='out.txt')\n"
+        )
+        assert self.plait("run", "made:g").returncode == 0
+        predicted = json.loads(self.plait("simulate", "made:g", "-j", "2", "--json").stdout)
+        assert predicted["wall_s"] == pytest.approx(predicted["work_s"])
+
 
 class TestStoredRuns:
     def test_a_resumed_run_keeps_the_same_paths_apart(self, tmp_path: Path) -> None:

@@ -178,9 +178,8 @@ class Scheduler:
         self._budgets: dict[int, Budget] = {RUN: _budget(rules.budget)} if rules.budget else {}
         self._broke: set[int] = set()  # whose budget is spent: nothing within starts any more
         self._spent: Budget | None = None  # what was reported in the whole run
-        self._keyed: dict[
-            int, tuple[tuple[Limit, int], ...]
-        ] = {}  # not final, with a key or paths that were worked out
+        self._keyed: dict[int, tuple[tuple[Limit, int], ...]] = {}
+        """What was worked out for tasks that are not final: their keys and paths."""
         self._unseen: set[int] = set()  # running under a rate, and not yet known to have begun
         self.parkings = 0
         """How often a `take` parked a task or ended what is broke: one that gave nothing changed something, where this did."""

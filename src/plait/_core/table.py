@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from plait._core.graph import Batch, Kept
+from plait._core.paths import Files
 from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy, odd_of
 from plait._core.states import (
     CANCELLED,
@@ -95,9 +96,8 @@ class Table:
         self.history: dict[int, list[Try]] = {}  # the tries before the last
         self.unenforced: set[int] = set()  # final, though the attempt may still run
         self.kept: set[int] = set()  # final from the start: an earlier generation of the run did it
-        self.files: dict[
-            int, tuple[tuple[str, ...], tuple[str, ...]]
-        ] = {}  # what a task reads and writes, where it says so
+        self.files: dict[int, Files] = {}
+        """What tasks read and write, of those that say so."""
         self.filed: list[int] = []
         """Tasks whose files became known, until somebody has looked at them."""
         self.parents: dict[int, int] = {}  # by first row of a batch
@@ -145,7 +145,7 @@ class Table:
             self.file(first + place, files)
         return range(first, first + size)
 
-    def file(self, task: int, files: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
+    def file(self, task: int, files: Files) -> None:
         """Notes what `task` reads and writes."""
         self.files[task] = files
         self.filed.append(task)
