@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from plait.concurrency import run_with_concurrency as run_with_concurrency
     from plait.errors import ChildFailed as ChildFailed
     from plait.errors import CommandFailed as CommandFailed
+    from plait.errors import ConflictError as ConflictError
     from plait.errors import FlowError as FlowError
     from plait.errors import GraphError as GraphError
     from plait.errors import HttpError as HttpError
@@ -124,6 +125,7 @@ _HOMES = {
     "plait.errors": (
         "ChildFailed",
         "CommandFailed",
+        "ConflictError",
         "FlowError",
         "GraphError",
         "HttpError",

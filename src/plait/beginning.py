@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait._core.limits import ALL, check_batch
 from plait._core.policy import Rules, Value
+from plait._engine.files import check_files
 from plait._engine.keeping import KeptDriver
 from plait._engine.records import batch_of, structure_data
 from plait._engine.wall import Wall
@@ -81,6 +82,7 @@ def begin(
         check_id(run_id)
     program = definition.program
     check_batch(program.batch, dict(rules.pools))
+    check_files(program.batch, rules.on_conflict)
     if program.batch.size > 1:
         from plait.durations import ranked  # a single task has no order
 

@@ -15,7 +15,7 @@ from plait._core.table import NONE, Table
 from plait._engine.doors import DEFAULT, blocking, finish, raise_for, refuse_inside, running_loop, slots
 from plait._engine.driver import Driver
 from plait._engine.reading import readers_of, show
-from plait._engine.work import Call, Growth, Work
+from plait._engine.work import Call, Growth, RawFiles, Wanted, Work
 from plait.errors import JudgedFailed, UsageError
 from plait.executors.base import CancelToken, Wanting, check_memory, current_attempt, executor_for, name_of, wanting
 
@@ -38,6 +38,7 @@ class _Flat(Work):
         self._items = items
         self._executor = executor
         self._wants = wants
+        self.filed = range(len(items)) if wants is not None and wants.names_files else ()
 
     def call(self, place: int, table: Table, first: int) -> Call:
         return self._executor, self._function, (self._items[place],), None
@@ -45,8 +46,11 @@ class _Flat(Work):
     def decide(self, place: int, table: Table, first: int) -> bool:
         return True
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         return None if self._wants is None else self._wants.of((self._items[place],), None)
+
+    def files(self, place: int) -> RawFiles | None:
+        return None if self._wants is None else self._wants.files((self._items[place],), None)
 
 
 class _EveryType:
@@ -242,7 +246,7 @@ def _flat_driver(
     name = name_of(function)
     made = owned(policy(PLAIN, **options), name)
     check_memory(made, executor)
-    conditional = range(len(items)) if wants is not None else ()
+    conditional = range(len(items)) if wants is not None and wants.decides else ()
     batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made, conditional=conditional)  # type: ignore[arg-type]
     driver = Driver(batch, rules, name=name)
     show(driver, readers)

@@ -4,6 +4,7 @@
     ├── UsageError                    the call itself is wrong; nothing was started
     │   ├── LimitError (ValueError)       a limit, timeout or count that is not one
     │   ├── GraphError (ValueError)       a cycle, an unknown, duplicate or unsafe key
+    │   │   └── ConflictError                 tasks that may run at once write what others read or write
     │   ├── FlowError                     a workflow file with problems, all of them
     │   └── MissingExtra (ImportError)    an optional package is not installed
     ├── TaskError                     found in `outcome.error`, raised by `outcome.unwrap()`
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChildFailed",
     "CommandFailed",
+    "ConflictError",
     "FlowError",
     "GraphError",
     "HttpError",
@@ -104,6 +106,12 @@ class GraphError(UsageError, ValueError):
     """The graph cannot run: a cycle (printed as a path), an unknown, duplicate, own or unsafe key."""
 
     code = "GRAPH"
+
+
+class ConflictError(GraphError):
+    """Two tasks that may run at once declare the same output, or one writes what the other reads: a line for each such pair."""
+
+    code = "CONFLICT"
 
 
 class FlowError(UsageError):

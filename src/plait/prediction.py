@@ -160,7 +160,19 @@ class _Shadow(Work):
 
 def _played(policy: Policy) -> Policy:
     """What of a policy says when a task may start: it needs one attempt here, nobody fails, and there are no results to vote with."""
-    kept = ("priority", "join", "max_concurrency", "pool", "concurrency_key", "rate_limit", "cost", "lock")
+    kept = (
+        "priority",
+        "join",
+        "max_concurrency",
+        "pool",
+        "concurrency_key",
+        "rate_limit",
+        "cost",
+        "lock",
+        "reads",
+        "writes",
+        "on_conflict",
+    )
     return Policy(**{name: getattr(policy, name) for name in kept})
 
 

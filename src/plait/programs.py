@@ -7,10 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
+from plait._core.paths import Foreseen
 from plait._core.policy import PLAIN, nearest
 from plait._core.result import RunResult
 from plait._core.table import Table
-from plait._engine.work import Call, Growth, Regrowth, Work
+from plait._engine.work import Call, Growth, RawFiles, Regrowth, Wanted, Work
 from plait.errors import GraphError, UsageError
 from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, holds_node, nodes_in, replaced
 
@@ -22,9 +23,10 @@ class _Nodes(Work):
 
     suspects = frozenset((Node, *CONTAINERS))
 
-    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]]) -> None:
+    def __init__(self, nodes: Sequence[Node[Any]], needs: Sequence[Sequence[int]], filed: Sequence[int] = ()) -> None:
         self._nodes = nodes
         self._needs = needs
+        self.filed = filed
         self._value: Any = None  # what a task returned that grew these
         self._targets: list[int] = []
 
@@ -69,7 +71,25 @@ class _Nodes(Work):
             return bool(table.values[first + self._needs[place][-1]])
         return bool(when() if callable(when) else when is None or when)
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def files(self, place: int) -> RawFiles | None:
+        node = self._nodes[place]
+        wants = node._definition.wants
+        if wants is None or node._refs is not None:
+            return None  # values of needs are among the arguments
+        return wants.files(node._args, node._beside.kwargs)
+
+    def shape(self, place: int) -> Foreseen | None:
+        node = self._nodes[place]
+        definition: Definition = node._definition.body
+        wants = definition.wants
+        if not (definition.policy.reads or definition.policy.writes or (wants is not None and wants.names_files)):
+            return None
+        lists = node._args
+        if node._refs is None and all(isinstance(each, (list, tuple)) for each in lists):
+            return Foreseen(_items(definition, [list(each) for each in lists]), many=False)
+        return Foreseen(Batch(1, calls=_Items(definition, []), keys=("[...]",), policy=definition.policy), many=True)  # type: ignore[arg-type]
+
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         node = self._nodes[place]
         wants = node._definition.wants
         return None if wants is None else wants.of(*self._filled(node, place, table, first))
@@ -81,14 +101,7 @@ class _Nodes(Work):
         if len({len(column) for column in columns}) > 1:
             sizes = ", ".join(str(len(column)) for column in columns)
             raise UsageError(f"{node._definition.name}.map was given lists of different lengths: {sizes}")
-        definition: Definition = node._definition.body
-        batch = Batch(
-            len(columns[0]),
-            calls=_Items(definition, columns),  # type: ignore[arg-type]
-            keys=Numbered("", len(columns[0])),
-            policy=definition.policy,
-            conditional=range(len(columns[0])) if definition.wants is not None else (),
-        )
+        batch = _items(node._definition.body, columns)
         return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
 
     def snapshot(self) -> Any:
@@ -126,6 +139,18 @@ class _Nodes(Work):
         return [node._name for node in self._nodes]
 
 
+def _items(definition: Definition, columns: list[list[Any]]) -> Batch:
+    """The tasks of a map over these lists."""
+    size = min(map(len, columns))
+    return Batch(
+        size,
+        calls=_Items(definition, columns),  # type: ignore[arg-type]
+        keys=Numbered("", size),
+        policy=definition.policy,
+        conditional=range(size) if definition.wants is not None and definition.wants.decides else (),
+    )
+
+
 class _Items(Work):
     """The calls of a map: one function, an item of each list."""
 
@@ -135,6 +160,8 @@ class _Items(Work):
         self._definition = definition
         self._columns = columns
         self.policy = definition.policy
+        wants = definition.wants
+        self.filed = range(len(columns[0])) if columns and wants is not None and wants.names_files else ()
 
     def call(self, place: int, table: Table, first: int) -> Call:
         definition = self._definition
@@ -143,7 +170,11 @@ class _Items(Work):
     def decide(self, place: int, table: Table, first: int) -> bool:
         return True
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def files(self, place: int) -> RawFiles | None:
+        wants = self._definition.wants
+        return None if wants is None else wants.files([column[place] for column in self._columns], None)
+
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         wants = self._definition.wants
         return None if wants is None else wants.of([column[place] for column in self._columns], None)
 
@@ -285,21 +316,28 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
     definitions = list(map(attrgetter("_definition"), order))
     kinds = set(definitions)  # few, however many nodes
     policies = {id(each.policy): each.policy for each in kinds}
+    filed = _places(definitions, kinds, lambda each: each.wants is not None and each.wants.names_files)
+    decided = _places(definitions, kinds, lambda each: each.when is not None or _decides(each))
+    unknown = [at for at in filed if order[at]._refs is not None]  # their paths are made of what they need
     batch = Batch(
         len(order),
-        calls=_Nodes(order, needs),  # type: ignore[arg-type]
+        calls=_Nodes(order, needs, filed),  # type: ignore[arg-type]
         keys=_Keys(order),
         needs=needs if any(needs) else None,
         policy=next(iter(policies.values())) if len(policies) == 1 else PLAIN,
         policies=[each.policy for each in definitions] if len(policies) > 1 else None,
         controls=_places(definitions, kinds, lambda each: each.each),
-        conditional=_places(definitions, kinds, lambda each: each.when is not None or each.wants is not None),
+        conditional=sorted({*decided, *unknown}) if unknown else decided,
     )
 
     def value(result: RunResult) -> Any:
         return list(map(result.table.values.__getitem__, targets))
 
     return Program(batch, targets, name or (order[targets[-1]]._name if targets else "empty"), value)
+
+
+def _decides(definition: Definition) -> bool:
+    return definition.wants is not None and definition.wants.decides
 
 
 def _places(

@@ -16,6 +16,7 @@ from plait._core.result import RunResult
 from plait._core.states import SUCCEEDED
 from plait._core.table import NONE
 from plait._engine.doors import default_slots
+from plait._engine.files import check_files
 from plait._engine.keeping import KeptDriver
 from plait._engine.orphans import end_orphans
 from plait._engine.records import structure as structure_of
@@ -368,6 +369,7 @@ def _next_generation(
         raise UsageError(f"run {run.id} has no task {rerun.start!r}{nearest(rerun.start or '', list(batch.keys))}")
     carry.into(batch, 0, NONE)
     rules = shared_with_all(carry.old.rules if rerun.rules is None else rerun.rules)
+    check_files(batch, rules.on_conflict)
     ranked(store, batch, program.name)
     structure = structure_data(batch, rules, carried)
     if claim is None:  # what that run has at work is its owner's, who may live

@@ -60,7 +60,7 @@ def make_driver(
     defaults: dict[str, Any] = {}
     if isinstance(target, Graph):
         program = compile_graph(target)
-        defaults["pools"] = target.pools
+        defaults = {"pools": target.pools, "on_conflict": target.on_conflict}
     elif isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets
@@ -109,7 +109,7 @@ def make_driver(
     return driver
 
 
-RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget"))
+RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget", "on_conflict"))
 """Options of runs beside their slots."""
 
 KEEPING = ("store", "run_id", "durability")

@@ -17,6 +17,10 @@ ALL_NODES, VALUES, MIXED = 0, 1, 2
 """How the arguments of a node stand in a snapshot: not at all, for every one is a need; as they are; each with a tag."""
 
 
+WORKED_OUT = ("concurrency_key", "cost", "reads", "writes")
+"""What functions of a task's arguments may work out; older snapshots end with the cost."""
+
+
 class Unknown:
     """Stands in a snapshot's nodes for what another process cannot make again: a call with it says so."""
 
@@ -160,11 +164,11 @@ def _definition_data(
 
 
 def _wanting_data(definition: Definition, strict: bool) -> list[Any]:
-    """The functions that work out a key and a cost, by name; what none finds again stands there by what it is."""
+    """The functions that work out a key, a cost or paths, by name; what none finds again stands there by what it is."""
     wants = definition.wants
     assert wants is not None
     found: list[Any] = [wants.n]
-    for what, function in (("concurrency_key", wants.key), ("cost", wants.cost)):
+    for what, function in zip(WORKED_OUT, (wants.key, wants.cost, wants.reads, wants.writes), strict=True):
         name = None if function is None else reference(function)
         if function is not None and name is None and strict:
             raise NotStorable(f"the {what} of {definition.name} cannot be found again by another process")
@@ -174,8 +178,8 @@ def _wanting_data(definition: Definition, strict: bool) -> list[Any]:
 
 def _wanting_of(data: Sequence[Any]) -> Wanting:
     n, *functions = data
-    key, cost = (None if each is None else resolve(each[0]) for each in functions)
-    return Wanting(key, n, cost)
+    key, *others = (None if each is None else resolve(each[0]) for each in functions)
+    return Wanting(key, n, *others)
 
 
 def nodes_of(data: Mapping[str, Any], read: Callable[[int, Any], Any]) -> Sequence[Node[Any]]:
@@ -307,7 +311,7 @@ def unknowns(data: Mapping[str, Any]) -> list[str]:
     found = [str(each["unknown"]) for each in data["calls"] if "unknown" in each]
     found += [f"the `when` of {each['name']}" for each in data["calls"] if each.get("when", [""])[0] == "unknown"]
     for each in data["calls"]:
-        for what, function in zip(("concurrency_key", "cost"), each.get("wants", (1, None, None))[1:], strict=True):
+        for what, function in zip(WORKED_OUT, each.get("wants", ())[1:], strict=False):
             if function is not None and not function[0]:
                 found.append(f"the {what} of {each['name']}")
     for at, how in enumerate(data["how"]):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from types import TracebackType
 from typing import Any, TypeVar
 
-from plait._core.graph import Batch
+from plait._core.graph import Batch, Numbered
 from plait._core.limits import check_uses, owned
 from plait._core.outcome import Outcome, outcome
 from plait._core.policy import PLAIN, OnFailure, Policy, Rules, policy
@@ -16,8 +16,9 @@ from plait._core.result import RunResult
 from plait._core.table import NONE, Table
 from plait._engine.doors import DEFAULT, slots
 from plait._engine.driver import Driver
+from plait._engine.files import check_files
 from plait._engine.reading import readers_of, show
-from plait._engine.work import Call, Growth, Work
+from plait._engine.work import Call, Growth, Wanted, Work
 from plait.concurrency import refuse_of_groups
 from plait.errors import RunFailed, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
@@ -42,7 +43,7 @@ class _Streamed(Work):
     def decide(self, place: int, table: Table, first: int) -> bool:
         return True
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         return None if self.wanting is None else self.wanting.of((self.items[first + place],), None)
 
     def children(self, place: int, table: Table, first: int) -> Growth:
@@ -94,6 +95,8 @@ class AsCompleted:
         executor = executor_for(function, executor)
         check_memory(self._policy, executor)
         self._work = _Streamed(function, executor, wants)
+        pair = Batch(2, calls=self._work, keys=Numbered(self._name, 2), policy=self._policy)  # type: ignore[arg-type]
+        check_files(pair, self._rules.on_conflict)  # each of the items may run beside another one
         self._rows = 0
         self._async_items: AsyncIterator[Any] | None = None
         self._items: Iterator[Any] | None = None

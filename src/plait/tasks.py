@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from plait._core.graph import safe_key
 from plait._core.limits import owned
-from plait._core.policy import PLAIN, Policy, Pool, policy, pools_of
+from plait._core.policy import PLAIN, Policy, Pool, Rules, policy, pools_of
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -330,6 +330,9 @@ class TaskFunction(Generic[P, R]):
             "rate_limit",
             "cost",
             "lock",
+            "reads",
+            "writes",
+            "on_conflict",
         )
         for name in each:
             if name in options:
@@ -442,14 +445,22 @@ class Graph:
     """Tasks by explicit keys; a graph may be run many times.
 
     `add` gives the node of a task, which other tasks may take as an argument. `pools` are limits that tasks name in `pool`, with their
-    capacities: `{"db": 2}`, or a list of `plait.Pool`.
+    capacities: `{"db": 2}`, or a list of `plait.Pool`. `on_conflict` says what becomes of tasks that may run at once, of which one writes
+    what the other reads or writes, where they do not say it themselves: `refuse` the graph when it is run, or `serialise` them.
 
     Raises:
-        LimitError: for pools that cannot be.
+        LimitError: for pools or an `on_conflict` that cannot be.
     """
 
-    def __init__(self, name: str = "graph", *, pools: Mapping[str, int] | Sequence[Pool] = ()) -> None:
+    def __init__(
+        self,
+        name: str = "graph",
+        *,
+        pools: Mapping[str, int] | Sequence[Pool] = (),
+        on_conflict: Literal["refuse", "serialise"] = "refuse",
+    ) -> None:
         self.name = name
+        self.on_conflict = Rules.of(on_conflict=on_conflict).on_conflict
         self.pools = dict(pools_of("pools", pools))
         self.shared_pools = () if isinstance(pools, Mapping) else tuple(each.name for each in pools)
         self._nodes: dict[str, Node[Any]] = {}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from plait._core.commands import Ask, Command, Forget, Return, Shut, Used
 from plait._core.graph import Batch
 from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Share, Waiter, Wants
+from plait._core.paths import serialises
 from plait._core.policy import LIMITED, Rules
 from plait._core.ready import ReadyQueue
 from plait._core.states import READY
@@ -37,6 +38,7 @@ class Admission:
         "_free",
         "_groups",
         "_keyed",
+        "_on_conflict",
         "_tell",
         "_watch",
         "answered",
@@ -80,7 +82,9 @@ class Admission:
         self.parkings = 0
         """How often a task was parked: a `take` that gave nothing changed something, where this did."""
         self._groups: dict[int, tuple[Limit, ...]] = {}  # limits around the tasks of a batch, by its first row
-        self._keyed: set[int] = set()  # not final, with a key that was worked out
+        self._keyed: dict[int, tuple[tuple[Limit, int], ...]] = {}
+        """What was worked out for tasks that are not final: their keys and paths."""
+        self._on_conflict = rules.on_conflict
 
     # -- what tasks ask for
 
@@ -97,6 +101,21 @@ class Admission:
         """
         if limits and rows:
             self._groups[rows.start] = limits
+        self._add_held(rows, batch, limits, metered)
+        for place in batch.files:
+            self._add_files(rows.start + place)
+
+    def _add_files(self, task: int) -> None:
+        """What a task reads and writes it takes as it takes a pool, where it waits for those that it conflicts with."""
+        table, column = self.table, self.asks
+        files = table.files.get(task)
+        if files is None or not serialises(table.policies[task], self._on_conflict):
+            return
+        column.extend([NOTHING] * (table.size - len(column)))
+        column[task] = self.book.files(column[task], files)
+        table.odd[task] |= LIMITED
+
+    def _add_held(self, rows: range, batch: Batch, limits: tuple[Limit, ...], metered: bool) -> None:
         around = tuple((limit, 1) for limit in limits)
         made = {number: self.book.asks(each) for number, each in batch.kinds.items()}
         if around:
@@ -121,8 +140,12 @@ class Admission:
         column[task] = self.book.own((around + held, used), wants)
         if column[task] != NOTHING:
             table.odd[task] |= LIMITED
-        if wants[0] is not None:
-            self._keyed.add(task)
+        if wants[3] is not None:
+            table.file(task, wants[3])
+        self._add_files(task)
+        own = column[task][0][len(around) + len(held) :]
+        if own:
+            self._keyed[task] = own
 
     # -- who starts
 
@@ -224,10 +247,8 @@ class Admission:
     def forget_key(self, task: int) -> None:
         """A key that was worked out for `task` is wanted by it no more."""
         if task in self._keyed:
-            self._keyed.discard(task)
-            forgotten = self.book.forget(self.asks[task])
-            if forgotten is not None:
-                self._tell(Forget(forgotten))
+            for share in self.book.forget(self._keyed.pop(task)):
+                self._tell(Forget(share))
 
     def first_waiter(self, limit: Limit) -> Waiter | None:
         """The first in order of those that still wait at `limit`."""

@@ -36,12 +36,13 @@ class Batch:
     `policies` has one for each. `controls` hold no slot: they grow others and join them. `conditional` tasks have a
     `when` to be decided once their needs are met. `kept` are tasks, by place, that enter the run final, for an earlier
     generation of it finished them. `ranks` are the seconds that are expected from the start of each task to the end of the
-    longest chain behind it: of ready tasks of one priority the highest starts first. `calls` and `keys` are opaque here: the
-    engine and the reports use them. `called` is what each is called in figures, where that is on record (see `Work.called`).
+    longest chain behind it: of ready tasks of one priority the highest starts first. `files` are what tasks read and write, by place,
+    in paths that mean one thing each (see `conflicts`). `calls` and `keys` are opaque here: the engine and the reports use them. `called` is
+    what each is called in figures, where that is on record (see `Work.called`).
     """
 
     __slots__ = (
-        "_kinds", "called", "calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
+        "_kinds", "called", "calls", "conditional", "controls", "files", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class Batch:
         kept: Mapping[int, Kept] | None = None,
         ranks: Sequence[float] | None = None,
         called: Sequence[str] | str | None = None,
+        files: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] | None = None,
     ) -> None:
         self.size = size
         self.called = called
@@ -70,6 +72,7 @@ class Batch:
         self.conditional = conditional
         self.kept = kept or {}
         self.ranks = ranks
+        self.files = files or {}
         self._kinds: dict[int, Policy] | None = None
 
     @property

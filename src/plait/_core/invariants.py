@@ -71,7 +71,7 @@ def _check_limits(scheduler: Scheduler, holding: list[int]) -> None:
             if rate.shut_until != -math.inf:
                 held += limit.capacity
         else:
-            _law(limit.used <= limit.capacity, lambda: f"{limit.name}: {limit.used} of {limit.capacity} are held")
+            _law(limit.sound, lambda: f"{limit.name}: {limit.used} of {limit.capacity} are held")
         _law(limit.used == held, lambda: f"{limit.kind} {limit.name}: {limit.used} are counted, {held} are held")
         first = scheduler.admission.first_waiter(limit)
         woken = any(waiter.limit is limit for _, waiter in scheduler._queue.back)

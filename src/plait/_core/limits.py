@@ -10,9 +10,10 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from plait._core.graph import Batch
+from plait._core.paths import Files, enclosing
 from plait._core.policy import Policy, count, named, nearest
 from plait.errors import LimitError, UsageError
 
@@ -41,7 +42,7 @@ class Limit:
     shared = False
 
     def __init__(self, kind: str, name: str, capacity: int) -> None:
-        self.kind = kind  # for people: "group", "pool", "key", "rate"
+        self.kind = kind  # for people: "group", "pool", "key", "path", "rate"
         self.name = name
         self.capacity = capacity
         self.used = 0
@@ -72,6 +73,11 @@ class Limit:
     def fits(self, weight: int, place: Place | None) -> bool:
         """Are `weight` units free, but for those that tasks before `place` have a claim to? None: before everybody."""
         return self.used + self.kept_from(place) + weight <= self.capacity
+
+    @property
+    def sound(self) -> bool:
+        """May those who hold it do so together?"""
+        return self.used <= self.capacity
 
     def kept_from(self, place: Place | None) -> int:
         """Units to which tasks before `place` have a claim."""
@@ -117,6 +123,68 @@ class Limit:
     def everybody(self) -> Iterable[Waiter]:
         """All who are parked, in no order, with those that do not wait any more."""
         return (waiter for entries in (self.line, self.early) for _, waiter in entries)
+
+
+READS_WITHIN, WRITES_WITHIN, READS, WRITES = 1, 1 << 32, 1 << 64, 1 << 96
+"""What a task takes of a path: the digits of one number, so that a sum says how many are there of each."""
+
+
+class PathLimit(Limit):
+    """A path that tasks read and write. Many may read it, or work within it; who writes it is alone.
+
+    Who reads a folder as a whole and who writes within it keep each other out; those that write different things within it do not.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        # So that a look is enough for who works within a folder that nobody has as a whole.
+        capacity = READS - 1
+        super().__init__("path", name, capacity)
+
+    def fits(self, weight: int, place: Place | None) -> bool:
+        return goes_with(weight, self.used + self.kept_from(place))
+
+    @property
+    def sound(self) -> bool:
+        """Is who writes alone, and does nobody write within what is read as a whole?"""
+        if self.used >= WRITES:
+            return self.used == WRITES
+        reads, within = self.used // READS, self.used % READS // WRITES_WITHIN
+        return not (reads and within) or reads == within == 1  # one task may do both
+
+
+def goes_with(weight: int, used: int) -> bool:
+    """May somebody take `weight` of a path of which others have `used`?"""
+    if used >= WRITES:
+        return False
+    if weight >= WRITES:
+        return not used
+    reads, writes_within = weight >= READS, weight % READS >= WRITES_WITHIN
+    return not (reads and used % READS >= WRITES_WITHIN) and not (writes_within and used >= READS)
+
+
+def taken(files: Files) -> dict[str, int]:
+    """What a task takes of each path that it names, and of each folder around: the outermost first, as all do."""
+    reads, writes = files
+    found: dict[str, int] = {}
+    for paths, whole, within in ((reads, READS, READS_WITHIN), (writes, WRITES, WRITES_WITHIN)):
+        for path in paths:
+            for folder in enclosing(path):
+                found[folder] = _with(found.get(folder, 0), within)
+            found[path] = _with(found.get(path, 0), whole)
+    return {path: found[path] for path in sorted(found, key=_depth)}
+
+
+def _depth(path: str) -> tuple[int, str]:
+    return sum(1 for _ in enclosing(path)), path
+
+
+def _with(weight: int, more: int) -> int:
+    """Both of them, for one task: each once, and writing is all."""
+    if WRITES in (weight, more):
+        return WRITES
+    return weight if weight // more % WRITES_WITHIN else weight + more
 
 
 class RateLimit(Limit):
@@ -255,15 +323,15 @@ Asks: TypeAlias = "tuple[tuple[tuple[Limit, int], ...], tuple[tuple[RateLimit | 
 
 NOTHING: Asks = ((), ())
 
-Wants: TypeAlias = "tuple[str | None, int, int | None]"
-"""Of one task, worked out of its arguments: its key (None: it has none), how many of that key may run at once, and its cost
-(None: that of its policy)."""
+Wants: TypeAlias = "tuple[str | None, int, int | None, Files | None]"
+"""Of one task, worked out of its arguments: its key (None: it has none), how many of that key may run at once, its cost
+(None: that of its policy), and what it reads and writes (None: that is known already)."""
 
 
 class Book:
     """The limits of a run by name: pools, keys and rates."""
 
-    __slots__ = ("_asks", "_number", "_sharing", "keys", "locks", "numbered", "pools", "rates", "shares")
+    __slots__ = ("_asks", "_number", "_sharing", "keys", "locks", "numbered", "paths", "pools", "rates", "shares")
 
     def __init__(self, pools: Iterable[tuple[str, int]] = (), sharing: tuple[str, ...] | None = None) -> None:
         self._sharing = sharing
@@ -273,6 +341,7 @@ class Book:
         self.pools = {name: self._limit("pool", name, capacity, name in (sharing or ())) for name, capacity in pools}
         self.keys: dict[str, Limit] = {}
         self.locks: dict[tuple[str, str], Limit] = {}
+        self.paths: dict[str, PathLimit] = {}
         self.rates: dict[tuple[str, int, float], RateLimit | Share] = {}
         self.numbered: list[RateLimit] = []
         self._asks: dict[int, tuple[Policy, Asks]] = {}  # by identity: a policy is shared by many tasks
@@ -297,9 +366,9 @@ class Book:
         return share
 
     def own(self, asks: Asks, wants: Wants) -> Asks:
-        """What a task takes whose key or cost was worked out, where others with its policy take `asks`."""
+        """What a task takes whose key or cost was worked out, where others with its policy take `asks`; its paths come on top."""
         held, used = asks
-        key, most, cost = wants
+        key, most, cost, _ = wants
         if key is not None:
             limit = self._key(key, most)
             limit.tasks += 1
@@ -314,17 +383,33 @@ class Book:
             limit = self.keys[key] = self._limit("key", key, most, False)
         return limit
 
-    def forget(self, asks: Asks) -> Share | None:
-        """A task is final whose key was worked out: a key that nobody has any more is forgotten. It, if it was shared."""
-        for limit, _ in asks[0]:
-            if limit.kind == "key":
-                limit.tasks -= 1
-                if not limit.tasks and not limit.used:
-                    self.keys.pop(limit.name, None)
-                    if isinstance(limit, Share):
-                        self.shares.pop(limit.number, None)
-                        return limit
-        return None
+    def files(self, asks: Asks, files: Files) -> Asks:
+        """`asks`, and what a task takes of the paths that it reads and writes."""
+        held, used = asks
+        paths: list[tuple[Limit, int]] = []
+        for path, weight in taken(files).items():
+            limit = self.paths.get(path)
+            if limit is None:
+                limit = self.paths[path] = PathLimit(path)
+            limit.tasks += 1
+            paths.append((limit, weight))
+        return (*held, *paths), used
+
+    def forget(self, held: Iterable[tuple[Limit, int]]) -> list[Share]:
+        """A task is final whose key or paths were worked out: those of them that nobody has any more are forgotten.
+
+        Those that were shared are given back: others are to be told.
+        """
+        shares: list[Share] = []
+        for limit, _ in held:
+            limit.tasks -= 1
+            if not limit.tasks and not limit.used:
+                known: dict[str, Any] = self.keys if limit.kind == "key" else self.paths
+                known.pop(limit.name, None)
+                if isinstance(limit, Share):
+                    del self.shares[limit.number]
+                    shares.append(limit)
+        return shares
 
     def _held(self, policy: Policy) -> Iterable[tuple[Limit, int]]:
         if policy.concurrency_key is not None:
@@ -366,6 +451,7 @@ class Book:
         yield from self.pools.values()
         yield from self.keys.values()
         yield from self.locks.values()
+        yield from self.paths.values()
         yield from self.rates.values()
 
 
@@ -424,8 +510,8 @@ def check_uses(policies: Iterable[Policy], declared: Mapping[str, int]) -> None:
                 )
 
 
-def check_wants(policy: Policy, key: object, most: int, cost: object) -> Wants:
-    """A key and a cost that were worked out for one task, checked; a whole number may be a key, and None is none.
+def check_wants(policy: Policy, key: object, most: int, cost: object, files: Files | None = None) -> Wants:
+    """A key and a cost that were worked out for one task, checked; a whole number may be a key, and None is none. Its files beside.
 
     Raises:
         LimitError: for what cannot be one, or a cost that no rate of the task can ever give.
@@ -434,14 +520,14 @@ def check_wants(policy: Policy, key: object, most: int, cost: object) -> Wants:
         key = str(key)
     checked = None if key is None else named("concurrency_key", key)
     if cost is None:
-        return checked, most, None
+        return checked, most, None, files
     units = count("cost", cost)
     for _, capacity, interval in policy.rate_limit:
         if units > capacity:
             raise LimitError(
                 f"a cost of {units} under a rate of {rate_text(capacity, interval)}: it would wait for ever"
             )
-    return checked, most, units
+    return checked, most, units, files
 
 
 def uses(policy: Policy) -> bool:

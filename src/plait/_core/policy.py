@@ -58,6 +58,13 @@ class OnInterrupt(StrEnum):
     FAIL = "fail"  # failed: its code is never started twice by a crash
 
 
+class OnConflict(StrEnum):
+    """What becomes of two tasks that may run at once, of which one writes what the other reads or writes."""
+
+    REFUSE = "refuse"  # the graph is refused
+    SERIALISE = "serialise"  # one waits for the other
+
+
 CRASH_BUDGET = 10
 """This often a task may be running when its process dies; the next time it failed. Else one task could kill every resume."""
 
@@ -258,6 +265,9 @@ class Policy(_Aged):
         "reduce",
         "budget",
         "lock",
+        "reads",
+        "writes",
+        "on_conflict",
     )
 
     def __init__(
@@ -284,6 +294,9 @@ class Policy(_Aged):
         reduce: str | None = None,  # what their results come to: see `reducing`
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit; of a task with all that it grows
         lock: tuple[tuple[str, str], ...] = (),  # name, and the folder where it is not the usual one
+        reads: tuple[str, ...] = (),  # paths, as they were given
+        writes: tuple[str, ...] = (),
+        on_conflict: OnConflict | None = None,  # None: what the run says
     ) -> None:
         self.priority = priority
         self.head_start = AGE * priority  # seconds
@@ -308,6 +321,9 @@ class Policy(_Aged):
         self.reduce = reduce
         self.budget = budget
         self.lock = lock
+        self.reads = reads
+        self.writes = writes
+        self.on_conflict = on_conflict
 
 
 class Pool(Value):
@@ -428,6 +444,31 @@ def _locks(name: str, value: object) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
+def paths_of(name: str, value: object) -> tuple[str, ...]:
+    """A path or a list of paths, text or `os.PathLike`, each once."""
+    if value is None:
+        return ()
+    several = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+    return tuple(dict.fromkeys(_path(name, each) for each in several))
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _path(name: str, value: object) -> str:
+    as_path = getattr(type(value), "__fspath__", None)
+    path = value if as_path is None else as_path(value)
+    if not isinstance(path, str) or not path.strip() or "\0" in path or _SURROGATE.search(path):
+        raise LimitError(f"{name} must be a path or a list of paths, not {value!r}")
+    if path == "~" or path.startswith("~/"):
+        raise LimitError(f"{name}: {path!r} is not expanded: give the path of the folder itself")
+    if "*" in path:
+        raise LimitError(
+            f"{name}: {path!r} is no path, and patterns are not read: name the files, or the folder that they are in"
+        )
+    return path
+
+
 def odd_of(policy: Policy) -> int:
     """What makes a task with this policy other than plain."""
     odd = TIMED if policy.timeout is not None else 0
@@ -494,7 +535,9 @@ def _priority(name: str, value: object) -> int:
     return value
 
 
-def _choice(kind: type[Join] | type[OnFailure] | type[OnInterrupt]) -> Callable[[str, object], StrEnum]:
+def _choice(
+    kind: type[Join] | type[OnFailure] | type[OnInterrupt] | type[OnConflict],
+) -> Callable[[str, object], StrEnum]:
     def check(name: str, value: object) -> StrEnum:
         try:
             return kind(value)  # type: ignore[arg-type]
@@ -632,6 +675,9 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "reduce": _reducing,
     "budget": budget_of,
     "lock": _locks,
+    "reads": paths_of,
+    "writes": paths_of,
+    "on_conflict": _choice(OnConflict),
 }
 
 assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
@@ -650,6 +696,7 @@ class Rules(Value):
         "pools",
         "budget",
         "sharing",
+        "on_conflict",
     )
 
     def __init__(
@@ -664,6 +711,7 @@ class Rules(Value):
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit
         sharing: tuple[str, ...]
         | None = None,  # with other runs: Pools and Rates, and pools of these names; `*`: all. None: nothing
+        on_conflict: OnConflict = OnConflict.REFUSE,
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -674,6 +722,7 @@ class Rules(Value):
         self.pools = pools
         self.budget = budget
         self.sharing = sharing
+        self.on_conflict = on_conflict
 
     @classmethod
     def of(
@@ -687,6 +736,7 @@ class Rules(Value):
         max_tasks_per_worker: object = None,
         pools: object = (),
         budget: object = None,
+        on_conflict: object = OnConflict.REFUSE,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
@@ -702,4 +752,5 @@ class Rules(Value):
             max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
             pools=pools_of("pools", pools),
             budget=budget_of("budget", budget),
+            on_conflict=_choice(OnConflict)("on_conflict", on_conflict),  # type: ignore[arg-type]
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from plait._core.graph import Batch, Kept
+from plait._core.paths import Files
 from plait._core.policy import ARMED, CHILD, CONTROL, HELD, WATCHED, Policy, odd_of
 from plait._core.states import (
     CANCELLED,
@@ -95,6 +96,10 @@ class Table:
         self.history: dict[int, list[Try]] = {}  # the tries before the last
         self.unenforced: set[int] = set()  # final, though the attempt may still run
         self.kept: set[int] = set()  # final from the start: an earlier generation of the run did it
+        self.files: dict[int, Files] = {}
+        """What tasks read and write, of those that say so."""
+        self.filed: list[int] = []
+        """Tasks whose files became known, until somebody has looked at them."""
         self.parents: dict[int, int] = {}  # by first row of a batch
         self._children: dict[int, list[range]] = {}  # the batches that a task grew
         self.moves: list[Move] | None = None
@@ -136,7 +141,14 @@ class Table:
         self.started_at.extend(blank)
         self.ended_at.extend(blank)
         self._add_needs(batch, first)
+        for place, files in batch.files.items():
+            self.file(first + place, files)
         return range(first, first + size)
+
+    def file(self, task: int, files: Files) -> None:
+        """Notes what `task` reads and writes."""
+        self.files[task] = files
+        self.filed.append(task)
 
     def _add_needs(self, batch: Batch, first: int) -> None:
         needs = batch.needs
@@ -170,6 +182,11 @@ class Table:
         if kept.attempts > 1:
             self.numbers[task] = kept.attempts
 
+    def _worked_out(self, task: int) -> bool:
+        """Are the files of `task` its own, and not those of its row?"""
+        batch, place = self.batch_of(task)
+        return place not in batch.files
+
     def users_of(self, task: int) -> Sequence[int]:
         """Rows that need `task`; empty where nobody does."""
         return self.users[task] if self.users else ()
@@ -183,6 +200,8 @@ class Table:
         self.history.pop(task, None)
         self.numbers.pop(task, None)
         self.unenforced.discard(task)
+        if task in self.files and self._worked_out(task):
+            del self.files[task]
         self.status[task] = VACANT
         self._vacant.append(task)
 

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plait._core.groups import Family
-from plait._core.limits import OWNED, Limit, RateLimit, Share, Waiter
+from plait._core.limits import (
+    OWNED,
+    READS,
+    WRITES,
+    WRITES_WITHIN,
+    Limit,
+    PathLimit,
+    RateLimit,
+    Share,
+    Waiter,
+    goes_with,
+)
 from plait._core.policy import CHILD, CONTROL, MOST_GUESSES, nearest
 from plait._core.scheduler import Scheduler, describe
 from plait._core.states import (
@@ -42,7 +53,7 @@ MOST_NAMED = 5
 class Why:
     """Why a task is in its status: `text` is one line for people, the rest is the same for programs.
 
-    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `rate`, `lent`, `paused` (what it waits for), `running`,
+    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `path`, `rate`, `lent`, `paused` (what it waits for), `running`,
     `children`, `retry`, `input`, `succeeded`, `kept`, `failed`, `timed_out`, `skipped`, `upstream`, `stopped`. `since` and `until` are
     Unix seconds, None where nobody knows. `causes` are the keys of the tasks behind it, the first cause first.
     """
@@ -221,6 +232,8 @@ class _Asked:
             asked = ", whose server asked for a pause" if shut else ""
             text = f"waits for {units}{_rate_name(limit)} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
             return self.says("rate", text, waiter.since, until, **detail)
+        if isinstance(limit, PathLimit):
+            return self.at_path(waiter, behind, before)
         holders = self.holders(lambda task: any(each is limit for each, _ in scheduler.admission.asks[task][0]))
         named = [table.key(each) for each in holders[:MOST_NAMED]]
         kept = [table.key(task) for task in limit.claims if task != self.task]
@@ -233,6 +246,31 @@ class _Asked:
             f"waits for {units}{limit.kind} {limit.name!r} ({detail['used']} of {limit.most} taken{held}{here}){behind}"
         )
         return self.says(limit.kind, text, waiter.since, held_by=named, **detail)
+
+    def at_path(self, waiter: Waiter, behind: str, before: int) -> Why:
+        """It waits for a path that others read or write."""
+        asks, table, limit = self.scheduler.admission.asks, self.table, waiter.limit
+
+        def has(task: int) -> int:
+            return next((weight for each, weight in asks[task][0] if each is limit), 0)
+
+        holders = self.holders(lambda task: not goes_with(waiter.weight, has(task)))
+        kept = [task for task in limit.claims if task != self.task]
+        named = [f"{table.key(task)} {_doing(has(task), 's')} it" for task in holders[:MOST_NAMED]]
+        others = [table.key(task) for task in kept[:MOST_NAMED]]
+        if holders:
+            held = f": {_listed(named, len(holders))}"
+        else:
+            held = f": kept for {_listed(others, len(kept))}" if kept else ""
+        return self.says(
+            "path",
+            f"waits to {_doing(waiter.weight)} {limit.name!r}{held}{behind}",
+            waiter.since,
+            causes=holders[:MOST_NAMED],
+            path=limit.name,
+            held_by=[table.key(task) for task in holders[:MOST_NAMED]],
+            before=before,
+        )
 
     def holders(self, wanted: Callable[[int], bool]) -> list[int]:
         """Tasks that hold a slot and are wanted."""
@@ -447,6 +485,12 @@ _PAST = {
 
 def _rate_name(limit: Limit) -> str:
     return "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
+
+
+def _doing(weight: int, ending: str = "") -> str:
+    """What somebody does to a path, by what it took of it."""
+    writes = weight >= WRITES or weight % READS >= WRITES_WITHIN
+    return f"{'write' if writes else 'read'}{ending}{' in' if weight < READS else ''}"
 
 
 def _listed(names: Sequence[str], count: int) -> str:

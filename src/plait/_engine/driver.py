@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 from plait._core.commands import Ask, Cancel, Command, Force, Forget, Recall, Return, Settle, Shut, Used, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
+from plait._core.paths import Files
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
 from plait._core.table import NEVER, Move, Table
+from plait._engine.files import Folder, check_files, declare
 from plait._engine.work import Growth, Work, check_votes, joining, vote_of
 from plait.errors import UsageError
 from plait.executors.base import (
@@ -48,6 +50,7 @@ from plait.executors.base import (
 from plait.logs import log
 
 if TYPE_CHECKING:
+    from plait._core.conflicts import Claimed, Conflicts
     from plait._engine.sharing import Exchange, Sharing
     from plait.executors.adopting import Adopter
     from plait.executors.contract import Executor, Lender, Showing
@@ -74,6 +77,7 @@ class Driver:
         "_attempts",
         "_batch",
         "_cancelled_before",
+        "_claimed",
         "_end",
         "_executors",
         "_factories",
@@ -129,6 +133,7 @@ class Driver:
     ) -> None:
         if scheduler is None:
             check_batch(batch, dict(rules.pools))
+            check_files(batch, rules.on_conflict)
         self.loop = asyncio.get_running_loop()
         # A loop with a clock of its own (a virtual one) says so; else the loop's time is this function behind a method.
         self.clock: Callable[[], float] = getattr(self.loop, "plait_clock", time.monotonic)
@@ -153,6 +158,7 @@ class Driver:
         if rules.sharing is None:
             rules = rules.but(sharing=SHARING)
         self._rules = rules
+        self._claimed: Claimed | None = None
         self._value = value
         self._on_settled = on_settled
         self._on_vacated = on_vacated
@@ -259,6 +265,7 @@ class Driver:
 
     def grow_stream(self, parent: int, batch: Batch) -> None:
         """More rows for a stream."""
+        declare(batch)
         self.scheduler.grew(parent, batch, self.look(), vacant=True)
 
     def pause(self) -> None:
@@ -645,8 +652,7 @@ class Driver:
                 try:
                     found = work.check(place, value)
                     if found is not None:
-                        check_batch(found.batch, self.scheduler.pools)
-                        check_quota(table.policies[task], found.batch.size)
+                        self._check_growth(task, found)
                         growth = found
                 except BaseException as raised:
                     error = raised
@@ -701,13 +707,16 @@ class Driver:
                 wants = work.wants(place, table, task - place)
                 if wants is None:
                     scheduler.decided(task, True, now)
-                else:
-                    scheduler.decided(task, True, now, check_wants(table.policies[task], *wants))
+                    return
+                key, most, cost, given = wants
+                files: Files | None = None
+                if given is not None and place not in batch.files:
+                    files = Folder().files(table.policies[task], given)
+                    self._refuse(self.claimed.decided(task, files))
+                scheduler.decided(task, True, now, check_wants(table.policies[task], key, most, cost, files))
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
-                check_batch(growth.batch, self.scheduler.pools)
-                if not growth.vacant:
-                    check_quota(table.policies[task], growth.batch.size)
+                self._check_growth(task, growth)
                 check_votes(table.policies[task], table.key(task), growth.batch.keys)
                 self._joins[task] = joining(table.policies[task], growth.join)
                 scheduler.grew(task, growth.batch, now, growth.vacant)
@@ -721,6 +730,33 @@ class Driver:
                 won = vote.decided(table, table.children(task)) if vote.early else None
                 if won is not None:
                     scheduler.settled(task, won, now)
+
+    def _check_growth(self, task: int, growth: Growth) -> None:
+        """Nothing, if what a task is about to grow can run.
+
+        Raises:
+            UsageError: otherwise.
+        """
+        batch = growth.batch
+        check_batch(batch, self.scheduler.pools)
+        if not growth.vacant:
+            check_quota(self.table.policies[task], batch.size)
+        check_files(batch, self._rules.on_conflict, self.table.key(task))
+        if batch.files:
+            self._refuse(self.claimed.grown(task, batch))
+
+    @property
+    def claimed(self) -> Claimed:
+        """What the tasks of the run read and write, for those that come later."""
+        if self._claimed is None:
+            from plait._core.conflicts import Claimed  # few runs name files that are known later
+
+            self._claimed = Claimed(self.table, self._rules.on_conflict)
+        return self._claimed
+
+    def _refuse(self, found: Conflicts) -> None:
+        if found.number:
+            raise found.error()
 
     def _tick(self) -> None:
         # Two clocks with different origins round differently: the loop's may be there a hair before ours says so.

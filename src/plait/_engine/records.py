@@ -11,7 +11,19 @@ from typing import Any
 from plait import errors
 from plait._core.causes import Cause
 from plait._core.graph import Batch, Kept, Numbered
-from plait._core.policy import NO_RETRY, PLAIN, Join, OnFailure, OnInterrupt, Policy, Retry, Rules, retry_after
+from plait._core.limits import Wants
+from plait._core.policy import (
+    NO_RETRY,
+    PLAIN,
+    Join,
+    OnConflict,
+    OnFailure,
+    OnInterrupt,
+    Policy,
+    Retry,
+    Rules,
+    retry_after,
+)
 from plait._core.scheduler import describe
 from plait.errors import CommandFailed, HttpError, PlaitError, RecordedError, RetryAfter
 from plait.stores import values
@@ -171,6 +183,7 @@ def policy_of(data: Mapping[str, Any]) -> Policy:
     kinds: dict[str, Callable[[Any], Any]] = {
         "join": Join, "on_failure": OnFailure, "on_interrupt": OnInterrupt, "retry": _retry_of,
         "pool": _rows, "budget": _rows, "rate_limit": _rows, "concurrency_key": tuple, "lock": _rows,
+        "reads": tuple, "writes": tuple, "on_conflict": OnConflict,
     }  # fmt: skip
     return Policy(**{name: kinds[name](value) if name in kinds else value for name, value in data.items()})
 
@@ -214,6 +227,7 @@ def rules_of(data: Mapping[str, Any]) -> Rules:
         **{
             **data,
             "on_failure": OnFailure(data["on_failure"]),
+            "on_conflict": OnConflict(data.get("on_conflict", OnConflict.REFUSE)),
             **{name: _rows(data.get(name, ())) for name in ("pools", "budget")},
             "sharing": None if data.get("sharing") is None else tuple(data["sharing"]),
         }
@@ -247,6 +261,8 @@ def structure(batch: Batch) -> dict[str, Any]:
     called = batch.called if batch.called is not None else batch.calls.called()  # type: ignore[attr-defined]
     if called is not None:
         data["called"] = _called_data(called)
+    if batch.files:
+        data["files"] = [[place, *each] for place, each in batch.files.items()]
     if batch.kept:
         declared: Callable[[int], Any] = batch.calls.declared  # type: ignore[attr-defined]
         data["kept"] = [
@@ -314,16 +330,28 @@ def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int]
             place: Kept(read(form, value, place), started, ended, attempts, skipped)
             for place, form, value, started, ended, attempts, skipped in data.get("kept", ())
         },
+        files={place: (tuple(reads), tuple(writes)) for place, reads, writes in data.get("files", ())},
     )
     columns = [keys, *(each for each in (needs, batch.policies, batch.ranks) if each is not None)]
     if isinstance(batch.called, list):
         columns.append(batch.called)
-    places = [*batch.controls, *batch.conditional, *batch.kept]
+    places = [*batch.controls, *batch.conditional, *batch.kept, *batch.files]
     if any(len(column) != size for column in columns) or any(not 0 <= place < size for place in places):
         raise ValueError("columns of a batch differ in length")
     if needs is not None and any(not 0 <= need < size for row in needs for need in row):
         raise ValueError("a need that is not there")
     return batch
+
+
+def wants_of(data: Sequence[Any] | None) -> Wants | None:
+    """What was worked out for one task, from a line; an older journal knows no files."""
+    if data is None:
+        return None
+    key, most, cost, *rest = data
+    if not rest or rest[0] is None:
+        return key, most, cost, None
+    reads, writes = rest[0]
+    return key, most, cost, (tuple(reads), tuple(writes))
 
 
 # -- values

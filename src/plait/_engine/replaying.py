@@ -15,7 +15,7 @@ from plait._core.scheduler import Scheduler
 from plait._core.states import READY
 from plait._core.table import NEVER, Table
 from plait._engine import records as lines
-from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of
+from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of, wants_of
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work, joining
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
@@ -42,6 +42,7 @@ class _Batch(msgspec.Struct):
     ranks: list[float] | None = None
     called: Any = None
     kept: list[Any] | None = None
+    files: list[Any] | None = None
 
 
 class _Structure(msgspec.Struct):
@@ -328,7 +329,7 @@ class Replay:
                 scheduler.raised(task, attempt, error_of(error), now, chance, stopped, self._value(form, data), again)
             case lines.DECIDED:
                 _, task, choice, now, *own = line
-                scheduler.decided(task, choice, now, tuple(own[0]) if own and own[0] is not None else None)
+                scheduler.decided(task, choice, now, wants_of(own[0]) if own else None)
             case lines.UNDECIDABLE:
                 _, task, error, now = line
                 scheduler.undecidable(task, error_of(error), now)

@@ -4,12 +4,21 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait._core.graph import Batch
+from plait._core.paths import Foreseen, Where
 from plait._core.policy import PLAIN, Policy
 from plait._core.table import Table
+from plait._engine.files import declare
 from plait.executors.base import Call
 
 if TYPE_CHECKING:
     from plait.patterns.votes import Vote
+
+
+RawFiles: TypeAlias = tuple[object, object]
+"""What a task reads, and what it writes, as it was worked out; None for one of them: as its policy says."""
+
+Wanted: TypeAlias = tuple[object, int, object, RawFiles | None]
+"""A task's key, how many of it at once, its cost and its files, as they were worked out; None: as its policy says."""
 
 
 class Growth:
@@ -65,8 +74,32 @@ class Work:
         """Whether the task's `when` holds; true where it has none."""
         raise NotImplementedError
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
-        """The key, how many of it at once, and the cost that are worked out for this task alone; None where none are."""
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
+        """What is worked out for this task alone; None where nothing is."""
+        return None
+
+    # -- what is read and written
+
+    filed: Sequence[int] = ()
+    """The places whose paths are worked out."""
+
+    def files(self, place: int) -> RawFiles | None:
+        """What a task of `filed` reads and writes; None where only `wants` can tell, once its needs are met."""
+        return None
+
+    def where(self, place: int) -> Where:
+        """Where the task says what it reads and writes."""
+        return None
+
+    def foreseen(self, place: int) -> Foreseen | None:
+        """What a control task will grow, as far as it is known before; None where nothing in it reads or writes anything."""
+        shape = self.shape(place)
+        if shape is not None:
+            declare(shape.batch)
+        return shape
+
+    def shape(self, place: int) -> Foreseen | None:
+        """`foreseen`, before the paths are looked up."""
         return None
 
     def children(self, place: int, table: Table, first: int) -> Growth:

@@ -197,7 +197,8 @@ def simulated(given: str | None, target: Any, jobs: int | None, as_document: boo
         name = target.name
     else:
         program, _ = program_for(target, {})
-        batch, rules, name = program.batch, {"pools": getattr(target, "pools", ())}, program.name
+        rules = {key: getattr(target, key) for key in ("pools", "on_conflict") if hasattr(target, key)}
+        batch, name = program.batch, program.name
     rules["max_concurrency"] = jobs or rules.get("max_concurrency", default_slots())
     predicted = predict(existing(given), batch, name, Rules.of(**rules))
     if predicted is None:

@@ -134,30 +134,59 @@ def executor_for(function: Any, executor: str | None = None) -> str:
 
 
 class Wanting:
-    """Functions of a task's arguments: its `concurrency_key`, its `cost`. None: what its policy says."""
+    """Functions of a task's arguments: its `concurrency_key`, its `cost`, what it `reads` and `writes`. None: what its policy says."""
 
-    __slots__ = ("cost", "key", "n")
+    __slots__ = ("cost", "key", "n", "reads", "writes")
 
-    def __init__(self, key: Callable[..., Any] | None, n: int, cost: Callable[..., Any] | None) -> None:
+    def __init__(
+        self,
+        key: Callable[..., Any] | None,
+        n: int,
+        cost: Callable[..., Any] | None,
+        reads: Callable[..., Any] | None = None,
+        writes: Callable[..., Any] | None = None,
+    ) -> None:
         self.key = key
         self.n = n
         self.cost = cost
+        self.reads = reads
+        self.writes = writes
 
-    def of(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[object, int, object]:
-        """Key, how many of it at once, and cost of one task."""
+    @property
+    def decides(self) -> bool:
+        """Is there more than paths, so that the task is decided once its needs are met?"""
+        return self.key is not None or self.cost is not None
+
+    @property
+    def names_files(self) -> bool:
+        """Are there paths to be worked out?"""
+        return self.reads is not None or self.writes is not None
+
+    def of(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any] | None
+    ) -> tuple[object, int, object, tuple[object, object] | None]:
+        """Key, how many of it at once, cost and files of one task."""
         given = kwargs or {}
         key = None if self.key is None else self.key(*args, **given)
-        return key, self.n, None if self.cost is None else self.cost(*args, **given)
+        cost = None if self.cost is None else self.cost(*args, **given)
+        return key, self.n, cost, self.files(args, kwargs) if self.names_files else None
+
+    def files(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[object, object]:
+        """What one task reads, and what it writes; a function that gives None says that it does not."""
+        given = kwargs or {}
+        reads = None if self.reads is None else self.reads(*args, **given) or ()
+        return reads, None if self.writes is None else self.writes(*args, **given) or ()
 
 
 def wanting(options: dict[str, Any], before: Wanting | None = None) -> Wanting | None:
-    """Takes the functions out of `options` that work out a key or a cost; `before` is what was said earlier.
+    """Takes the functions out of `options` that work out a key, a cost or paths; `before` is what was said earlier.
 
     Raises:
         UsageError: for a coroutine function.
         LimitError: for an `n` that cannot be.
     """
     key, n, cost = (before.key, before.n, before.cost) if before is not None else (None, 1, None)
+    files: dict[str, Any] = {name: getattr(before, name, None) for name in ("reads", "writes")}
     if "concurrency_key" in options:
         given = options["concurrency_key"]
         key, most = given, 1
@@ -172,10 +201,15 @@ def wanting(options: dict[str, Any], before: Wanting | None = None) -> Wanting |
             key = None
     if "cost" in options:
         cost = options.pop("cost") if callable(options["cost"]) else None
-    for name, function in (("concurrency_key", key), ("cost", cost)):
+    for name in files:
+        if name in options:
+            files[name] = options[name] if callable(options[name]) else None
+            if files[name] is not None:
+                options[name] = None  # nothing that holds for all of them
+    for name, function in (("concurrency_key", key), ("cost", cost), *files.items()):
         if function is not None and executor_for(function) == "async":
             raise UsageError(f"{name} must be a plain function of the task's arguments, not {function!r}")
-    return None if key is None and cost is None else Wanting(key, n, cost)
+    return None if key is None and cost is None and not any(files.values()) else Wanting(key, n, cost, **files)
 
 
 def check_memory(policy: Policy, executor: str) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from plait._core.graph import Batch
+from plait._core.paths import Foreseen, Where
+from plait._core.policy import OnConflict
 from plait._core.result import RunResult
 from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table
-from plait._engine.work import Call, Growth, Work
+from plait._engine.files import NoPath, conflicts
+from plait._engine.work import Call, Growth, RawFiles, Wanted, Work
 from plait.calls.shell import ShellCommand, strict_json
 from plait.errors import UsageError
 from plait.executors.base import executor_for
 from plait.fingerprints import declared_type, fingerprint
-from plait.flow.lookups import follow
+from plait.flow.lookups import ROOTS, follow
 from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall, Script
-from plait.flow.problems import Problems
+from plait.flow.problems import START, Place, Problems
 from plait.flow.reader import fits, read_flow
 from plait.flow.templates import Template
 from plait.flow.tree import plain, read
@@ -36,7 +40,7 @@ def load(path: str | Path) -> Flow:
     Raises:
         FlowError: with every problem of the file, as `FILE:LINE:COL: error[CODE]: message`.
     """
-    return Flow(read_flow(Path(path)))
+    return Flow(read_flow(Path(path), look=_find_conflicts))
 
 
 def reload(snapshot: Mapping[str, Any]) -> Flow:
@@ -46,9 +50,31 @@ def reload(snapshot: Mapping[str, Any]) -> Flow:
         FlowError: for a file that cannot run any more.
     """
     path = Path(snapshot["path"])
-    flow = Flow(read_flow(path, None if path.exists() else snapshot["text"]))
+    flow = Flow(read_flow(path, None if path.exists() else snapshot["text"], _find_conflicts))
     only = snapshot.get("only")
     return flow if only is None else flow.kept(only)
+
+
+def _find_conflicts(file: FlowFile, problems: Problems) -> None:
+    """Adds the conflicts that are there whatever the inputs are."""
+    try:
+        found = conflicts(_shape(file.tasks), OnConflict(file.rules.get("on_conflict", OnConflict.REFUSE)))
+    except NoPath as error:
+        _, line, column = error.where or ("", 1, 1)
+        problems.add(Place(line, column), "value", error.text)
+        return
+    if found is None:
+        return
+    for each in found.told:
+        _, line, column = each.where or ("", 1, 1)
+        problems.add(Place(line, column), "conflict", str(each))
+    if found.more:
+        problems.add(START, "conflict", found.more)
+
+
+def _shape(tasks: Mapping[str, FlowTask]) -> Batch:
+    """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
+    return _Tasks(tasks, _Scope({}, {}, {}, unknown=frozenset(ROOTS) - _EACH)).batch()
 
 
 class Flow:
@@ -134,7 +160,7 @@ class Flow:
 
     def shape(self) -> Batch:
         """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
-        return _Tasks(self.tasks, _Scope({}, {}, {})).batch()
+        return _shape(self.tasks)
 
     def program(self, inputs: Mapping[str, Any]) -> Program:
         """The graph of a run with these inputs; every `call:` is imported here, before anything runs.
@@ -256,14 +282,19 @@ class _Inputs:
 class _Scope:
     """What names stand for at one place of a running flow. A group's tasks see their own scope, then those around."""
 
-    __slots__ = ("_env", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "functions")
+    __slots__ = ("_env", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "_unknown", "functions")
 
     def __init__(
-        self, inputs: Mapping[str, Any], env: Mapping[str, str], functions: Mapping[tuple[str, str], Callable[..., Any]]
+        self,
+        inputs: Mapping[str, Any],
+        env: Mapping[str, str],
+        functions: Mapping[tuple[str, str], Callable[..., Any]],
+        unknown: frozenset[str] = frozenset(),
     ) -> None:
         self._inputs = inputs
         self._env = env
         self.functions = functions
+        self._unknown = unknown  # of a look ahead: what will be known only later
         self._table: Table | None = None
         self._first = 0
         self._place: Mapping[str, int] = {}
@@ -273,14 +304,14 @@ class _Scope:
 
     def inside(self, table: Table, first: int, place: Mapping[str, int]) -> _Scope:
         """The scope of tasks whose batch starts at row `first`, with the places of their keys."""
-        scope = _Scope(self._inputs, self._env, self.functions)
+        scope = _Scope(self._inputs, self._env, self.functions, self._unknown)
         scope._table, scope._first, scope._place = table, first, place
         scope._item, scope._index, scope._outer = self._item, self._index, self
         return scope
 
-    def at_item(self, item: Any, index: int) -> _Scope:
+    def at_item(self, item: Any, index: int, unknown: frozenset[str] = frozenset()) -> _Scope:
         """The same scope, for one item of a foreach."""
-        scope = _Scope(self._inputs, self._env, self.functions)
+        scope = _Scope(self._inputs, self._env, self.functions, self._unknown | unknown)
         scope._table, scope._first, scope._place, scope._outer = self._table, self._first, self._place, self._outer
         scope._item, scope._index = item, index
         return scope
@@ -292,11 +323,23 @@ class _Scope:
     def root(self, name: str) -> Any:
         return {"inputs": self._inputs, "env": self._env, "item": self._item, "index": self._index}[name]
 
-    def task(self, path: tuple[str | int, ...]) -> Any:
-        name = str(path[0])
+    def knows(self, root: str, steps: tuple[str | int, ...]) -> bool:
+        """Is what that stands for known already? A task is, once it ran."""
+        if root in self._unknown:
+            return False
+        scope = self._scope_of(str(steps[0])) if root == "tasks" and steps else None
+        return root != "tasks" or (scope is not None and scope._table is not None)
+
+    def _scope_of(self, name: str) -> _Scope | None:
+        """Where a task of that name stands."""
         scope: _Scope | None = self
         while scope is not None and name not in scope._place:
             scope = scope._outer
+        return scope
+
+    def task(self, path: tuple[str | int, ...]) -> Any:
+        name = str(path[0])
+        scope = self._scope_of(name)
         if scope is None or scope._table is None:
             return None
         row = scope._first + scope._place[name]
@@ -338,6 +381,11 @@ class _Tasks(Work):
         self._tasks = list(tasks.values())
         self._around = around
         self.place = {key: at for at, key in enumerate(tasks)}
+        self.filed = [
+            at
+            for at, task in enumerate(self._tasks)
+            if task.wants is not None and task.wants.names_files and task.foreach is None
+        ]
 
     def batch(self) -> Batch:
         """The tasks as they enter a run."""
@@ -352,9 +400,31 @@ class _Tasks(Work):
             conditional=[
                 at
                 for at, task in enumerate(self._tasks)
-                if task.when is not None or (task.wants is not None and task.foreach is None)
+                if task.when is not None or (task.wants is not None and task.foreach is None and self._decides(at))
             ],
         )
+
+    def _decides(self, place: int) -> bool:
+        """Is something of the task worked out once its needs are met?"""
+        wants = self._tasks[place].wants
+        return wants is not None and (wants.decides or (wants.names_files and self.files(place) is None))
+
+    def files(self, place: int) -> RawFiles | None:
+        return _files(self._tasks[place], self._around, self.place)
+
+    def where(self, place: int) -> Where:
+        return self._tasks[place].where
+
+    def shape(self, place: int) -> Foreseen | None:
+        task = self._tasks[place]
+        if not task.names_files:
+            return None
+        if task.foreach is None:
+            assert isinstance(task.body, Group)
+            return Foreseen(_Tasks(task.body.tasks, self._around).batch(), many=False)
+        if isinstance(task.foreach, list) and not _holds_template(task.foreach):
+            return Foreseen(_Items(task, task.foreach, self._around).shaped(), many=False)
+        return Foreseen(_Items(task, [None], self._around.at_item(None, 0, _EACH)).shaped(), many=True)
 
     def _scope(self, table: Table, first: int) -> _Scope:
         return self._around.inside(table, first, self.place)
@@ -369,7 +439,7 @@ class _Tasks(Work):
         value = when.value(self._scope(table, first)) if isinstance(when, Template) else when
         return truth(value)
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         task = self._tasks[place]
         return None if task.foreach is not None else _wanted(task, self._scope(table, first))
 
@@ -408,21 +478,47 @@ class _Items(Work):
         self._items = items
         self._scope = scope
         self.policy = task.policy
+        self.filed = range(len(items)) if task.wants is not None and task.wants.names_files else ()
 
     def growth(self) -> Growth:
-        size = len(self._items)
-        keys: Sequence[str] = [f"[{key}]" for key in self._keys()]
-        batch = Batch(
+        return Growth(
+            self._batch([f"[{key}]" for key in self._keys()]),
+            lambda table, rows: [table.values[row] if table.status[row] == SUCCEEDED else None for row in rows],
+        )
+
+    def shaped(self) -> Batch:
+        """The items before they grow; one stands for all where they are not known."""
+        if not self._scope.knows("item", ()):
+            return self._batch(["[...]"])
+        keys: Sequence[object] = range(len(self._items))
+        named = self._task.item_key
+        if named is not None and _known((named,), self._scope, ()):
+            with contextlib.suppress(UsageError):  # that is told when they grow
+                keys = self._keys()
+        return self._batch([f"[{key}]" for key in keys])
+
+    def _batch(self, keys: Sequence[str]) -> Batch:
+        size = len(keys)
+        return Batch(
             size,
             calls=self,  # type: ignore[arg-type]
             keys=keys,
             policy=self._task.policy,
-            conditional=range(size) if self._task.wants is not None else (),
+            conditional=range(size) if self._task.wants is not None and self._task.wants.decides else (),
             controls=range(size) if isinstance(self._task.body, Group) else (),
         )
-        return Growth(
-            batch, lambda table, rows: [table.values[row] if table.status[row] == SUCCEEDED else None for row in rows]
-        )
+
+    def files(self, place: int) -> RawFiles | None:
+        return _files(self._task, self._scope.at_item(self._items[place], place), ())
+
+    def where(self, place: int) -> Where:
+        return self._task.where
+
+    def shape(self, place: int) -> Foreseen | None:
+        body = self._task.body
+        if not isinstance(body, Group) or not body.names_files:
+            return None
+        return Foreseen(_Tasks(body.tasks, self._scope.at_item(self._items[place], place)).batch(), many=False)
 
     def _keys(self) -> list[str]:
         template = self._task.item_key
@@ -448,7 +544,7 @@ class _Items(Work):
     def decide(self, place: int, table: Table, first: int) -> bool:
         return True
 
-    def wants(self, place: int, table: Table, first: int) -> tuple[object, int, object] | None:
+    def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         return _wanted(self._task, self._scope.at_item(self._items[place], place))
 
     def children(self, place: int, table: Table, first: int) -> Growth:
@@ -471,15 +567,61 @@ def _declared(task: FlowTask, scope: _Scope) -> Any:
     return declared_type(scope.functions[body.module, body.name]) if isinstance(body, PythonCall) else None
 
 
-def _wanted(task: FlowTask, scope: _Scope) -> tuple[object, int, object] | None:
-    """Key, how many of it at once, and cost of one task, as its templates have them: a cost that is text is read as a number."""
+_EACH = frozenset(("item", "index"))
+
+
+def _files(task: FlowTask, scope: _Scope, beside: Container[str]) -> RawFiles | None:
+    """What one task reads and writes, if its templates name nothing that is not known yet: no task of those `beside`."""
+    wants = task.wants
+    if wants is None or not _known((*(wants.reads or ()), *(wants.writes or ())), scope, beside):
+        return None
+    return _paths(task, scope)
+
+
+def _known(templates: Iterable[Template], scope: _Scope, beside: Container[str]) -> bool:
+    """Is all known that these templates name, and none of it a task of those `beside`?"""
+    return all(
+        scope.knows(root, steps) and not (root == "tasks" and steps and steps[0] in beside)
+        for template in templates
+        for hole in template.holes
+        for root, steps in hole.lookup.names()
+    )
+
+
+def _holds_template(data: Any) -> bool:
+    if isinstance(data, (list, dict)):
+        return any(map(_holds_template, data.values() if isinstance(data, dict) else data))
+    return isinstance(data, Template)
+
+
+def _paths(task: FlowTask, scope: _Scope) -> RawFiles | None:
+    """What one task reads and writes, as its templates have it: one that gives a list gives several paths."""
+    wants = task.wants
+    if wants is None or not wants.names_files:
+        return None
+    reads, writes = (
+        None if each is None else [path for template in each for path in _several(template.value(scope))]
+        for each in (wants.reads, wants.writes)
+    )
+    return reads, writes
+
+
+def _several(value: Any) -> list[Any]:
+    """Null is no path; a whole number names a file, too."""
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in values]
+
+
+def _wanted(task: FlowTask, scope: _Scope) -> Wanted | None:
+    """What is worked out for one task, as its templates have it: a cost that is text is read as a number."""
     wants = task.wants
     if wants is None:
         return None
     cost = None if wants.cost is None else wants.cost.value(scope)
     if isinstance(cost, str) and cost.strip().isdecimal():
         cost = int(cost)
-    return None if wants.key is None else wants.key.text(scope), wants.n, cost
+    key = None if wants.key is None else wants.key.text(scope)
+    return key, wants.n, cost, _paths(task, scope)
 
 
 def _grow_group(task: FlowTask, scope: _Scope) -> Growth:

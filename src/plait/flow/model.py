@@ -49,6 +49,8 @@ class Group:
     """`tasks:`: tasks that are one task to the outside."""
 
     tasks: Mapping[str, FlowTask]
+    names_files: bool = False
+    """Does a task in it say what it reads or writes?"""
 
 
 Body: TypeAlias = Script | Argv | PythonCall | Group
@@ -56,11 +58,23 @@ Body: TypeAlias = Script | Argv | PythonCall | Group
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """`concurrency_key` and `cost` as templates: worked out for each task."""
+    """`concurrency_key`, `cost`, `reads` and `writes` as templates: worked out for each task."""
 
     key: Template | None
     n: int
     cost: Template | None
+    reads: tuple[Template, ...] | None = None
+    writes: tuple[Template, ...] | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Is there more than paths, so that the task is decided once its needs are met?"""
+        return self.key is not None or self.cost is not None
+
+    @property
+    def names_files(self) -> bool:
+        """Are there paths to be worked out?"""
+        return self.reads is not None or self.writes is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,22 @@ class FlowTask:
     item_key: Template | None = None
     when: Template | bool | None = None
     wants: Wants | None = None
+    files_at: Place | None = None
+    file: str = ""
+
+    @property
+    def names_files(self) -> bool:
+        """Does it say, or a task in it, what it reads or writes?"""
+        if isinstance(self.body, Group):
+            return self.body.names_files
+        worked_out = self.wants is not None and self.wants.names_files
+        return worked_out or bool(self.policy.reads or self.policy.writes)
+
+    @property
+    def where(self) -> tuple[str, int, int]:
+        """Where it says what it reads and writes."""
+        at = self.files_at or self.at
+        return self.file, at.line, at.column
 
     @property
     def is_control(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ TOP = (
     "deadline",
     "pools",
     "budget",
+    "on_conflict",
     "defaults",
     "tasks",
     "outputs",
@@ -44,7 +45,7 @@ WHOLE = ("join", "budget", *OF_GROUPS)
 COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "lock", "idle_timeout",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -59,15 +60,22 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def read_flow(path: Path, text: str | None = None) -> FlowFile:
+def read_flow(
+    path: Path, text: str | None = None, look: Callable[[FlowFile, Problems], None] | None = None
+) -> FlowFile:
     """The checked contents of a YAML workflow file, or of `text` in its place. Nothing is imported or run.
+
+    `look` adds the problems of the file as a whole, once all tasks in it could be read.
 
     Raises:
         FlowError: with every problem of the file, each with its place.
     """
     problems = Problems(str(path))
     tree, text = read(path, problems, text)
-    flow = _Reader(path, problems).flow(tree)
+    reader = _Reader(path, problems)
+    flow = reader.flow(tree)
+    if look is not None and flow is not None and reader.whole:
+        look(flow, problems)
     if problems.found or flow is None:
         raise problems.error()
     return replace(flow, text=text)
@@ -92,6 +100,8 @@ class _Reader:
         self._defaults: dict[str, Tree] = {}
         self._default_keys: dict[str, Place] = {}
         self._pools: dict[str, int] = {}
+        self.whole = True
+        """Are all tasks of the file there, in an order?"""
 
     def bad(self, at: Place, code: str, message: str) -> None:
         self._problems.add(at, code, message)
@@ -123,7 +133,7 @@ class _Reader:
 
     def rules(self, tree: Map) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget"):
+        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget", "on_conflict"):
             if name in tree.items:
                 given = plain(tree.items[name])
                 try:
@@ -206,6 +216,7 @@ class _Reader:
             task = self.task(key, each, tree.keys[key], around, depth)
             if task is not None:
                 found[key] = task
+        self.whole &= len(found) == len(tree.items)
         self.cycles(found, tree)
         return found
 
@@ -218,6 +229,7 @@ class _Reader:
             path = find_cycle(needs)
             if not path:
                 return
+            self.whole = False
             names = [keys[at] for at in path]
             self.bad(tree.keys[names[0]], "cycle", cycle_text(names))
             keys = [key for key in keys if key not in names]
@@ -262,7 +274,8 @@ class _Reader:
         if body is None:
             return None
         unique = tuple(dict.fromkeys(needs))
-        return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when, wants)
+        said = next((tree.keys[name] for name in ("writes", "reads") if name in items), None)
+        return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when, wants, said, self._problems.file)
 
     def counted(self, tree: Map, policy: Policy, what: object, key: str) -> None:
         """What a group wants of its tasks must be possible, where their number stands in the file."""
@@ -280,7 +293,7 @@ class _Reader:
             self.bad(tree.items["reduce"].at, "value", str(error))
 
     def wants(self, items: Mapping[str, Tree], around: _Around, needs: list[str]) -> Wants | None:
-        """The templates of a key and a cost, which are worked out for each task."""
+        """The templates of a key, a cost and paths, which are worked out for each task."""
         n = 1
         given = items.get("concurrency_key")
         if isinstance(given, Map) and is_template(given.items.get("key")):
@@ -292,7 +305,18 @@ class _Reader:
         key = self.template(given, around, needs) if given is not None and is_template(given) else None
         cost = items.get("cost")
         units = self.template(cost, around, needs) if cost is not None and is_template(cost) else None
-        return None if key is None and units is None else Wants(key, n, units)
+        reads, writes = (self.paths(name, items.get(name), around, needs) for name in ("reads", "writes"))
+        nothing = key is None and units is None and reads is None and writes is None
+        return None if nothing else Wants(key, n, units, reads, writes)
+
+    def paths(self, name: str, given: Tree | None, around: _Around, needs: list[str]) -> tuple[Template, ...] | None:
+        """The templates of paths; None where there are none to be filled in."""
+        if given is None or not is_worked_out(name, given):
+            return None
+        found = [
+            self.template(each, around, needs) for each in (given.items if isinstance(given, Sequence) else [given])
+        ]
+        return tuple(each for each in found if each is not None)
 
     def needs(self, tree: Tree, key: str, around: _Around) -> list[str]:
         listed = tree.items if isinstance(tree, Sequence) else [tree]
@@ -346,7 +370,7 @@ class _Reader:
             inner_needs = _Around(around.tasks, around.outer, around.item)
             tasks = self.tasks(each, inner_needs, depth + 1, around.item)
             needs += inner_needs.lifted
-            return Group(tasks)
+            return Group(tasks, any(task.names_files for task in tasks.values()))
         if name == "call":
             return self.call(tree, around, needs)
         output = self.output(tree)
@@ -441,7 +465,7 @@ class _Reader:
 
     def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
-        for name in ("pool", "concurrency_key", "rate_limit", "cost", "lock"):
+        for name in ("pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict"):
             if body == "tasks" and name in tree.items:
                 instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
                 self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")
@@ -634,6 +658,8 @@ def is_worked_out(name: str, tree: Tree) -> bool:
     """Is it an option whose value is worked out for each task?"""
     if name == "cost":
         return is_template(tree)
+    if name in ("reads", "writes"):
+        return any(map(is_template, tree.items if isinstance(tree, Sequence) else (tree,)))
     inner = tree.items.get("key") if isinstance(tree, Map) else tree
     return name == "concurrency_key" and is_template(inner)
 

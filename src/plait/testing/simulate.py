@@ -20,10 +20,11 @@ from plait._core.graph import Batch
 from plait._core.invariants import check
 from plait._core.limits import ALL, Share, check_batch
 from plait._core.outcome import Outcome, Outcomes
-from plait._core.policy import CONTROL, PLAIN, Join, OnFailure, Policy, Rules
+from plait._core.policy import CONTROL, PLAIN, Join, OnConflict, OnFailure, Policy, Rules
 from plait._core.scheduler import NOT_BEGUN, Scheduler, Turn
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
+from plait._engine.files import check_files
 from plait.errors import PlaitError, RetryAfter
 from plait.testing.others import Others
 
@@ -98,6 +99,7 @@ def simulate(
     deadline: float | None = None,
     pools: Mapping[str, int] | None = None,
     budget: Mapping[str, float] | None = None,
+    on_conflict: str | None = None,
     likelihood: Likelihood = Likelihood(),
     faults: Faults = Faults(),
     ends: Callable[[str, int], BaseException | None] | None = None,
@@ -110,29 +112,31 @@ def simulate(
     Raises:
         SimulationError: when a promise does not hold: a limit, the order, a need, one final status each, an end.
     """
-    batch, declared = _batch_of(target)
+    batch, declared, otherwise = _batch_of(target)
     rules = Rules.of(
         max_concurrency=max_concurrency,
         on_failure=on_failure,
         deadline=deadline,
         pools={**declared, **(pools or {})},
         budget=budget,
+        on_conflict=on_conflict or otherwise,
     )
     check_batch(batch, dict(rules.pools))
+    check_files(batch, rules.on_conflict)
     play = _Play(batch, seed, rules, likelihood, faults, ends, make)
     return play.run()
 
 
-def _batch_of(target: Any) -> tuple[Batch, dict[str, int]]:
-    """The tasks, and the pools that they come with."""
+def _batch_of(target: Any) -> tuple[Batch, dict[str, int], str]:
+    """The tasks, the pools that they come with, and what is to become of conflicts."""
     if isinstance(target, Batch):
-        return target, {}
+        return target, {}, OnConflict.REFUSE
     from plait.programs import compile_graph, compile_nodes
     from plait.tasks import Graph
 
     if isinstance(target, Graph):
-        return compile_graph(target).batch, target.pools
-    return compile_nodes([target]).batch, {}
+        return compile_graph(target).batch, target.pools, target.on_conflict
+    return compile_nodes([target]).batch, {}, OnConflict.REFUSE
 
 
 @dataclass
@@ -629,6 +633,9 @@ class _Play:
         slots = self.rules.max_concurrency
         if slots is not None and len(books.alive) >= slots:
             self.wrong(f"{key} started as number {len(books.alive) + 1} of {slots} (A3, W10)")
+        for other in self.held():
+            if self.meeting(task, other):
+                self.wrong(f"{key} started beside {table.key(other)}, at {self.meeting(task, other)} (B19)")
         for what, weight, capacity in self.uses(task):
             taken = self.taken(what, books.alive) + self.of_others(what)
             if taken + weight > capacity:
@@ -722,7 +729,7 @@ class _Play:
         """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
         books = self.books
         mine = books.was_ready[task]
-        wants = {what for what, _, _ in self.uses(task)}
+        wants = {what for what, _, _ in self.uses(task)} | self.paths(task)
         if not self.goes_on(task, self.table.attempts(task)):
             wants |= set(self.table.policies[task].rate_limit)
         for other, place in books.ready.items():
@@ -775,6 +782,28 @@ class _Play:
         share = (self.shares or {}).get(what)
         return 0 if share is None else self.others.taken(share, self.now)
 
+    def files(self, task: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What a task reads and writes, where it waits for others."""
+        mode = self.table.policies[task].on_conflict or self.rules.on_conflict
+        return self.table.files.get(task, ((), ())) if mode is OnConflict.SERIALISE else ((), ())
+
+    def paths(self, task: int) -> set[Any]:
+        """The paths that a task has to do with, and the folders around them."""
+        return {("path", folder) for paths in self.files(task) for path in paths for folder in _folders(path)}
+
+    def meeting(self, task: int, other: int) -> set[Any]:
+        """The paths at which two tasks are in each other's way."""
+        if task == other:
+            return set()
+        (reads, writes), (other_reads, other_writes) = self.files(task), self.files(other)
+        pairs = [(one, two) for one in writes for two in (*other_reads, *other_writes)]
+        pairs += [(one, two) for one in reads for two in other_writes]
+        return {
+            ("path", min(one, two, key=lambda path: len(_folders(path))))
+            for one, two in pairs
+            if one in _folders(two) or two in _folders(one)
+        }
+
     def taken(self, what: Any, tasks: Iterable[int]) -> int:
         return sum(weight for other in tasks for which, weight, _ in self.uses(other) if which == what)
 
@@ -791,6 +820,7 @@ class _Play:
         """What a ready task does not find enough of."""
         held = self.held()
         full = {what for what, weight, capacity in self.uses(task) if self.taken(what, held) + weight > capacity}
+        full.update(*(self.meeting(task, other) for other in held))
         policy = self.table.policies[task]
         if self.shares is not None:
             # What of these is granted when is for others to say.
@@ -806,9 +836,11 @@ class _Play:
     def stands_behind(self, task: int) -> bool:
         """Does somebody before it in the order wait for something that it wants, too?"""
         mine, policies = self.books.ready[task], self.table.policies
-        wants = {what for what, _, _ in self.uses(task)} | set(policies[task].rate_limit)
+        wants = {what for what, _, _ in self.uses(task)} | set(policies[task].rate_limit) | self.paths(task)
         return any(
-            place < mine and wants & ({what for what, _, _ in self.uses(other)} | set(policies[other].rate_limit))
+            place < mine
+            and wants
+            & ({what for what, _, _ in self.uses(other)} | set(policies[other].rate_limit) | self.paths(other))
             for other, place in self.books.ready.items()
         )
 
@@ -899,6 +931,13 @@ class _Play:
             self.wrong(f"{self.table.key(task)} ended {status} with needs {[str(each) for each in needs]}")
         if not bad and Status.SKIPPED in needs and status is not Status.SKIPPED:
             self.wrong(f"{self.table.key(task)} ended {status} though a need was skipped")
+
+
+def _folders(path: str) -> list[str]:
+    """A path and the folders around it."""
+    parts = path.split("/")
+    found = ["/".join(parts[:number]) or "/" for number in range(len(parts), 0, -1)]
+    return found if path.startswith("/") or path == "." else [*found, "."]
 
 
 _FAILED = (Status.FAILED, Status.TIMED_OUT)

@@ -11,6 +11,7 @@ from plait._core.invariants import check
 from plait._core.policy import CONTROL, PLAIN, OnFailure, Policy, Rules, policy
 from plait._core.scheduler import Scheduler
 from plait._core.states import RUNNING, STATUSES, Status
+from plait._engine.files import check_files, declare
 
 
 def graph(policies: Mapping[str, Mapping[str, Any]] | None = None, /, **needs: Sequence[str]) -> Batch:
@@ -36,11 +37,18 @@ class World:
         deadline: float | None = None,
         pools: Mapping[str, int] | None = None,
         budget: Mapping[str, float] | None = None,
+        on_conflict: str = "refuse",
     ) -> None:
         self.now = 0.0
         rules = Rules.of(
-            max_concurrency=slots, on_failure=on_failure, deadline=deadline, pools=pools or {}, budget=budget
+            max_concurrency=slots,
+            on_failure=on_failure,
+            deadline=deadline,
+            pools=pools or {},
+            budget=budget,
+            on_conflict=on_conflict,
         )
+        check_files(batch, rules.on_conflict)
         self.scheduler = Scheduler(rules, self.now, record_moves=True)
         self.table = self.scheduler.table
         self.started: list[str] = []
@@ -113,6 +121,7 @@ class World:
 
     def grows(self, key: str, batch: Batch) -> None:
         """The task has children."""
+        declare(batch)
         self.scheduler.grew(self.task(key), batch, self.now)
         self._settle()
 

@@ -1,0 +1,61 @@
+"""What tasks say that they read and write: paths that mean one thing each.
+
+A path is relative to the folder of the run (`.`) where it lies in it, else absolute; a folder stands for all that is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from plait._core.graph import Batch
+from plait._core.policy import OnConflict, Policy
+
+Files: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""What a task reads, and what it writes."""
+
+NO_FILES: Files = ((), ())
+
+Where: TypeAlias = "tuple[str, int, int] | None"
+"""File, line and column where a task says what it reads and writes; None for one that is written in Python."""
+
+HERE = "."
+"""The folder of the run: it encloses every relative path."""
+
+
+class Foreseen:
+    """The tasks that a control task will grow, as far as they are known before; `many`: each may come more than once."""
+
+    __slots__ = ("batch", "many")
+
+    def __init__(self, batch: Batch, many: bool) -> None:
+        self.batch = batch
+        self.many = many
+
+
+def foreseen(batch: Batch) -> dict[int, Foreseen]:
+    """What is known of the tasks that those of `batch` will grow, by place, where they read or write something."""
+    foresee: Callable[[int], Foreseen | None] | None = getattr(batch.calls, "foreseen", None)
+    if foresee is None:
+        return {}
+    found = ((place, foresee(place)) for place in batch.controls)
+    return {place: each for place, each in found if each is not None}
+
+
+def enclosing(path: str) -> Iterator[str]:
+    """The folders around a path, the nearest first."""
+    at = path.rfind("/")
+    while at > 0:
+        path = path[:at]
+        yield path
+        at = path.rfind("/")
+    if path[0] != "/":
+        if path != HERE:
+            yield HERE
+    elif path != "/":
+        yield "/"
+
+
+def serialises(policy: Policy, otherwise: OnConflict) -> bool:
+    """Does a task with this policy wait for those that it conflicts with? `otherwise`: what the run says."""
+    return (policy.on_conflict or otherwise) is OnConflict.SERIALISE
