@@ -37,6 +37,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
 SLICES, REDUCERS, CAUSES = "executors/test_slices.py::", "patterns/test_reducers.py::", "_core/test_causes.py::"
 LIMITS, WHY = "_core/test_limits.py::", "_core/test_why.py::"
+LEDGER, SHARED = "_core/test_ledger.py::", "test_sharing.py::"
 METRICS, STREAM, FIGURES, READERS = "observe/metrics.py", "observe/stream.py", "observe/test_metrics.py::", "observe/test_readers.py::"  # fmt: skip
 PROM, OTEL = "observe/test_prometheus.py::TestFigures::", "observe/test_otel.py::TestSpans::"
 PATHS, FINDING, HOLDING, CONFLICTS = (
@@ -137,6 +138,23 @@ MUTATIONS = [
     Mutation("X6", "what a spent budget ends is left undrawn", S, 'self._halt_run(OnFailure.FINISH, "budget", now)\n                self._drain(now)\n', 'self._halt_run(OnFailure.FINISH, "budget", now)\n', "test_early_ends.py::test_a_run_whose_budget_is_spent_ends_with_all_that_had_grown"),
     Mutation("X12", "a vote alone is enough", S, "            if family.need is None or family.good >= family.need:\n                self._win", "            if True:\n                self._win", "test_early_ends.py::test_a_vote_and_a_number_of_successes_are_both_needed"),
     Mutation("X12", "a number alone is enough", G, "and (self.settled or not self.votes)", "and True", "test_early_ends.py::test_a_vote_and_a_number_of_successes_are_both_needed"),
+    Mutation("X4", "what another process was granted is ours", A, "            share.capacity = share.asked = share.gone = 0\n", "            pass\n", SHARED + "TestStores::test_a_resumed_run_asks_anew_and_its_rates_count_on"),
+    Mutation("X4", "the dead are alive", "_core/ledger.py", "if member != holder and not alive(member)]", "if False]", LEDGER + "test_what_the_dead_hold_is_free_when_somebody_wants_it"),
+    Mutation("X4", "who waits is overtaken", "_core/ledger.py", "            if taken + least > capacity:\n                break\n", "            if taken + least > capacity:\n                continue\n", LEDGER + "test_first_come_first_served_and_nobody_overtakes"),
+    Mutation("X4", "who has what others want is not told", "_core/ledger.py", "            woken.update((other, path) for other in ledger.held if ledger.wanted(other))\n", "", LEDGER + "test_first_come_first_served_and_nobody_overtakes"),
+    Mutation("X4", "objects are not shared", D, "        if rules.sharing is None:\n", "        if False:\n", SHARED + "TestObjects::test_runs_of_one_process_share_a_pool_that_is_an_object"),
+    Mutation("X4", "a graph's own pools are not shared", "runs.py", "if isinstance(target, Graph) and target.shared_pools:", "if False:", SHARED + "TestObjects::test_a_pool_may_be_an_object_of_the_graph"),
+    Mutation("X4", "every pool is shared", "_core/limits.py", "return self._sharing is not None and (given or ALL in self._sharing)", "return self._sharing is not None", SHARED + "TestObjects::test_what_is_only_declared_belongs_to_its_run"),
+    Mutation("X4", "the runs of a store share nothing", "beginning.py", "return rules.but(sharing=(ALL,))", "return rules", SHARED + "TestStores::test_runs_of_one_store_share_every_pool_key_and_rate"),
+    Mutation("X4", "nobody watches who stands in the way", "stores/shares.py", "        self.in_the_way = {pid for (pid,) in rows} - {os.getpid()}\n", "", SHARED + "TestStores::test_what_a_killed_process_held_is_free_at_once"),
+    Mutation("X4", "what others want is kept", A, "        if share.wanted or units:\n            self._return_idle(share)\n", "        if units:\n            self._return_idle(share)\n", SHARED + "TestObjects::test_what_lies_idle_goes_to_who_wants_it"),
+    Mutation("X4", "books that cannot be kept are not missed", K, "        self._fail(error)\n\n    def follow", "        pass\n\n    def follow", SHARED + "TestStores::test_books_that_cannot_be_kept_end_the_run_and_say_so"),
+    Mutation("B8", "what was used is free at once", "_core/ledger.py", "ledger.give_back(holder, units, now + wish.interval)", "ledger.give_back(holder, units)", LEDGER + "test_units_of_a_rate_are_free_again_an_interval_after_they_were_used"),
+    Mutation("B8", "a long log counts as the earlier", "_core/ledger.py", "for (_, before), (later, units) in", "for (later, before), (_, units) in", LEDGER + "test_a_long_log_never_frees_a_unit_too_early"),
+    Mutation("X5", "what one run was told the others do not hear", "_core/ledger.py", "                ledger.shut(now + wish.units)\n", "                pass\n", SHARED + "TestObjects::test_a_retry_after_slows_the_bucket_of_all_runs"),
+    Mutation("F77", "who was cancelled stands in the line", "_core/ledger.py", "        else:\n            self.line.pop(holder, None)\n", "", LEDGER + "test_a_wish_is_changed_at_its_place_and_withdrawn"),
+    Mutation("B10", "a task's lock is its run's alone", "_core/limits.py", 'limit = self._limit("lock", name, 1, True)', 'limit = Limit("lock", name, 1)', SHARED + "TestLocks::test_tasks_of_several_runs_and_blocks_of_code_take_turns_at_a_lock"),
+    Mutation("F76", "a lock is not given back", "_engine/sharing.py", "        if before is not None:\n            before.give_up()\n", "", SHARED + "TestLocks::test_a_file_names_it_as_a_function_does"),
     Mutation("X5", "nobody is slowed down", A, "            rate.shut(now + seconds)\n", "", LIMITS + "TestBeingCalledLater::test_the_whole_bucket_slows_down_and_no_attempt_is_counted"),
     Mutation("B18", "what came second is no attempt", METRICS, 'self.attempts += "goes_on" not in detail', "self.attempts = 1", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
     Mutation("B18", "waiting is not measured", METRICS, 'self.queue_s.add(detail["queued_s"])', "pass", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),

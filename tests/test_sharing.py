@@ -173,6 +173,21 @@ class TestObjects:
         VirtualClock().run(together(graph(first, 5, pool=pool), graph(second, 5, pool=pool)))
         assert max(first.calls) - max(second.calls) in (-1.0, 1.0)
 
+    def test_what_lies_idle_goes_to_who_wants_it(self) -> None:
+        """X4: a run keeps what it was granted only as long as nobody else asks for it."""
+        first, second, pool = Seen(), Seen(), plait.Pool("db", 1)
+
+        async def main() -> None:
+            made = graph(first, 1, pool=pool)
+            made.add("long", asyncio.sleep, args=(100,))
+            going_on = plait.start(made)
+            await asyncio.sleep(2)
+            await plait.arun(graph(second, 1, pool=pool))
+            await going_on
+
+        VirtualClock().run(main())
+        assert second.calls == [2]
+
     def test_runs_share_a_rate_that_is_an_object(self) -> None:
         """X4 B8: never more than the capacity in any window, of all of them."""
         seen, rate = Seen(), plait.Rate("api", "5/10s")
@@ -370,6 +385,8 @@ class TestStores:
                 await asyncio.sleep(0)
                 while handle.why("t0").reason != "pool" or handle.why("key").reason != "key":
                     await asyncio.sleep(0.01)
+                while handle._driver._sharing is None or handle._driver._sharing.under_way:
+                    await asyncio.sleep(0.01)  # its wishes are entered, and the answer was that it has to wait
                 assert not seen.calls
                 holder.kill()
                 killed = time.monotonic()
