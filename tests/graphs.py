@@ -52,6 +52,7 @@ def random_options(dice: random.Random) -> dict[str, Any]:
     options = {
         "priority": dice.choice([1, 2, 2, 2, 3]),
         "timeout": dice.choice([None, None, None, 4.0, 8.0]),
+        "idle_timeout": dice.choice([None] * 7 + [1.5, 3.0]),
         "deadline": dice.choice([None] * 6 + [15.0]),
         "grace": dice.choice([1.0, 5.0]),
         "join": dice.choice(["all_success"] * 8 + ["all_done", "one_success", "one_failed", "none_failed"]),
@@ -60,9 +61,9 @@ def random_options(dice: random.Random) -> dict[str, Any]:
         "allow_failure": dice.random() < 0.15,
         "on_failure": dice.choice([None, None, None, "fail_fast", "finish", "continue"]),
         "max_concurrency": dice.choice([None, None, 1, 2, 3]),
-        "min_success": dice.choice([None] * 6 + [1, 2, "50%"]),
+        "min_success": dice.choice([None] * 4 + [1, 2, 2, "50%"]),
         "max_failures": dice.choice([None] * 6 + [0, 1]),
-        "reduce": dice.choice([None] * 8 + ["majority"]),
+        "reduce": dice.choice([None] * 4 + ["majority"]),
         "budget": dice.choice([None] * 8 + [{"usd": 1}, {"usd": 3}]),
     }
     return {name: value for name, value in options.items() if value is not None}
@@ -90,7 +91,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             pauses=dice.choice([0, 0.3]),
             later=dice.choice([0, 0.1]),
             spends=dice.choice([0, 0.5]),
-            settles=dice.choice([0, 0.3]),
+            settles=dice.choice([0, 0.5]),
             lends=dice.choice([0, 0, 0.5]),
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),

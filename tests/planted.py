@@ -171,8 +171,28 @@ BUGS = [
     Bug(
         "what did not suspend and passed its timeout counts as success",
         scheduler,
-        "mark & TIMED and now > table.started_at[task] + table.policies[task].timeout",
+        "mark & TIMED and now > table.started_at[task] + table.policies[task].most_s",
         "False",
+    ),
+    Bug("nobody asks about silence", scheduler, "self.turns.append((Turn.LISTEN, task))", "pass"),
+    Bug("signs of life are not heard", scheduler, "if at + idle <= now:", "if table.started_at[task] + idle <= now:"),
+    Bug(
+        "what is silent goes on",
+        scheduler,
+        "            self._stop(task, Stop.IDLE, now)\n",
+        "            self.timers.arm(Due.IDLE, task, now + idle)\n",
+    ),
+    Bug(
+        "an answer about an earlier attempt ends the latest",
+        scheduler,
+        "            or attempt != table.attempts(task)\n            or task in",
+        "            or task in",
+    ),
+    Bug(
+        "what was ended as idle counts as success",
+        scheduler,
+        "        if why == Stop.IDLE and over:\n            return TIMED_OUT, False\n",
+        "",
     ),
     Bug(
         "the end of a plain child is not counted",

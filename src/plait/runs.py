@@ -25,7 +25,7 @@ from plait._engine.doors import (
 )
 from plait._engine.driver import Driver
 from plait.errors import RunFailed, UsageError
-from plait.executors.base import Attempt, CancelToken, Progress, Spent, current_attempt
+from plait.executors.base import Attempt, CancelToken, Progress, Spent, beat_of_worker, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
 
@@ -435,7 +435,15 @@ class Context:
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """The logger `plait.task`, with `run`, `task` and `attempt` on every record."""
         extra = {"run": self.run_id, "task": self.key, "attempt": self.attempt}
-        return logging.LoggerAdapter(logging.getLogger("plait.task"), extra)
+        return _Log(self.heartbeat, logging.getLogger("plait.task"), extra)
+
+    def heartbeat(self) -> None:
+        """Says that this task is alive: its `idle_timeout` begins anew. So does what it logs by `log`, its `progress` and its `spend`.
+
+        From any thread, and in a worker process; it is a write into memory, and may be called a million times.
+        """
+        attempt = self._attempt
+        attempt.heard = attempt.sink.clock()
 
     def progress(self, share: float) -> None:
         """Says how much of the work is done, from 0 to 1; shown by live displays.
@@ -445,6 +453,7 @@ class Context:
         """
         if isinstance(share, bool) or not 0 <= share <= 1:
             raise ValueError(f"progress must be from 0 to 1, not {share!r}")
+        self.heartbeat()
         self._tell(partial(self._sink.report, self._attempt, Progress(float(share))))
 
     def spend(self, **units: float) -> None:
@@ -460,6 +469,7 @@ class Context:
                 raise ValueError(f"{unit} must be a number from 0 to {MOST_SPENT:g}, not {number!r:.80}")
         if not units:
             return
+        self.heartbeat()
         sink = self._sink
         if running_loop() is sink.loop:
             sink.report(self._attempt, Spent(units))
@@ -486,15 +496,51 @@ class Context:
         return f"<Context of task {self.key!r}, attempt {self.attempt}, run {self.run_id}>"
 
 
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """What a task logs is a sign of life, whether anybody listens or not."""
+
+    def __init__(self, heartbeat: Callable[[], None], logger: logging.Logger, extra: dict[str, Any]) -> None:
+        super().__init__(logger, extra)
+        self._heartbeat = heartbeat
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Asked by every call, before anything else."""
+        self._heartbeat()
+        return super().isEnabledFor(level)
+
+
+class _InWorker(Context):
+    """What the code of a task may tell in a worker process."""
+
+    __slots__ = ("_beat",)
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+
+    def heartbeat(self) -> None:
+        """Says that this task is alive."""
+        self._beat()
+
+    @property
+    def _attempt(self) -> Attempt:  # type: ignore[override]
+        raise UsageError(
+            "in a worker process plait.current() has heartbeat() alone: the rest is known where the run is driven"
+        )
+
+    def __repr__(self) -> str:
+        return "<Context of a task in a worker process>"
+
+
 def current() -> Context:
-    """The context of the task whose code calls this, on the loop or in a thread.
+    """The context of the task whose code calls this, on the loop or in a thread; in a worker process it has `heartbeat()` alone.
 
     Raises:
         UsageError: outside of any task.
     """
     attempt = current_attempt()
-    if attempt is None:
-        raise UsageError(
-            "plait.current() is for code inside a task, on the loop or in a thread, and none runs here (nor in a worker process)"
-        )
-    return Context(attempt)
+    if attempt is not None:
+        return Context(attempt)
+    beat = beat_of_worker()
+    if beat is None:
+        raise UsageError("plait.current() is for code inside a task, and none runs here")
+    return _InWorker(beat)

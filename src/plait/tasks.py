@@ -329,6 +329,7 @@ class TaskFunction(Generic[P, R]):
             "concurrency_key",
             "rate_limit",
             "cost",
+            "idle_timeout",
         )
         for name in each:
             if name in options:

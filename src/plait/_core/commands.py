@@ -10,6 +10,7 @@ class Stop:
     """Why an attempt is to be stopped."""
 
     TIMEOUT = "timeout"  # its own clock ran out
+    IDLE = "idle"  # it gave no sign of life for too long
     DEADLINE = "deadline"  # its task's clock ran out
     LEAVE = "leave"  # its process leaves the run: the task is to run again in another
     CANCEL = "cancel"  # the run, its group or the caller wants no more of it

@@ -8,6 +8,7 @@ Every program with plait waits for these definitions, and one NamedTuple costs i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -18,12 +19,12 @@ from plait.errors import LimitError, PlaitError, UsageError
 
 # What makes a task other than plain.
 LIMITED = 1  # takes more than a slot: a limit of a group around it, a pool, a key, a rate
-TIMED = 2  # has a timeout: its end is compared with it
+TIMED = 2  # has a timeout or an idle_timeout: when its code began matters
 CHILD = 4  # was grown by another task
 CONTROL = 8  # holds no slot: it decides, grows or joins
 HELD = 16  # a cancel or an earlier attempt is on record
 WATCHED = 32  # not only the number of its needs decides (a join, a `when`, a need that did not succeed), or a deadline
-ARMED = 64  # a timer for its timeout was set
+ARMED = 64  # a timer for its timeout, or for its idle_timeout, was set
 STREAM = 128  # its outcome is delivered and its row used again
 
 ASKING = LIMITED | HELD
@@ -226,13 +227,13 @@ AGE = 60
 120 s after it, however many there are."""
 
 
-class _Aged(Value):
-    """What a policy knows beside its fields, for every task that gets ready asks for it."""
+class _Known(Value):
+    """What a policy knows beside its fields, for every task that gets ready, starts or ends asks for it."""
 
-    __slots__ = ("head_start",)
+    __slots__ = ("head_start", "look_s", "most_s")
 
 
-class Policy(_Aged):
+class Policy(_Known):
     """How one task is to be run. Times are seconds. Every field has its entry in the docs' table."""
 
     __slots__ = (  # noqa: RUF023 - as they are given
@@ -257,6 +258,7 @@ class Policy(_Aged):
         "max_failures",
         "reduce",
         "budget",
+        "idle_timeout",
     )
 
     def __init__(
@@ -282,11 +284,17 @@ class Policy(_Aged):
         max_failures: int | str | None = None,
         reduce: str | None = None,  # what their results come to: see `reducing`
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit; of a task with all that it grows
+        idle_timeout: float | None = None,  # one attempt, from its last sign of life
     ) -> None:
         self.priority = priority
         self.head_start = AGE * priority  # seconds
         self.retry = retry
         self.timeout = timeout
+        self.idle_timeout = idle_timeout
+        self.most_s = math.inf if timeout is None else timeout  # code that ends later than that came too late
+        self.look_s = min(
+            self.most_s, math.inf if idle_timeout is None else idle_timeout
+        )  # its clocks are silent before
         self.deadline = deadline
         self.grace = grace
         self.join = join
@@ -409,7 +417,7 @@ def _rates(name: str, value: object) -> tuple[tuple[str, int, float], ...]:
 
 def odd_of(policy: Policy) -> int:
     """What makes a task with this policy other than plain."""
-    odd = TIMED if policy.timeout is not None else 0
+    odd = TIMED if policy.timeout is not None or policy.idle_timeout is not None else 0
     if policy.join is not Join.ALL_SUCCESS or policy.deadline is not None:
         odd |= WATCHED
     if policy.pool or policy.rate_limit or policy.concurrency_key is not None:
@@ -592,6 +600,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "retries": _retries,
     "retry": _retry,
     "timeout": _maybe_seconds,
+    "idle_timeout": _maybe_seconds,
     "deadline": _maybe_seconds,
     "grace": seconds,
     "join": _choice(Join),

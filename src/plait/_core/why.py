@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from plait._core.groups import Family
 from plait._core.limits import OWNED, RateLimit, Waiter
@@ -70,12 +70,26 @@ class Why:
         }
 
 
-def why(scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float]) -> Why:
-    """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's."""
-    return _Asked(scheduler, task, now, unix).answer()
+Heard: TypeAlias = Callable[[int], float | None]
+"""When the attempt of a task gave its last sign of life; None where it gave none."""
 
 
-def asked(scheduler: Scheduler, key: str, now: float, unix: Callable[[float], float], run: str) -> Why:
+def why(scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float], heard: Heard | None = None) -> Why:
+    """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's.
+
+    Without `heard` signs of life are those that the scheduler was told of.
+    """
+    return _Asked(scheduler, task, now, unix, heard or scheduler.heard.get).answer()
+
+
+def asked(
+    scheduler: Scheduler,
+    key: str,
+    now: float,
+    unix: Callable[[float], float],
+    run: str,
+    heard: Heard | None = None,
+) -> Why:
     """`why` of the task that has the path `key`.
 
     Raises:
@@ -88,16 +102,19 @@ def asked(scheduler: Scheduler, key: str, now: float, unix: Callable[[float], fl
     if task < 0:
         keys = [table.key(each) for each in range(min(table.size, MOST_GUESSES))]
         raise UsageError(f"run {run} has no task {key!r}{nearest(key, keys)}")
-    return why(scheduler, task, now, unix)
+    return why(scheduler, task, now, unix, heard)
 
 
 class _Asked:
-    def __init__(self, scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float], heard: Heard
+    ) -> None:
         self.scheduler = scheduler
         self.table = scheduler.table
         self.task = task
         self.now = now
         self.unix = unix
+        self.heard = heard
         self.key = self.table.key(task)
 
     def answer(self) -> Why:
@@ -250,7 +267,19 @@ class _Asked:
         attempt = f" (attempt {number})" if number > 1 else ""
         if stopped is not None:
             return self.says("running", f"was told to stop ({stopped.why}) and has not ended yet{attempt}", since)
-        return self.says("running", f"runs{attempt}", since)
+        return self.says("running", f"runs{attempt}{self.last_heard()}", since, **self.signs())
+
+    def last_heard(self) -> str:
+        """When it gave its last sign of life, and how long it may be silent."""
+        heard, idle = self.heard(self.task), self.table.policies[self.task].idle_timeout
+        said = "" if heard is None else f", last heard of {_length(self.now - heard)} ago"
+        return said if idle is None else f"{said}, and may be silent for {_length(idle)}"
+
+    def signs(self) -> dict[str, Any]:
+        """The same for programs."""
+        heard, idle = self.heard(self.task), self.table.policies[self.task].idle_timeout
+        found: dict[str, Any] = {} if heard is None else {"heard_at": self.unix(heard)}
+        return found if idle is None else {**found, "idle_timeout": idle}
 
     def retrying(self) -> Why:
         tries = self.table.history.get(self.task, ())

@@ -48,8 +48,9 @@ from plait.executors.base import (
 from plait.logs import log
 
 if TYPE_CHECKING:
+    from plait._engine.hearing import Ears
     from plait.executors.adopting import Adopter
-    from plait.executors.contract import Executor, Lender, Showing
+    from plait.executors.contract import Executor, Hearing, Lender, Showing
     from plait.patterns.votes import Vote
 
 
@@ -72,12 +73,14 @@ class Driver:
         "_attempts",
         "_batch",
         "_cancelled_before",
+        "_ears",
         "_end",
         "_executors",
         "_factories",
         "_first",
         "_joins",
         "_killed",
+        "_late",
         "_listeners",
         "_on_settled",
         "_on_vacated",
@@ -166,6 +169,8 @@ class Driver:
         self._timer_at = math.inf
         self._stalled_until = 0.0  # and it was said
         self._killed = False
+        self._ears: Ears | None = None
+        self._late = 0.0  # while a timer is seen to: how late that is
         self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
         """Said by threads, and not counted yet."""
         self.scheduler = scheduler or Scheduler(rules, self.now)
@@ -388,8 +393,8 @@ class Driver:
             if executor is None:
                 return (self, task, number, work.suspects)
             ticket = (self, task, number, work.suspects)
-            timed = table.policies[task].timeout if table.odd[task] & TIMED else None
-            attempt = self._attempts[task] = Attempt.of(ticket, call, timed or 0.0)
+            timed = table.policies[task].look_s if table.odd[task] & TIMED else 0.0
+            attempt = self._attempts[task] = Attempt.of(ticket, call, timed)
             if table.odd[task] & LIMITED and table.policies[task].rate_limit:
                 attempt.rated = True
                 attempt.timed = min(attempt.timed or SEEN_S, SEEN_S)
@@ -419,9 +424,10 @@ class Driver:
             attempt.task = task
             attempt.number = 1
             attempt.call = call
-            attempt.timed = (table.policies[task].timeout or 0.0) if table.odd[task] & TIMED else 0.0
+            attempt.timed = table.policies[task].look_s if table.odd[task] & TIMED else 0.0
             attempt.rated = False  # what takes more than a slot is not lent
             attempt.handle = attempt.stopped_at = attempt.token = None
+            attempt.heard = 0.0
             lent.append(attempt)
         return lent
 
@@ -451,6 +457,7 @@ class Driver:
             attempt.timed = odd & TIMED
             attempt.rated = odd & LIMITED != 0
             attempt.handle = attempt.stopped_at = attempt.token = None
+            attempt.heard = 0.0
             self._attempts[task] = attempt
             if self._async is None:
                 self._async = self._executor("async")
@@ -552,6 +559,7 @@ class Driver:
             case Ended():
                 self._checked(attempt, report)
             case Output() | Progress():
+                attempt.heard = self.now
                 for listener in self._listeners:
                     self._guarded(listener, attempt.task, report)
             case Interrupted(at, why):
@@ -563,7 +571,7 @@ class Driver:
             case Spent(units):
                 self.scheduler.spent(attempt.task, units, self.now)
             case Beat():
-                pass  # nothing measures idleness yet
+                attempt.heard = self.now
             case _:
                 assert_never(report)
         self._follow()
@@ -693,15 +701,43 @@ class Driver:
                 won = vote.decided(table, table.children(task)) if vote.early else None
                 if won is not None:
                     scheduler.settled(task, won, now)
+            case Turn.LISTEN:
+                scheduler.listened(task, table.attempts(task), self._heard(task, now), now)
+
+    def last_heard(self, task: int) -> float | None:
+        """When the attempt of a running task gave its last sign of life, as far as anybody knows."""
+        attempt = self._attempts.get(task)
+        if attempt is None:
+            return None
+        executor = self._executors.get(attempt.executor)
+        heard = cast("Hearing", executor).heard(attempt) if hasattr(executor, "heard") else 0.0
+        heard = min(max(heard, attempt.heard), self.look())
+        return heard if heard > self.table.started_at[task] else None
+
+    def _heard(self, task: int, now: float) -> float:
+        """From when on the silence of a running task counts."""
+        attempt = self._attempts.get(task)
+        if attempt is None:
+            return now  # nobody has it in hand: its end is about to be told
+        if self._ears is None:
+            from plait._engine.hearing import Ears  # few runs listen
+
+            self._ears = Ears(hasattr(self.loop, "plait_clock"))
+        idle = self.table.policies[task].idle_timeout
+        assert idle is not None
+        began = self.table.started_at[task]
+        return self._ears.heard(attempt, self._executors.get(attempt.executor), began, idle, now, self._late)
 
     def _tick(self) -> None:
         # Two clocks with different origins round differently: the loop's may be there a hair before ours says so.
         at, self._timer, self._timer_at = self._timer_at, None, math.inf
         if not self.done.done():
             self.now = max(self.look(), at)
+            self._late = self.now - at
             self.scheduler.ticked(self.now)
             self._follow()
             self.more()
+            self._late = 0.0
 
     # -- how commands are carried out
 

@@ -167,6 +167,7 @@ class KeptDriver(Driver):
         for name in (
             "began",
             "seen",
+            "listened",
             "settled",
             "spent",
             "asked",

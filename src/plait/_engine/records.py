@@ -40,9 +40,10 @@ from plait.stores.base import Blob as Blob
     SEEN,  # task, attempt, now
     SETTLED,  # parent, won, now
     SPENT,  # task, units, now
-) = range(22)
+    LISTENED,  # task, attempt, when its last sign of life was, now
+) = range(23)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 5)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8

@@ -192,6 +192,14 @@ class Showing(Executor, Protocol):
         ...
 
 
+class Hearing(Executor, Protocol):
+    """An executor that knows of signs of life of which nothing is told before somebody asks."""
+
+    def heard(self, attempt: Attempt) -> float:
+        """When the attempt gave the last of them, on the run's clock; 0 if it gave none. Where nobody can say, as late as it may be."""
+        ...
+
+
 class Lender(Executor, Protocol):
     """An executor that asks its sink for more than there are slots."""
 

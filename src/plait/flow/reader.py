@@ -44,7 +44,7 @@ WHOLE = ("join", "budget", *OF_GROUPS)
 COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "reads", "writes", "lock",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -441,7 +441,7 @@ class _Reader:
 
     def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
-        for name in ("pool", "concurrency_key", "rate_limit", "cost"):
+        for name in ("pool", "concurrency_key", "rate_limit", "cost", "idle_timeout"):
             if body == "tasks" and name in tree.items:
                 instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
                 self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")

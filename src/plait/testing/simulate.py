@@ -141,10 +141,18 @@ class _Live:
     number: int
     began_at: float
     stopping: bool = False
+    clock: bool = False  # and that because one of its clocks ran out
     over: bool = False
     told: bool = False
+    beat_s: float = math.inf  # between two signs of life
+    silent_at: float = math.inf  # from then on it gives none
     deaf_until: float | None = None
     behind: list[int] = field(default_factory=list)  # lent tasks, in the order in which they begin
+
+    def heard(self, now: float) -> float:
+        """When it gave its last sign of life, up to `now`."""
+        alive = min(now, self.silent_at) - self.began_at
+        return self.began_at + (0.0 if self.beat_s == math.inf else math.floor(alive / self.beat_s) * self.beat_s)
 
 
 @dataclass
@@ -281,6 +289,7 @@ class _Play:
             return
         check(scheduler)
         self.check_work_conserved()
+        self.check_silence()
 
     # -- what is lent
 
@@ -346,6 +355,9 @@ class _Play:
                 self.later(self.dice.choice([0.0, self.dice.uniform(0, 3)]), lambda: self.seen(live))
         if self.chance(self.likely.deaf):
             live.deaf_until = self.now + self.dice.choice([1.0, 8.0, 100.0])
+        if self.table.policies[task].idle_timeout is not None:
+            live.beat_s = self.dice.choice([0.5, 1.0, 7.0])
+            live.silent_at = self.now + self.dice.choice([2.0, math.inf])
         length = self.dice.uniform(self.likely.shortest_s, self.likely.longest_s)
         if self.chance(self.likely.asks):
             self.later(length / 2, lambda: self.ask(live))
@@ -423,6 +435,9 @@ class _Play:
             self.old.append((live.task, live.number))
             if error is None:
                 self.scheduler.returned(live.task, live.number, key, at, stopped)
+                latest = self.table.attempts(live.task) == live.number
+                if live.clock and latest and self.table.status[live.task] == SUCCEEDED:
+                    self.wrong(f"{key} succeeded, though its time was up (C9)")
             else:
                 tried = len(self.table.history.get(live.task, ()))
                 self.scheduler.raised(live.task, live.number, error, at, self.dice.random(), bool(stopped))
@@ -538,6 +553,7 @@ class _Play:
         """An attempt is told to stop: sooner or later it does, or goes on for as long as it is deaf."""
         self.check_stop(live, why)
         live.stopping = True
+        live.clock = why in (Stop.TIMEOUT, Stop.IDLE, Stop.DEADLINE)
         wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
         self.later(wait, lambda: self.end(live, stopped=True))
 
@@ -551,8 +567,21 @@ class _Play:
             case Turn.VOTE:
                 if self.chance(self.likely.settles):
                     self.scheduler.settled(task, self.chance(0.7), self.now)
+            case Turn.LISTEN:
+                self.listen(task)
             case Turn.JOIN:
                 self.scheduler.returned(task, self.table.attempts(task), self.table.key(task), self.now)
+
+    def listen(self, task: int) -> None:
+        """It is told when an attempt was last alive; an old answer, about an earlier one, may come before."""
+        live = self.books.alive.get(task) or self.books.unreported.get(task)
+        if live is None:
+            return  # its code does not run
+        if live.number > 1 and self.chance(self.faults.superseded):
+            self.scheduler.listened(task, live.number - 1, 0.0, self.now)
+        # Its end is a sign of life, too.
+        heard = self.now if live.over else live.heard(self.now)
+        self.scheduler.listened(task, live.number, heard, self.now)
 
     def halt(self, mode: OnFailure) -> None:
         self.scheduler.halted(mode, self.now)
@@ -655,6 +684,19 @@ class _Play:
         ran = self.books.ran_s[live.task] + self.now - live.began_at
         if why == Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
             self.wrong(f"{self.table.key(live.task)} timed out after {ran} s of {policy.timeout}")
+        if why == Stop.IDLE and (policy.idle_timeout is None or self.silence(live) < policy.idle_timeout - 1e-6):
+            self.wrong(f"{self.table.key(live.task)} was ended as idle, and last heard {self.silence(live)} s before")
+
+    def silence(self, live: _Live) -> float:
+        """For how long an attempt gave no sign of life."""
+        return self.now - live.heard(self.now)
+
+    def check_silence(self) -> None:
+        """No attempt that says nothing goes on for ever."""
+        for live in self.books.alive.values() if not self.time_alone() else ():
+            idle = self.table.policies[live.task].idle_timeout
+            if idle is not None and live.told and not live.stopping and self.silence(live) > idle + 1e-6:
+                self.wrong(f"{self.table.key(live.task)} is silent for {self.silence(live)} s of {idle}, and goes on")
 
     def parents(self, task: int) -> list[int]:
         found = []

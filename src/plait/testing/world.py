@@ -100,6 +100,12 @@ class World:
         self.scheduler.seen(task, self.table.attempts(task), self.now)
         self._settle()
 
+    def hears(self, key: str, at: float) -> None:
+        """The engine was asked when the latest attempt gave its last sign of life: at `at`."""
+        task = self.task(key)
+        self.scheduler.listened(task, self.table.attempts(task), at, self.now)
+        self._settle()
+
     def asks(self, key: str) -> None:
         """The latest attempt waits for input."""
         task = self.task(key)
