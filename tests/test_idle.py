@@ -21,6 +21,7 @@ from plait._core.why import asked
 from plait._engine import hearing
 from plait._engine import records as lines
 from plait._engine.replaying import read_json
+from plait.executors.outputs import Pipe
 from plait.stores.opening import open_store
 from plait.testing import VirtualClock
 from plait.testing.world import World, graph
@@ -335,7 +336,8 @@ class TestWorkers:
         made = one(bodies.beats, 1.5, 0.05, idle_timeout=0.6, executor="process")
         assert real(made).value == "alive"
 
-    def test_so_does_what_it_prints(self) -> None:
+    def test_so_does_what_it_prints(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
         made = one(bodies.prints, 1.5, 0.05, idle_timeout=0.6, executor="process")
         assert real(made).value == "alive"
 
@@ -382,6 +384,13 @@ class TestCommands:
         outcome = real(made, **options)
         assert (outcome.status, str(outcome.error)) == ("timed_out", "task 'task' was idle for 0.4 s")
         assert not living(marker)
+
+    def test_what_lies_unread_in_a_pipe_counts(self) -> None:
+        pipe = Pipe(100)
+        assert pipe.heard_by(7.0) == 0.0
+        os.write(pipe.end, b"x")
+        assert (pipe.heard_by(8.0), pipe.heard_by(9.0), bytes(pipe.data)) == (8.0, 8.0, b"x")
+        pipe.close()
 
     def test_a_clock_that_is_set_makes_no_live_one_idle(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from plait.executors import outputs
