@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from plait._core.graph import Batch
+from plait._core.health import HealthMonitor
 from plait._core.policy import NO_RETRY, PLAIN, Policy, Retry, policy
 from plait.testing import Faults, Likelihood, Simulation, simulate
 
@@ -69,6 +70,22 @@ def random_options(dice: random.Random) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def random_health(dice: random.Random) -> dict[str | None, HealthMonitor] | None:
+    """Monitors of the run, of pools, or of neither."""
+    watched = dice.choice([[], [], [None], ["wide"], ["narrow", "wide"]])
+    return {
+        name: HealthMonitor(
+            dice.choice([0, 0.25, 0.5]),
+            dice.choice([2, 4]),
+            min_outcomes=dice.choice([1, 2]),
+            pause=dice.choice([3, 10]),
+            max_pause=dice.choice([10, 30]),
+            probes=dice.choice([1, 2]),
+        )
+        for name in watched
+    } or None
+
+
 def random_run(seed: int, **options: Any) -> Simulation:
     """One simulated run in which everything is drawn from `seed`, faults included."""
     dice = random.Random(seed)
@@ -81,6 +98,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
         deadline=dice.choice([None] * 5 + [60.0]),
         pools=POOLS,
         budget=dice.choice([None] * 3 + [{"usd": 4}]),
+        health=random_health(dice),
         likelihood=Likelihood(
             fails=dice.choice([0, 0.1, 0.3]),
             deaf=dice.choice([0, 0.2]),

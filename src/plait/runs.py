@@ -60,6 +60,8 @@ def make_driver(
     if isinstance(target, Graph):
         program = compile_graph(target)
         defaults["pools"] = target.pools
+        if target.health:
+            defaults["health"] = target.health
     elif isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets
@@ -91,7 +93,18 @@ def make_driver(
         **{name: value for name, value in defaults.items() if name != "max_concurrency"},
         **options,
     }
+    if "health" in defaults and options.get("health") is not None:
+        from plait._core.health import monitors_of  # few runs are watched
+
+        chosen["health"] = {
+            **dict(monitors_of("health", defaults["health"])),
+            **dict(monitors_of("health", options["health"])),
+        }
     rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
+    if rules.health:
+        from plait._core.health import check_monitored
+
+        check_monitored(rules.health, dict(rules.pools), program.batch.kinds.values())
     if store is not None:
         return _kept(
             program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
@@ -101,7 +114,7 @@ def make_driver(
     return Driver(program.batch, rules, name=program.name, value=program.value, **driving)
 
 
-RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget"))
+RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget", "health"))
 """Options of runs beside their slots."""
 
 KEEPING = ("store", "run_id", "durability")
@@ -159,7 +172,7 @@ async def arun(
     """Runs a node for its value (a list of nodes for a list), or a Graph or loaded file for its RunResult.
 
     `max_concurrency` slots (None: no limit), `on_failure` (`continue`, `finish`, `fail_fast`), `deadline` in seconds for
-    the whole run. `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the
+    the whole run. `health`, a `HealthMonitor` (or a mapping from pools to theirs), pauses starts while too many attempts fail. `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the
     caller cancels the run.
 
     With `reap=True` (Linux) this process is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) while the run goes on: what a command

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from plait._core.graph import safe_key
 from plait._core.limits import owned
-from plait._core.policy import PLAIN, Policy, Pool, policy, pools_of
+from plait._core.policy import PLAIN, Policy, Pool, declared_pools, policy
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -442,7 +442,7 @@ class Graph:
     """Tasks by explicit keys; a graph may be run many times.
 
     `add` gives the node of a task, which other tasks may take as an argument. `pools` are limits that tasks name in `pool`, with their
-    capacities: `{"db": 2}`, or a list of `plait.Pool`.
+    capacities: `{"db": 2}`, or a list of `plait.Pool`, which may have a `health` monitor.
 
     Raises:
         LimitError: for pools that cannot be.
@@ -450,7 +450,10 @@ class Graph:
 
     def __init__(self, name: str = "graph", *, pools: Mapping[str, int] | Sequence[Pool] = ()) -> None:
         self.name = name
-        self.pools = dict(pools_of("pools", pools))
+        declared = declared_pools("pools", pools)
+        self.pools = {each.name: each.capacity for each in declared}
+        self.health = {each.name: each.health for each in declared if each.health is not None}
+        """The monitors of these pools."""
         self._nodes: dict[str, Node[Any]] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
         self._added: dict[int, tuple[Node[Any], str]] = {}  # nodes that were added, by what they were before

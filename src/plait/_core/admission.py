@@ -7,7 +7,9 @@ that refuses, and comes back to its place in the order when that very limit has 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
+from plait._core.commands import Diagnosed
 from plait._core.graph import Batch
 from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter, Wants
 from plait._core.policy import LIMITED
@@ -15,6 +17,9 @@ from plait._core.ready import ReadyQueue
 from plait._core.states import READY
 from plait._core.table import Table
 from plait._core.timers import Due, Timers
+
+if TYPE_CHECKING:
+    from plait._core.health import Health, Monitors
 
 
 class Admission:
@@ -25,6 +30,7 @@ class Admission:
         "_keyed",
         "_watch",
         "answered",
+        "around",
         "asks",
         "book",
         "claims",
@@ -44,6 +50,8 @@ class Admission:
         self._watch = watch
         self.queue = ReadyQueue()
         self.book = Book(pools)
+        self.around: tuple[Limit, ...] = ()
+        """What counts all leaf work of the run beside its slots: its health."""
         self.asks: list[Asks] = []
         """Of every task, once there is one that takes more than a slot."""
         self.parked: dict[int, Waiter] = {}
@@ -58,6 +66,17 @@ class Admission:
         """How often a task was parked: a `take` that gave nothing changed something, where this did."""
         self._groups: dict[int, tuple[Limit, ...]] = {}  # limits around the tasks of a batch, by its first row
         self._keyed: set[int] = set()  # not final, with a key that was worked out
+
+    def watch_over(self, monitors: Monitors) -> None:
+        """The health of the run, and of pools."""
+        from plait._core.health import Health  # few runs are watched
+
+        for pool, monitor in monitors:
+            health = Health(pool, monitor, len(self.book.healths))
+            self.book.healths.append(health)
+            self.book.watched[pool] = health
+            if pool is None:
+                self.around = (health,)
 
     # -- what tasks ask for
 
@@ -137,6 +156,9 @@ class Admission:
 
     def _enter_all(self, task: int) -> None:
         limits, rates = self.asks[task]
+        if self.book.healths:
+            for health in self._healths_of(task):
+                health.enter(task)
         for limit, weight in limits:
             limit.used += weight
         if rates and task not in self.answered:
@@ -187,10 +209,13 @@ class Admission:
 
     def leave(self, task: int, now: float) -> None:
         """A task with limits is final: it waits at none any more, and nobody has its key."""
-        if task in self.parked:
+        if task in self.parked or task in self.claims:
             self.leave_line(task, now)
         if task in self._keyed:
             self.forget_key(task)
+        if self.book.healths:
+            for health in self._healths_of(task):
+                health.epochs.pop(task, None)
 
     def forget_key(self, task: int) -> None:
         """A key that was worked out for `task` is wanted by it no more."""
@@ -243,6 +268,9 @@ class Admission:
     def give_back(self, task: int, now: float, begun: bool = True) -> None:
         """Gives back what a task took of every limit; units of a rate only where its code has not `begun`."""
         limits, rates = self.asks[task]
+        if self.book.healths:
+            for health in self._healths_of(task):
+                health.leave(task)
         for limit, weight in limits:
             limit.used -= weight
             if limit.crowd:
@@ -268,6 +296,29 @@ class Admission:
             rate.shut(now + seconds)
             self.wake(rate, now)
 
+    # -- health
+
+    def _healths_of(self, task: int) -> Iterable[Health]:
+        """Who watches over a task that takes more than a slot."""
+        return (limit for limit, _ in self.asks[task][0] if limit.is_health)  # type: ignore[misc]
+
+    def judge(self, task: int, good: bool | None, now: float, held: bool) -> Iterable[Diagnosed]:
+        """What an attempt came to, for those who watch over it; what they find out by it. It has given back its units, unless `held`."""
+        for health in list(self._healths_of(task)):
+            well = health.judge(task, good, held)
+            if well is False:
+                self.timers.arm(Due.PROBE, health.number, now + health.pause)
+            if well is not None:
+                errors, outcomes = health.judged
+                yield Diagnosed(health.name or None, well, errors, outcomes, None if well else now + health.pause)
+            self.wake(health, now)
+
+    def probe(self, number: int, now: float) -> None:
+        """The pause of an unhealthy pool or run is over."""
+        health = self.book.healths[number]
+        health.probe()
+        self.wake(health, now)
+
     # -- in the course of a run
 
     def opened(self, number: int, now: float) -> None:
@@ -291,6 +342,10 @@ class Admission:
         for rate in self.book.rates.values():
             if away > 0:
                 rate.went_on(away)
+        for health in self.book.healths:
+            at = self.timers.at(Due.PROBE, health.number)
+            if at is not None:
+                self.timers.arm(Due.PROBE, health.number, at - away)
 
     def wake_rates(self, now: float) -> None:
         """Who waits at a rate may have room, or is to be woken once it does."""
@@ -315,5 +370,7 @@ class Admission:
         """Does a task wait at a limit of which only the abandoned attempts of `lost` tasks hold anything?"""
         held = {limit for task in lost for limit, _ in (self.asks[task][0] if self.asks else ())}
         return any(
-            limit.abandoned and limit.abandoned >= limit.used and self.first_waiter(limit) is not None for limit in held
+            limit.abandoned and limit.abandoned >= limit.used and self.first_waiter(limit) is not None
+            for limit in held
+            if not limit.is_health  # time opens that
         )

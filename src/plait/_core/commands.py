@@ -64,4 +64,17 @@ class Vacated:
     __slots__ = ()
 
 
-Command: TypeAlias = Cancel | Force | Recall | Settle | Vacated
+class Diagnosed:
+    """A pool (None: the run) is unhealthy, or well again: whoever wants to know that is to be told. `until` is on the run's clock."""
+
+    __slots__ = __match_args__ = ("pool", "healthy", "errors", "outcomes", "until")
+
+    def __init__(self, pool: str | None, healthy: bool, errors: int, outcomes: int, until: float | None) -> None:
+        self.pool = pool
+        self.healthy = healthy
+        self.errors = errors
+        self.outcomes = outcomes
+        self.until = until
+
+
+Command: TypeAlias = Cancel | Force | Recall | Settle | Vacated | Diagnosed

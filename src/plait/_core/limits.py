@@ -10,11 +10,14 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from plait._core.graph import Batch
 from plait._core.policy import Policy, count, named, nearest
 from plait.errors import LimitError, UsageError
+
+if TYPE_CHECKING:
+    from plait._core.health import Health
 
 Place: TypeAlias = tuple[int, float, int, int]
 """Of a ready task in the order: its level, the path behind it (longest first), its number, and it. It stays what it was."""
@@ -38,6 +41,7 @@ class Limit:
     __slots__ = ("abandoned", "capacity", "claims", "crowd", "due", "early", "kind", "line", "name", "tasks", "used")
 
     is_rate = False
+    is_health = False
 
     def __init__(self, kind: str, name: str, capacity: int) -> None:
         self.kind = kind  # for people: "group", "pool", "key", "rate"
@@ -199,13 +203,16 @@ Wants: TypeAlias = "tuple[str | None, int, int | None]"
 class Book:
     """The limits of a run by name: pools, keys and rates."""
 
-    __slots__ = ("_asks", "keys", "numbered", "pools", "rates")
+    __slots__ = ("_asks", "healths", "keys", "numbered", "pools", "rates", "watched")
 
     def __init__(self, pools: Iterable[tuple[str, int]] = ()) -> None:
         self.pools = {name: Limit("pool", name, capacity) for name, capacity in pools}
         self.keys: dict[str, Limit] = {}
         self.rates: dict[tuple[str, int, float], RateLimit] = {}
         self.numbered: list[RateLimit] = []
+        self.healths: list[Health] = []
+        self.watched: dict[str | None, Health] = {}
+        """By the pool that is watched; None: the run."""
         self._asks: dict[int, tuple[Policy, Asks]] = {}  # by identity: a policy is shared by many tasks
 
     def asks(self, policy: Policy) -> Asks:
@@ -236,6 +243,8 @@ class Book:
                     self.keys.pop(limit.name, None)
 
     def _held(self, policy: Policy) -> Iterable[tuple[Limit, int]]:
+        if self.watched:
+            yield from ((self.watched[name], 1) for name, _, _ in policy.pool if name in self.watched)
         if policy.concurrency_key is not None:
             key, most = policy.concurrency_key
             limit = self.keys.setdefault(key, Limit("key", key, most))
@@ -260,6 +269,7 @@ class Book:
         yield from self.pools.values()
         yield from self.keys.values()
         yield from self.rates.values()
+        yield from self.healths
 
 
 def check_batch(batch: Batch, pools: Mapping[str, int]) -> None:

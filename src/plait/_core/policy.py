@@ -12,10 +12,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from plait._core.causes import Cause, causes, is_code, is_meant
 from plait.errors import LimitError, PlaitError, UsageError
+
+if TYPE_CHECKING:
+    from plait._core.health import HealthMonitor, Monitors
 
 # What makes a task other than plain.
 LIMITED = 1  # takes more than a slot: a limit of a group around it, a pool, a key, a rate
@@ -316,13 +319,17 @@ class Policy(_Known):
 
 
 class Pool(Value):
-    """A named limit: tasks that name it in `pool` take at most `capacity` units of it at once, by weight."""
+    """A named limit: tasks that name it in `pool` take at most `capacity` units of it at once, by weight.
 
-    __slots__ = ("name", "capacity")  # noqa: RUF023 - as they are given
+    With `health`, a `HealthMonitor`, starts are paused while too many attempts in it fail: for a pool that is declared (`Graph(pools=[...])`).
+    """
 
-    def __init__(self, name: str, capacity: int) -> None:
+    __slots__ = ("name", "capacity", "health")  # noqa: RUF023 - as they are given
+
+    def __init__(self, name: str, capacity: int, health: HealthMonitor | None = None) -> None:
         self.name = named("a pool's name", name)
         self.capacity = count(f"the capacity of pool {name!r}", capacity)
+        self.health = None if health is None else _monitor(f"the health of pool {name!r}", health)
 
 
 class Rate(Value):
@@ -369,6 +376,11 @@ def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
         key = each.name if isinstance(each, Pool) else named("a pool's name", each)
         if key in found:
             raise LimitError(f"{name} names {key!r} twice")
+        if isinstance(each, Pool) and each.health is not None:
+            raise UsageError(
+                f"pool {key!r} has a health monitor: declare it where tasks only name it, as in Graph(pools=[...]), or watch it with "
+                f"run(..., health={{{key!r}: plait.HealthMonitor(...)}})"
+            )
         found[key] = (
             key,
             count(f"the weight in pool {key!r}", weight),
@@ -379,16 +391,35 @@ def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
 
 def pools_of(name: str, value: object) -> tuple[tuple[str, int], ...]:
     """Declared pools: a mapping from names to capacities, or a list of Pools."""
+    return tuple((each.name, each.capacity) for each in declared_pools(name, value))
+
+
+def declared_pools(name: str, value: object) -> list[Pool]:
+    """The same with their health: a file declares it as `{capacity: 4, health: {...}}`."""
     if isinstance(value, Mapping):
-        made = [Pool(key, capacity) for key, capacity in value.items()]
+        made = [_declared(key, given) for key, given in value.items()]
     elif isinstance(value, (list, tuple)) and all(isinstance(each, Pool) for each in value):
         made = list(value)
     else:
         raise LimitError(f'{name} must be a mapping such as {{"db": 2}}, not {value!r}')
-    found = {each.name: each.capacity for each in made}
-    if len(found) < len(made):
+    if len({each.name for each in made}) < len(made):
         raise LimitError(f"{name} declare one name twice")
-    return tuple(found.items())
+    return made
+
+
+def _declared(key: str, given: object) -> Pool:
+    if not isinstance(given, Mapping):
+        return Pool(key, given)  # type: ignore[arg-type]  # it is checked there
+    unknown = [each for each in given if each not in ("capacity", "health")]
+    if unknown or "capacity" not in given:
+        raise LimitError(f'pool {key!r} must be a capacity or a mapping such as {{"capacity": 4, "health": {{...}}}}')
+    return Pool(key, given["capacity"], given.get("health"))
+
+
+def _monitor(name: str, value: object) -> HealthMonitor:
+    from plait._core.health import monitor_of  # few pools are watched
+
+    return monitor_of(name, value)
 
 
 def _key(name: str, value: object) -> tuple[str, int] | None:
@@ -636,6 +667,7 @@ class Rules(Value):
         "max_tasks_per_worker",
         "pools",
         "budget",
+        "health",
     )
 
     def __init__(
@@ -648,6 +680,7 @@ class Rules(Value):
         max_tasks_per_worker: int | None = None,
         pools: tuple[tuple[str, int], ...] = (),  # name and capacity
         budget: tuple[tuple[str, float], ...] = (),  # unit and limit
+        health: Monitors = (),  # by pool; None: the run
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -657,6 +690,7 @@ class Rules(Value):
         self.max_tasks_per_worker = max_tasks_per_worker
         self.pools = pools
         self.budget = budget
+        self.health = health
 
     @classmethod
     def of(
@@ -670,12 +704,19 @@ class Rules(Value):
         max_tasks_per_worker: object = None,
         pools: object = (),
         budget: object = None,
+        health: object = None,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
         Raises:
             LimitError: for a value that cannot be one, by option name.
         """
+        declared = declared_pools("pools", pools)
+        watched: Monitors = tuple((each.name, each.health) for each in declared if each.health is not None)
+        if health is not None:
+            from plait._core.health import monitors_of  # few runs are watched
+
+            watched = tuple({**dict(watched), **dict(monitors_of("health", health))}.items())
         return cls(
             max_concurrency=limit("max_concurrency", max_concurrency),
             on_failure=_choice(OnFailure)("on_failure", on_failure),  # type: ignore[arg-type]
@@ -683,6 +724,7 @@ class Rules(Value):
             grace=seconds("grace", grace),
             crash_budget=count("crash_budget", crash_budget, least=0),
             max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
-            pools=pools_of("pools", pools),
+            pools=tuple((each.name, each.capacity) for each in declared),
             budget=budget_of("budget", budget),
+            health=watched,
         )

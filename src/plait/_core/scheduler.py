@@ -104,6 +104,8 @@ class Scheduler:
         self._mode: OnFailure | None = None  # of the halt
         self.timers = Timers()
         self.admission = Admission(self.table, self.timers, rules.pools, self._watch_for_stuck)
+        if rules.health:
+            self.admission.watch_over(rules.health)
         self._queue = self.admission.queue
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
@@ -341,6 +343,8 @@ class Scheduler:
             if mark & LIMITED and table.status[task] == RUNNING:
                 self._give_back(task, now)
                 self.admission.forget_key(task)
+                if self.admission.book.healths:
+                    self._judge(task, True, now)
         if table.status[task] != RUNNING:
             return  # a duplicate
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
@@ -449,8 +453,9 @@ class Scheduler:
     def added(self, batch: Batch, now: float) -> None:
         """Tasks of the run itself: those without needs get ready."""
         self.unfinished += batch.size
-        rows = self.table.add(batch, NONE, 0)
-        self.admission.add(rows, batch, (), self.spending.add(rows, batch))
+        around = self.admission.around
+        rows = self.table.add(batch, NONE, LIMITED if around else 0)
+        self.admission.add(rows, batch, around, self.spending.add(rows, batch))
         self._keep(rows, batch, now)
         self._enter(rows, batch, now)
         self._drain(now)
@@ -493,6 +498,7 @@ class Scheduler:
             return
         if not table.odd[parent] & CONTROL:
             self._release(parent, now)
+            self._judge(parent, True, now)
             table.odd[parent] |= CONTROL
             self._disarm(parent)
         if table.odd[parent] & TIMED:
@@ -685,6 +691,8 @@ class Scheduler:
                     self._queue.push(task, self._level(task))
                 case Due.OPENS:
                     self.admission.opened(task, now)
+                case Due.PROBE:
+                    self.admission.probe(task, now)
                 case Due.CLAIM:
                     self.admission.drop_claims(task, now)
             self._drain(now)
@@ -920,6 +928,8 @@ class Scheduler:
             state, late = CANCELLED, False
         else:
             state, late = self._verdict(task, error, now, stopped, why)
+        if self.admission.book.healths and not odd & CONTROL:
+            self._judge(task, self._says(state, late, error), now)
         table.values[task] = value if state in (SUCCEEDED, FAILED) else None  # what came too late is no result
         if state == SUCCEEDED:
             self._close(task, SUCCEEDED, now)
@@ -956,6 +966,17 @@ class Scheduler:
         if why == Stop.IDLE and over:
             return TIMED_OUT, False
         return (SUCCEEDED if error is None else FAILED), False
+
+    def _says(self, state: int, late: bool, error: BaseException | None) -> bool | None:
+        """Does the end of an attempt speak for the health of what it used? None: it says nothing about that."""
+        if state == CANCELLED or late or (state == FAILED and error is not None and retry_after(error) > 0):
+            return None
+        return state == SUCCEEDED
+
+    def _judge(self, task: int, good: bool | None, now: float, held: bool = False) -> None:
+        """Tells those who watch over a task what its attempt came to. `held`: it keeps what it took."""
+        if self.admission.book.healths and self.table.odd[task] & LIMITED:
+            self.commands.extend(self.admission.judge(task, good, now, held))
 
     def _timeout_error(self, task: int, clock: str) -> TaskTimedOut:
         """What it is to say of a task that one of its clocks ran out, by the reason of the stop."""
@@ -1071,6 +1092,7 @@ class Scheduler:
         table.unenforced.add(task)
         if table.odd[task] & LIMITED:
             self.admission.abandon(task, now)
+        self._judge(task, False if why in (Stop.TIMEOUT, Stop.IDLE) else None, now, held=True)
         if why == Stop.CANCEL:
             self._close(task, CANCELLED, now)
         else:

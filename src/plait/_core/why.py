@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from plait._core.groups import Family
 from plait._core.limits import OWNED, RateLimit, Waiter
@@ -34,6 +34,9 @@ from plait._core.table import NEVER, NONE
 from plait._core.timers import RUN, Due
 from plait.errors import ChildFailed, UsageError
 
+if TYPE_CHECKING:
+    from plait._core.health import Health
+
 MOST_NAMED = 5
 """So many needs, holders and causes are named, the others counted."""
 
@@ -42,7 +45,7 @@ MOST_NAMED = 5
 class Why:
     """Why a task is in its status: `text` is one line for people, the rest is the same for programs.
 
-    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `rate`, `lent`, `paused` (what it waits for), `running`,
+    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `rate`, `health`, `lent`, `paused` (what it waits for), `running`,
     `children`, `retry`, `input`, `succeeded`, `kept`, `failed`, `timed_out`, `skipped`, `upstream`, `stopped`. `since` and `until` are
     Unix seconds, None where nobody knows. `causes` are the keys of the tasks behind it, the first cause first.
     """
@@ -234,6 +237,8 @@ class _Asked:
             name = "its rate" if limit.name.startswith(OWNED) or not limit.name else f"rate {limit.name!r}"
             text = f"waits for {units}{name} ({limit.capacity} in {limit.interval:g} s){asked}{behind}"
             return self.says("rate", text, waiter.since, until, **detail)
+        if limit.is_health:
+            return self.unhealthy(cast("Health", limit), waiter, behind, before)
         holders = self.holders(lambda task: any(each is limit for each, _ in scheduler.admission.asks[task][0]))
         named = [table.key(each) for each in holders[:MOST_NAMED]]
         kept = [table.key(task) for task in limit.claims if task != self.task]
@@ -245,6 +250,23 @@ class _Asked:
             f"waits for {units}{limit.kind} {limit.name!r} ({detail['used']} of {limit.capacity} taken{held}){behind}"
         )
         return self.says(limit.kind, text, waiter.since, held_by=named, **detail)
+
+    def unhealthy(self, health: Health, waiter: Waiter, behind: str, before: int) -> Why:
+        """Too many attempts failed."""
+        until = self.scheduler.timers.at(Due.PROBE, health.number)
+        errors, outcomes = health.judged
+        paused = until is not None
+        waits = "until a probe may start" if paused else "for what comes of a probe"
+        text = (
+            f"waits {waits}, for {health.what} is unhealthy ({errors} of the latest {outcomes} attempts failed){behind}"
+        )
+        detail: dict[str, Any] = {
+            "limit": health.name or None,
+            "errors": errors,
+            "outcomes": outcomes,
+            "before": before,
+        }
+        return self.says("health", text, waiter.since, until, **detail)
 
     def holders(self, wanted: Callable[[int], bool]) -> list[int]:
         """Tasks that hold a slot and are wanted."""

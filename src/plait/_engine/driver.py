@@ -20,7 +20,7 @@ from importlib import import_module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from plait._core.commands import Cancel, Command, Force, Recall, Settle, Vacated
+from plait._core.commands import Cancel, Command, Diagnosed, Force, Recall, Settle, Vacated
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
@@ -49,6 +49,7 @@ from plait.logs import log
 
 if TYPE_CHECKING:
     from plait._engine.hearing import Ears
+    from plait._engine.hooks import Hooks
     from plait.executors.adopting import Adopter
     from plait.executors.contract import Executor, Hearing, Lender, Showing
     from plait.patterns.votes import Vote
@@ -78,6 +79,7 @@ class Driver:
         "_executors",
         "_factories",
         "_first",
+        "_hooks",
         "_joins",
         "_killed",
         "_late",
@@ -170,6 +172,7 @@ class Driver:
         self._stalled_until = 0.0  # and it was said
         self._killed = False
         self._ears: Ears | None = None
+        self._hooks: Hooks | None = None
         self._late = 0.0  # while a timer is seen to: how late that is
         self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
         """Said by threads, and not counted yet."""
@@ -771,8 +774,26 @@ class Driver:
             case Vacated():
                 if self._on_vacated is not None:
                     self.loop.call_soon(self._on_vacated)
+            case Diagnosed():
+                self._tell_health(command)
             case _:
                 assert_never(command)
+
+    def _tell_health(self, found: Diagnosed) -> None:
+        """Says that something is unhealthy, or well again, and has the hook called that wants to know."""
+        from plait._core.health import HealthReport, said  # few runs are watched
+
+        until = None if found.until is None else self.unix(found.until)
+        report = HealthReport(found.pool, found.healthy, found.errors, found.outcomes, until)
+        (log.info if found.healthy else log.warning)("run %s: %s", self.id, said(report, found.until, self.now))
+        monitor = dict(self._rules.health)[found.pool]
+        hook = monitor.on_recovered if found.healthy else monitor.on_unhealthy
+        if hook is not None:
+            if self._hooks is None:
+                from plait._engine.hooks import Hooks
+
+                self._hooks = Hooks(self.id)
+            self._hooks.call(hook, report)
 
     def _stop(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)

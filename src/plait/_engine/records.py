@@ -205,14 +205,20 @@ def _exception(name: str) -> type[BaseException]:
 
 def rules_data(rules: Rules) -> dict[str, Any]:
     """The rules of a run as data."""
-    return rules.fields()
+    return {**rules.fields(), "health": [[pool, monitor.settings()] for pool, monitor in rules.health]}
 
 
 def rules_of(data: Mapping[str, Any]) -> Rules:
     """The rules again."""
+    watched = data.get("health") or ()
+    if watched:
+        from plait._core.health import HealthMonitor  # few runs are watched
+
+        watched = tuple((pool, HealthMonitor(**settings)) for pool, settings in watched)
     return Rules(
         **{
             **data,
+            "health": watched,
             "on_failure": OnFailure(data["on_failure"]),
             **{name: _rows(data.get(name, ())) for name in ("pools", "budget")},
         }

@@ -194,7 +194,11 @@ def simulated(given: str | None, target: Any, jobs: int | None, as_document: boo
         name = target.name
     else:
         program, _ = program_for(target, {})
-        batch, rules, name = program.batch, {"pools": getattr(target, "pools", ())}, program.name
+        batch, rules, name = (
+            program.batch,
+            {"pools": getattr(target, "pools", ()), "health": getattr(target, "health", None) or None},
+            program.name,
+        )
     rules["max_concurrency"] = jobs or rules.get("max_concurrency", default_slots())
     predicted = predict(existing(given), batch, name, Rules.of(**rules))
     if predicted is None:

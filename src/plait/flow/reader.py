@@ -33,6 +33,7 @@ TOP = (
     "deadline",
     "pools",
     "budget",
+    "health",
     "defaults",
     "tasks",
     "outputs",
@@ -123,7 +124,7 @@ class _Reader:
 
     def rules(self, tree: Map) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget"):
+        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget", "health"):
             if name in tree.items:
                 given = plain(tree.items[name])
                 try:

@@ -14,9 +14,10 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Cancel, Command, Recall, Settle, Stop, Vacated
+from plait._core.commands import Cancel, Command, Diagnosed, Recall, Settle, Stop, Vacated
 from plait._core.events import Event, journalled
 from plait._core.graph import Batch
+from plait._core.health import HealthMonitor, monitors_of
 from plait._core.invariants import check
 from plait._core.limits import check_batch
 from plait._core.outcome import Outcome, Outcomes
@@ -24,7 +25,7 @@ from plait._core.policy import CONTROL, PLAIN, Join, OnFailure, Policy, Rules
 from plait._core.scheduler import NOT_BEGUN, Scheduler, Turn
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
-from plait.errors import PlaitError, RetryAfter
+from plait.errors import PlaitError, RetryAfter, TaskTimedOut
 
 
 class SimulationError(PlaitError):
@@ -96,6 +97,7 @@ def simulate(
     deadline: float | None = None,
     pools: Mapping[str, int] | None = None,
     budget: Mapping[str, float] | None = None,
+    health: Any = None,
     likelihood: Likelihood = Likelihood(),
     faults: Faults = Faults(),
     ends: Callable[[str, int], BaseException | None] | None = None,
@@ -115,6 +117,7 @@ def simulate(
         deadline=deadline,
         pools={**declared, **(pools or {})},
         budget=budget,
+        health={**dict(getattr(target, "health", {})), **dict(monitors_of("health", health))} or None,
     )
     check_batch(batch, dict(rules.pools))
     play = _Play(batch, seed, rules, likelihood, faults, ends, make)
@@ -163,6 +166,53 @@ class _Units:
     cost: int
     by: float | None = None
     known: bool = False  # is that told?
+
+
+@dataclass
+class _Watched:
+    """What the checks know of the health of a pool, or of the run: by the ends that they saw."""
+
+    monitor: HealthMonitor
+    ends: list[bool] = field(default_factory=list)  # since it was last well: did each succeed?
+    shut_until: float | None = None
+    probing: bool = False
+    probe: int | None = None
+    passed: int = 0
+    pause: float = 0.0
+    period: int = 0  # how often it was found unhealthy
+    began_in: dict[int, int] = field(default_factory=dict)  # in which period an attempt began
+
+    def refuses(self, now: float) -> bool:
+        """May nothing start?"""
+        if self.shut_until is not None and now >= self.shut_until:
+            self.shut_until, self.probing, self.passed = None, True, 0
+        return self.shut_until is not None or (self.probing and self.probe is not None)
+
+    def starts(self, task: int) -> None:
+        self.began_in[task] = self.period
+        if self.probing:
+            self.probe = task
+
+    def ends_with(self, task: int, good: bool | None, now: float) -> None:
+        began_in = self.began_in.pop(task, None)
+        if self.probe == task:
+            self.probe = None
+        if began_in != self.period or good is None or self.shut_until is not None:
+            return
+        if self.probing and good:
+            self.passed += 1
+            if self.passed == self.monitor.probes:
+                self.probing, self.pause, self.ends = False, 0.0, []
+            return
+        self.ends.append(good)
+        latest = self.ends[-self.monitor.window :]
+        if self.probing or (
+            len(latest) >= self.monitor.min_outcomes
+            and latest.count(False) / len(latest) > self.monitor.max_error_rate + 1e-9
+        ):
+            self.pause = min(2 * self.pause, self.monitor.max_pause) or self.monitor.pause
+            self.shut_until, self.probing, self.probe, self.ends = now + self.pause, False, None, []
+            self.period += 1
 
 
 @dataclass
@@ -216,6 +266,7 @@ class _Play:
         self.old: list[tuple[int, int]] = []
         self.grown = 0
         self.was_lent: set[int] = set()
+        self.watched = {pool: _Watched(monitor) for pool, monitor in rules.health}
         self.known_uses: dict[int, list[tuple[Any, int, int]]] = {}
         self.scheduler.added(batch, 0.0)
 
@@ -519,12 +570,16 @@ class _Play:
         policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
         batch = Batch(size, calls=keys, keys=keys, needs=needs if any(needs) else None, policies=policies)
         self.scheduler.grew(live.task, batch, self.now)
+        if self.table.odd[live.task] & CONTROL:
+            self.see_moves()
+            for watched in self.watchers(live.task):
+                watched.ends_with(live.task, True, self.now)
         self.pass_on(live)
 
     # -- what the scheduler asks for
 
     def obey(self, command: Command) -> None:
-        if isinstance(command, (Settle, Vacated)):
+        if isinstance(command, (Settle, Vacated, Diagnosed)):
             return
         if isinstance(command, Cancel):
             for task in command.tasks:
@@ -627,6 +682,9 @@ class _Play:
                     self.wrong(
                         f"{self.table.key(move.task)} succeeded after {ran} s with a timeout of {timeout} s (C9)"
                     )
+            if move.old == RUNNING:
+                for watched in self.watchers(move.task):
+                    watched.ends_with(move.task, self.speaks(move), move.at)
             books.ready.pop(move.task, None)
             if move.new == READY and not self.table.odd[move.task] & CONTROL:
                 books.ticket += 1
@@ -657,6 +715,9 @@ class _Play:
                 self.wrong(f"{key} started as {used} + {table.policies[task].cost} of rate {rate} (B8)")
             if self.now < books.shut.get(rate, -1.0):
                 self.wrong(f"{key} started before {books.shut[rate]}, when rate {rate} was to be used again (X5)")
+        for watched in self.watchers(task):
+            if watched.refuses(self.now):
+                self.wrong(f"{key} started, though what it uses is unhealthy until {watched.shut_until} (B17)")
         if number > table.policies[task].retry.attempts + books.uncounted.get(task, 0):
             self.wrong(f"{key} got attempt {number}")
         if not self.goes_on(task, number) and self.broke(task):
@@ -664,6 +725,27 @@ class _Play:
         self.check_needs(task)
         if not passed:
             self.check_order(task)
+        for watched in self.watchers(task):
+            watched.starts(task)
+
+    def watchers(self, task: int) -> list[_Watched]:
+        """Who watches over the health of what a task uses."""
+        if not self.watched:
+            return []
+        names = (None, *(name for name, _, _ in self.table.policies[task].pool))
+        return [self.watched[name] for name in names if name in self.watched]
+
+    def speaks(self, move: Move) -> bool | None:
+        """Does the end of an attempt speak for the health of what it used? None: it says nothing."""
+        table, state = self.table, STATUSES[move.new]
+        if state is Status.SUCCEEDED:
+            return True
+        if state not in (*_FAILED, Status.RETRYING):
+            return None
+        error = table.history[move.task][-1].error if state is Status.RETRYING else table.errors.get(move.task)
+        if isinstance(error, RetryAfter) or (isinstance(error, TaskTimedOut) and "deadline" in str(error)):
+            return None
+        return False
 
     def check_tried_enough(self, task: int, number: int, error: BaseException) -> None:
         """A failure that ends a task was the last one that it may have."""
@@ -751,7 +833,7 @@ class _Play:
         """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
         books = self.books
         mine = books.was_ready[task]
-        wants = {what for what, _, _ in self.uses(task)}
+        wants = {what for what, _, _ in self.uses(task)} | set(map(id, self.watchers(task)))
         if not self.goes_on(task, self.table.attempts(task)):
             wants |= set(self.table.policies[task].rate_limit)
         for other, place in books.ready.items():
@@ -806,6 +888,7 @@ class _Play:
         """What a ready task does not find enough of."""
         held = self.held()
         full = {what for what, weight, capacity in self.uses(task) if self.taken(what, held) + weight > capacity}
+        full |= {id(watched) for watched in self.watchers(task) if watched.refuses(self.now)}
         policy = self.table.policies[task]
         if self.goes_on(task, self.table.attempts(task)) and task in self.scheduler.admission.answered:
             return full
@@ -817,12 +900,13 @@ class _Play:
 
     def stands_behind(self, task: int) -> bool:
         """Does somebody before it in the order wait for something that it wants, too?"""
-        mine, policies = self.books.ready[task], self.table.policies
-        wants = {what for what, _, _ in self.uses(task)} | set(policies[task].rate_limit)
-        return any(
-            place < mine and wants & ({what for what, _, _ in self.uses(other)} | set(policies[other].rate_limit))
-            for other, place in self.books.ready.items()
-        )
+        mine, wants = self.books.ready[task], self.wants(task)
+        return any(place < mine and wants & self.wants(other) for other, place in self.books.ready.items())
+
+    def wants(self, task: int) -> set[Any]:
+        """Everything that a task may have to wait for beside a slot."""
+        found = {what for what, _, _ in self.uses(task)} | set(self.table.policies[task].rate_limit)
+        return found | set(map(id, self.watchers(task)))
 
     def held(self) -> list[int]:
         """Tasks whose slot cannot be known to be free."""

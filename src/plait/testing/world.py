@@ -36,10 +36,16 @@ class World:
         deadline: float | None = None,
         pools: Mapping[str, int] | None = None,
         budget: Mapping[str, float] | None = None,
+        health: Any = None,
     ) -> None:
         self.now = 0.0
         rules = Rules.of(
-            max_concurrency=slots, on_failure=on_failure, deadline=deadline, pools=pools or {}, budget=budget
+            max_concurrency=slots,
+            on_failure=on_failure,
+            deadline=deadline,
+            pools=pools or {},
+            budget=budget,
+            health=health,
         )
         self.scheduler = Scheduler(rules, self.now, record_moves=True)
         self.table = self.scheduler.table
