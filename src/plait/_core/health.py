@@ -47,7 +47,7 @@ def said(report: HealthReport, until: float | None, now: float) -> str:
     if until is None:
         return f"{what} is healthy again"
     failed = f"{report.errors} of the latest {report.outcomes} attempts failed"
-    return f"{what} is unhealthy, for {failed}: nothing of it starts for {until - now:.3g} s"
+    return f"{what} is unhealthy, for {failed}: nothing of it starts for {round(until - now, 1):g} s"
 
 
 Hook = Callable[[HealthReport], Any]

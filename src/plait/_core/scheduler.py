@@ -498,9 +498,9 @@ class Scheduler:
             return
         if not table.odd[parent] & CONTROL:
             self._release(parent, now)
-            self._judge(parent, True, now)
             table.odd[parent] |= CONTROL
             self._disarm(parent)
+            self._judge(parent, True, now)
         if table.odd[parent] & TIMED:
             self._arm_timeout(parent)
         family = self._families.get(parent)
