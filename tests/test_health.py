@@ -218,12 +218,18 @@ class TestTheScheduler:
         assert str(world.scheduler.status()) == "running"
 
     def test_what_grows_is_watched_as_well(self) -> None:
-        world = watched(slots=3, min_outcomes=2, max_error_rate=0.5)
+        world = watched(slots=3, min_outcomes=2, max_error_rate=0.7)
         world.grows("t0", graph(x=[], y=[]))
         world.fails("t1")
         world.fails("t2")
-        assert state(world) == "shut"  # two errors of three: what grew did well
-        assert [each for each in KEYS if world.status(each) == "running"] == ["t0", "t3", "t4"]
+        assert state(world) == "open"  # two errors of three: what grew did well
+        world.fails("t3")
+        assert state(world) == "shut"
+        for key in ("t4", "t5"):
+            world.returns(key)
+        assert (world.running, world.status("t0/x")) == (set(), "ready")
+        world.passes(10)
+        assert len(world.running) == 1
 
     def test_why_says_so_and_until_when(self) -> None:
         """B17 X7."""

@@ -253,12 +253,12 @@ class TestABusyLoop:
 
     def test_a_coroutine_that_could_not_run_is_not_idle(self) -> None:
         async def lives() -> str:
-            for _ in range(8):
+            for _ in range(14):
                 await asyncio.sleep(0.15)
                 plait.current().heartbeat()
             return "alive"
 
-        assert self.beside(lives, 1.0, idle_timeout=0.4).value == "alive"
+        assert self.beside(lives, 1.6, idle_timeout=1.0).value == "alive"
 
     def test_nor_one_whose_turn_would_come_right_after(self) -> None:
         signed = asyncio.Event()
@@ -281,19 +281,19 @@ class TestABusyLoop:
         assert real(made).value == "alive"
 
     def test_a_thread_whose_signs_nobody_read_is_not_idle(self) -> None:
-        outcome = self.beside(lambda: bodies.beats(1.2, 0.05), 1.0, idle_timeout=0.4)
+        outcome = self.beside(lambda: bodies.beats(2.2, 0.05), 1.6, idle_timeout=1.0)
         assert outcome.value == "alive"
 
     def test_nor_a_command_whose_output_nobody_read(self) -> None:
         script = plait.shell(
-            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.1; done; echo alive", output="lines"
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.2; done; echo alive", output="lines"
         )
         made = plait.Graph("idle")
-        made.add("task", script.options(idle_timeout=0.4))
+        made.add("task", script.options(idle_timeout=1.2))
 
         async def blocks() -> None:
             await asyncio.sleep(0.05)
-            self.block(1.0)
+            self.block(1.8)
 
         made.add("blocks", blocks)
         assert real(made).value[-1] == "alive"
@@ -320,7 +320,7 @@ class TestABusyLoop:
 @pytest.mark.realtime
 class TestThreads:
     def test_signs_from_a_thread_count(self) -> None:
-        assert real(one(bodies.beats, 1.0, 0.05, idle_timeout=0.5)).value == "alive"
+        assert real(one(bodies.beats, 2.2, 0.05, idle_timeout=1.5)).value == "alive"
 
     def test_a_silent_one_is_abandoned(self) -> None:
         ended = threading.Event()
@@ -333,17 +333,17 @@ class TestThreads:
 @pytest.mark.realtime
 class TestWorkers:
     def test_signs_of_a_worker_count(self) -> None:
-        made = one(bodies.beats, 1.5, 0.05, idle_timeout=0.6, executor="process")
+        made = one(bodies.beats, 2.2, 0.05, idle_timeout=1.5, executor="process")
         assert real(made).value == "alive"
 
     def test_so_does_what_it_prints(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-        made = one(bodies.prints, 1.5, 0.05, idle_timeout=0.6, executor="process")
+        made = one(bodies.prints, 2.2, 0.05, idle_timeout=1.5, executor="process")
         assert real(made).value == "alive"
 
     def test_a_silent_one_is_ended_and_the_others_are_not(self) -> None:
-        made = one(bodies.beats, 0.3, 0.05, 60.0, idle_timeout=0.5, executor="process")
-        made.add("other", bodies.beats, args=(1.5, 0.05), idle_timeout=0.6, executor="process")
+        made = one(bodies.beats, 0.3, 0.05, 60.0, idle_timeout=1.0, executor="process")
+        made.add("other", bodies.beats, args=(3.0, 0.05), idle_timeout=2.0, executor="process")
         began = time.monotonic()
         result = plait.run(made, raise_on_failure=False, grace=0.3)
         assert (result["task"].status, result["task"].enforced, result["other"].value) == ("timed_out", True, "alive")
@@ -365,13 +365,13 @@ class TestWorkers:
 
 @pytest.mark.realtime
 class TestCommands:
-    LIVES = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done"
+    LIVES = "for i in 1 2 3 4 5 6 7 8 9 10 11; do echo $i; sleep 0.2; done"
 
     @pytest.mark.parametrize("stored", [False, True])
     def test_output_counts(self, tmp_path: Path, stored: bool) -> None:
         options = {"store": tmp_path / "runs.db"} if stored else {}
         made = plait.Graph("idle")
-        made.add("task", plait.shell(self.LIVES, idle_timeout=0.5))
+        made.add("task", plait.shell(self.LIVES, idle_timeout=1.5))
         assert real(made, **options).status == "succeeded"
 
     @pytest.mark.parametrize("stored", [False, True])

@@ -347,6 +347,10 @@ class Driver:
         """Bytes that the attempt may take; None: as many as there are."""
         return self.table.policies[attempt.task].memory_limit
 
+    def idle_timeout(self, attempt: Attempt) -> float | None:
+        """Seconds for which the attempt may give no sign of life; None: for ever."""
+        return self.table.policies[attempt.task].idle_timeout
+
     def _marks(self) -> dict[str, str]:
         """What everything that a process of this run started carries in its environment."""
         return {"PLAIT_RUN": self.id}

@@ -84,6 +84,10 @@ class Sink(Protocol):
         """Bytes that the attempt may take; None: as many as there are."""
         ...
 
+    def idle_timeout(self, attempt: Attempt) -> float | None:
+        """Seconds for which the attempt may give no sign of life; None: for ever."""
+        ...
+
     def look(self) -> float:
         """Reads the clock: what is told and pulled from here on is at that time."""
         ...

@@ -367,7 +367,8 @@ class ProcessExecutor:
         parts += (HEAD.pack(number, len(data)), data)
         if attempt.timed:
             self._check_by(self._loop.time() + attempt.timed)
-            worker.board.lines = True
+            if self._sink.idle_timeout(attempt) is not None:
+                worker.board.lines = True
 
     def _send(self, worker: WorkerProcess, parts: list[bytes]) -> None:
         worker.outbox.append(memoryview(b"".join(parts)))
