@@ -21,9 +21,11 @@ from plait._core.why import asked
 from plait._engine import hearing
 from plait._engine import records as lines
 from plait._engine.replaying import read_json
+from plait.executors.base import Attempt, Beat, Output, Progress
 from plait.executors.outputs import Pipe
 from plait.stores.opening import open_store
-from plait.testing import VirtualClock
+from plait.testing import ScriptedExecutor, VirtualClock
+from plait.testing.scripted import Scripted
 from plait.testing.world import World, graph
 from processes import living
 
@@ -298,6 +300,15 @@ class TestABusyLoop:
         made.add("blocks", blocks)
         assert real(made).value[-1] == "alive"
 
+    def test_where_the_loop_comes_late_others_may_have_been_kept_away_too(self) -> None:
+        """A thread that does not let others run; a program that was stopped, and goes on."""
+        ears = hearing.Ears(virtual=False)
+        attempt = Attempt.of((None, 0, 1, ()), ("thread", None, (), None), 10.0)  # type: ignore[arg-type]
+        assert ears.heard(attempt, None, 0.0, 10.0, 15.0, 5.0) == 10.0  # it is asked about again at 20
+        assert ears.heard(attempt, None, 0.0, 10.0, 20.0, 0.0) == 0.0
+        attempt.heard = 20.0
+        assert ears.heard(attempt, None, 0.0, 10.0, 30.0, 0.0) == 20.0
+
     def test_one_that_is_silent_ends_though_the_loop_is_late_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hearing, "MOST_MOMENTS", 2)
         monkeypatch.setattr(hearing, "MOMENT_S", 1e-6)
@@ -407,6 +418,22 @@ class TestCommands:
             wall[0] += 3600  # an hour that did not pass
             assert dated.heard_by(file.fileno(), 100.0) == 100.0
             assert dated.heard_by(file.fileno(), 107.0) == 100.0
+
+
+class TestExecutors:
+    @pytest.mark.parametrize(
+        "report", [Beat(), Progress(0.5), Output("stdout", b"x")], ids=lambda each: type(each).__name__
+    )
+    def test_a_report_of_an_executor_is_a_sign_of_life(self, report: Any) -> None:
+        class Reporting(ScriptedExecutor):
+            def start(self, attempt: Attempt) -> None:
+                super().start(attempt)
+                for seconds in (4, 8):
+                    self._sink.loop.call_later(seconds, self._sink.report, attempt, report)
+
+        script = {"task": Scripted(seconds=12)}
+        assert Reporting(script).play(one(agent, idle_timeout=5))["task"].status == "succeeded"
+        assert ScriptedExecutor(script).play(one(agent, idle_timeout=5))["task"].status == "timed_out"
 
 
 class TestStoredRuns:

@@ -172,8 +172,8 @@ async def arun(
     """Runs a node for its value (a list of nodes for a list), or a Graph or loaded file for its RunResult.
 
     `max_concurrency` slots (None: no limit), `on_failure` (`continue`, `finish`, `fail_fast`), `deadline` in seconds for
-    the whole run. `health`, a `HealthMonitor` (or a mapping from pools to theirs), pauses starts while too many attempts fail. `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the
-    caller cancels the run.
+    the whole run. `health`, a `HealthMonitor` (or a mapping from pools to theirs), pauses starts while too many attempts fail.
+    `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the caller cancels the run.
 
     With `reap=True` (Linux) this process is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) while the run goes on: what a command
     leaves behind in a session of its own ends with its task, too. Other children of this process are let be.

@@ -1,8 +1,8 @@
 """When an attempt gave its last sign of life: asked once its silence may have been too long, never told line by line.
 
-Threads, worker processes and commands give signs whatever the loop does, and are judged by the last one alone. A coroutine cannot
-while something else keeps the loop from turning: what is silent there gets another moment before it is ended, and as long as the loop
-was late, for so long at least nobody could have run.
+Threads, worker processes and commands give signs while the loop is busy, and are judged by the last one. A coroutine cannot: one that is
+silent gets another moment before it is ended, in which runs what was due. And where the loop comes late to ask everybody gets as long as that was:
+what kept it away (a thread that does not let others run, a program that was stopped) may have kept them away, too.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ class Ears:
         last = max(attempt.heard, began)
         if hasattr(executor, "heard"):
             last = max(last, cast("Hearing", executor).heard(attempt))
-        if last + idle > now or attempt.executor != "async" or self._virtual:
+        if last + idle > now or self._virtual:
             self._moments.pop(attempt.task, None)
             return min(last, now)
         moment = min(MOMENT_S, idle / 10)
         number, silent_since, times = self._moments.get(attempt.task, (0, 0.0, 0))
         if (number, silent_since) != (attempt.number, last):
             times = 0
-        if times and (late <= moment or times >= MOST_MOMENTS):
-            del self._moments[attempt.task]
+        held_up = late > moment and times < MOST_MOMENTS
+        if not held_up and (times or attempt.executor != "async"):
+            self._moments.pop(attempt.task, None)
             return last
         self._moments[attempt.task] = (attempt.number, last, times + 1)
         return now - idle + min(idle, max(moment, late))
