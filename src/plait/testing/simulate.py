@@ -527,10 +527,15 @@ class _Play:
         )
 
     def called_later(self, task: int, tried: int, error: RetryAfter, at: float) -> None:
-        """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down."""
+        """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down.
+
+        It does that also where the task itself is not called again.
+        """
         history = self.table.history.get(task, [])
-        if len(history) > tried and history[-1].error is error:
+        again = len(history) > tried and history[-1].error is error
+        if again:
             self.books.uncounted[task] = self.books.uncounted.get(task, 0) + 1
+        if again or self.table.errors.get(task) is error:
             for rate in self.table.policies[task].rate_limit:
                 self.books.shut[rate] = max(self.books.shut.get(rate, 0.0), at + error.retry_after)
 
