@@ -206,3 +206,33 @@ def say_and_die(text: str) -> None:
     """Prints it, and ends its process."""
     print(text, flush=True)
     os._exit(3)
+
+
+def beats(seconds: float, every: float, silent: float = 0.0) -> str:
+    """Alive for so long, with a sign of it every now and then; then silent."""
+    ctx = plait.current()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        ctx.heartbeat()
+        time.sleep(every)
+    time.sleep(silent)
+    return "alive"
+
+
+def prints(seconds: float, every: float) -> str:
+    """Alive for so long, and prints a short line every now and then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        print("alive")
+        time.sleep(every)
+    return "alive"
+
+
+def what_a_worker_knows() -> str:
+    ctx = plait.current()
+    for _ in range(100_000):
+        ctx.heartbeat()
+    try:
+        return ctx.key
+    except plait.UsageError as error:
+        return str(error)

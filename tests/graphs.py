@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from plait._core.graph import Batch
+from plait._core.health import HealthMonitor
 from plait._core.policy import NO_RETRY, PLAIN, Policy, Retry, policy
 from plait.testing import Faults, Likelihood, Simulation, simulate
 
@@ -52,6 +53,7 @@ def random_options(dice: random.Random) -> dict[str, Any]:
     options = {
         "priority": dice.choice([1, 2, 2, 2, 3]),
         "timeout": dice.choice([None, None, None, 4.0, 8.0]),
+        "idle_timeout": dice.choice([None] * 7 + [1.5, 3.0]),
         "deadline": dice.choice([None] * 6 + [15.0]),
         "grace": dice.choice([1.0, 5.0]),
         "join": dice.choice(["all_success"] * 8 + ["all_done", "one_success", "one_failed", "none_failed"]),
@@ -60,12 +62,28 @@ def random_options(dice: random.Random) -> dict[str, Any]:
         "allow_failure": dice.random() < 0.15,
         "on_failure": dice.choice([None, None, None, "fail_fast", "finish", "continue"]),
         "max_concurrency": dice.choice([None, None, 1, 2, 3]),
-        "min_success": dice.choice([None] * 6 + [1, 2, "50%"]),
+        "min_success": dice.choice([None] * 4 + [1, 2, 2, "50%"]),
         "max_failures": dice.choice([None] * 6 + [0, 1]),
-        "reduce": dice.choice([None] * 8 + ["majority"]),
+        "reduce": dice.choice([None] * 4 + ["majority"]),
         "budget": dice.choice([None] * 8 + [{"usd": 1}, {"usd": 3}]),
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def random_health(dice: random.Random) -> dict[str | None, HealthMonitor] | None:
+    """Monitors of the run, of pools, or of neither."""
+    watched = dice.choice([[], [], [None], ["wide"], ["narrow", "wide"]])
+    return {
+        name: HealthMonitor(
+            dice.choice([0, 0.25, 0.5]),
+            dice.choice([2, 4]),
+            min_outcomes=dice.choice([1, 2]),
+            pause=dice.choice([3, 10]),
+            max_pause=dice.choice([10, 30]),
+            probes=dice.choice([1, 2]),
+        )
+        for name in watched
+    } or None
 
 
 def random_run(seed: int, **options: Any) -> Simulation:
@@ -80,6 +98,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
         deadline=dice.choice([None] * 5 + [60.0]),
         pools=POOLS,
         budget=dice.choice([None] * 3 + [{"usd": 4}]),
+        health=random_health(dice),
         likelihood=Likelihood(
             fails=dice.choice([0, 0.1, 0.3]),
             deaf=dice.choice([0, 0.2]),
@@ -90,7 +109,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             pauses=dice.choice([0, 0.3]),
             later=dice.choice([0, 0.1]),
             spends=dice.choice([0, 0.5]),
-            settles=dice.choice([0, 0.3]),
+            settles=dice.choice([0, 0.5]),
             lends=dice.choice([0, 0, 0.5]),
             shares=dice.choice([0, 0, 1]),
         ),

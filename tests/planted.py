@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from plait._core import admission, groups, limits, policy, ready, scheduler, spending, table, timers
+from plait._core import admission, groups, health, limits, policy, ready, scheduler, spending, table, timers
 
 BUILT = [table, timers, limits, ready, groups, spending, admission, scheduler]
 """Modules of the core, each before those that are built upon it."""
@@ -191,8 +191,80 @@ BUGS = [
     Bug(
         "what did not suspend and passed its timeout counts as success",
         scheduler,
-        "mark & TIMED and now > table.started_at[task] + table.policies[task].timeout",
+        "mark & TIMED and now > table.started_at[task] + table.policies[task].most_s",
         "False",
+    ),
+    Bug("what is unhealthy never recovers", scheduler, "self.admission.probe(task, now)", "pass"),
+    Bug("what is unhealthy is not shut", health, "self.capacity = self.used", "self.capacity = sys.maxsize"),
+    Bug(
+        "two probes at once",
+        health,
+        "        self.good_probes = 0\n        self.capacity += 1\n",
+        "        self.good_probes = 0\n        self.capacity += 2\n",
+    ),
+    Bug(
+        "a probe that fails makes all well",
+        health,
+        "            return self._shut(1)\n",
+        "            return self._open()\n",
+    ),
+    Bug("one probe is enough", health, "if self.good_probes >= self.monitor.probes", "if self.good_probes >= 1"),
+    Bug(
+        "what began before speaks for now",
+        health,
+        "mine = self.epochs.pop(task, None) == self.epoch",
+        "mine = self.epochs.pop(task, None) is not None",
+    ),
+    Bug(
+        "what began before leaves room for a second probe",
+        health,
+        "            self.capacity -= 1\n",
+        "            pass\n",
+    ),
+    Bug(
+        "every pause is as long as the first",
+        health,
+        "min(2 * self.pause, monitor.max_pause)",
+        "min(self.pause, monitor.max_pause)",
+    ),
+    Bug(
+        "an old error counts for ever",
+        health,
+        "            self.bad -= outcomes.popleft()\n",
+        "            outcomes.popleft()\n",
+    ),
+    Bug(
+        "nobody hears of what ends well",
+        scheduler,
+        "                    self._judge(task, True, now)\n",
+        "                    pass\n",
+    ),
+    Bug(
+        "a wish to be called later is an error",
+        scheduler,
+        "if state == CANCELLED or late or (state == FAILED and error is not None and retry_after(error) > 0):",
+        "if state == CANCELLED or late:",
+    ),
+    Bug("a deadline is an error", scheduler, "if state == CANCELLED or late or (", "if state == CANCELLED or ("),
+    Bug("nobody asks about silence", scheduler, "self.turns.append((Turn.LISTEN, task))", "pass"),
+    Bug("signs of life are not heard", scheduler, "if at + idle <= now:", "if table.started_at[task] + idle <= now:"),
+    Bug(
+        "what is silent goes on",
+        scheduler,
+        "            self._stop(task, Stop.IDLE, now)\n",
+        "            self.timers.arm(Due.IDLE, task, now + idle)\n",
+    ),
+    Bug(
+        "an answer about an earlier attempt ends the latest",
+        scheduler,
+        "            or attempt != table.attempts(task)\n            or task in",
+        "            or task in",
+    ),
+    Bug(
+        "what was ended as idle counts as success",
+        scheduler,
+        "        if why == Stop.IDLE and over:\n            return TIMED_OUT, False\n",
+        "",
     ),
     Bug(
         "the end of a plain child is not counted",
@@ -253,6 +325,8 @@ def plant(bug: Bug) -> Callable[..., Any]:
     assert source.count(bug.old) == 1, f"{bug.name}: the line to change occurs {source.count(bug.old)} times"
     if bug.module is policy:
         return _run(policy, source.replace(bug.old, bug.new))["Retry"]  # type: ignore[no-any-return]
+    if bug.module is health:
+        return _monitored_by(_run(health, source.replace(bug.old, bug.new))["Health"])
     # Whatever is built upon the changed module is made again upon it.
     made: dict[str, Any] = {}
     for module in BUILT[BUILT.index(bug.module) :]:
@@ -263,6 +337,19 @@ def plant(bug: Bug) -> Callable[..., Any]:
             {name: value for name, value in found.items() if getattr(value, "__module__", None) == module.__name__}
         )
     return made["Scheduler"]  # type: ignore[no-any-return]
+
+
+def _monitored_by(made: Any) -> Callable[..., Any]:
+    """The Scheduler, with another class in the place of `Health`, which few runs need and which is imported late."""
+
+    def make(*args: Any, **options: Any) -> Any:
+        real, health.Health = health.Health, made  # type: ignore[misc]
+        try:
+            return scheduler.Scheduler(*args, **options)
+        finally:
+            health.Health = real  # type: ignore[misc]
+
+    return make
 
 
 def _run(module: types.ModuleType, source: str) -> dict[str, Any]:

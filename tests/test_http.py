@@ -95,7 +95,12 @@ class Server:
                 if path == "/hold":
                     await self._held.wait()
                 wanted = self.answers.get(path.partition("?")[0], self.answers.get("/", answer()))
-                writer.write((wanted.pop(0) if isinstance(wanted, list) else wanted)(asked))
+                found = (wanted.pop(0) if isinstance(wanted, list) else wanted)(asked)
+                while path == "/drip" and found:
+                    writer.write(found[:10])
+                    found = found[10:]
+                    await asyncio.sleep(0.1)
+                writer.write(found)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -442,6 +447,13 @@ class TestLimits:
         """S44: a megabyte that would be a gigabyte."""
         server.answers = {"/": answer(gzip.compress(bytes(50_000_000)), content_encoding="gzip")}
         assert "grows to more than 100 times its size" in str(failure(plait.http(server.url)))
+
+    def test_a_body_that_comes_slowly_is_no_silence(self, server: Server) -> None:
+        """N: a heartbeat that declares live work dead."""
+        server.answers = {"/drip": answer(b"x" * 150, accept_ranges="none")}
+        assert plait.run(plait.http(f"{server.url}/drip", output="bytes", idle_timeout=1.2)) == b"x" * 150
+        with pytest.raises(plait.TaskTimedOut, match=r"was idle for 0.3 s"):
+            plait.run(plait.http(f"{server.url}/drip", output="bytes", idle_timeout=0.3))
 
     def test_a_large_error_is_still_that_error(self, server: Server) -> None:
         server.answers = {"/": answer(b"x" * 1_000_000, "404 Gone")}

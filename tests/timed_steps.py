@@ -13,6 +13,18 @@ SEEN: list[tuple[str, float, float]] = []
 LATER: list[float] = []
 """The next calls of `busy` ask to be called later, in so many seconds."""
 
+CALLED: list[tuple[str, float]] = []
+"""Name and time of every call of `flaky`."""
+
+
+async def flaky(name: Any, until: float = 30.0) -> str:
+    """Fails until a moment of the loop's clock."""
+    now = asyncio.get_running_loop().time()
+    CALLED.append((str(name), now))
+    if now < until:
+        raise ConnectionError("refused")
+    return str(name)
+
 
 async def step(name: str = "", seconds: float = 1.0) -> str:
     began = asyncio.get_running_loop().time()

@@ -22,6 +22,8 @@ TYPE_CHECKING = False  # that of `typing` costs milliseconds, and each worker pr
 if TYPE_CHECKING:
     from typing import Any
 
+    from plait._core.health import HealthMonitor as HealthMonitor
+    from plait._core.health import HealthReport as HealthReport
     from plait._core.outcome import Outcome as Outcome
     from plait._core.policy import Pool as Pool
     from plait._core.policy import Rate as Rate
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
 
 # Where each name lives: read by `__getattr__`, so that `import plait` costs next to nothing.
 _HOMES = {
+    "plait._core.health": ("HealthMonitor", "HealthReport"),
     "plait._core.outcome": ("Outcome",),
     "plait._core.result": ("RunResult",),
     "plait._core.policy": ("Pool", "Rate", "Retry"),

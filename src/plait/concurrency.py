@@ -242,9 +242,14 @@ def _flat_driver(
         grace=options.get("grace", 5.0),
         max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
         budget=options.pop("budget", None),
+        health=options.pop("health", None),
     )
     name = name_of(function)
     made = owned(policy(PLAIN, **options), name)
+    if rules.health:
+        from plait._core.health import check_monitored  # few runs are watched
+
+        check_monitored(rules.health, (), (made,))
     check_memory(made, executor)
     conditional = range(len(items)) if wants is not None and wants.decides else ()
     batch = Batch(len(items), calls=work, keys=Numbered(name, len(items)), policy=made, conditional=conditional)  # type: ignore[arg-type]

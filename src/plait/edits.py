@@ -10,7 +10,7 @@ import msgspec
 OPTIONS = frozenset(
     ("priority", "retries", "retry", "timeout", "deadline", "grace", "uninterruptible", "critical", "allow_failure", "on_interrupt",
      "max_concurrency", "on_failure", "executor", "memory_limit", "pool", "concurrency_key", "rate_limit", "cost", "wants", "budget",
-     "lock", "reads", "writes", "on_conflict")
+     "lock", "reads", "writes", "on_conflict", "idle_timeout")
 )  # fmt: skip
 """What says how a task runs and not what it makes: a task that succeeded stays as it is when one of these is edited."""
 

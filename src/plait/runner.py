@@ -100,7 +100,8 @@ class _Phase(Work):
 class ParallelRunner:
     """Runs tasks through one function, at most `concurrency` at once, each with at most `timeout` seconds.
 
-    The timeout counts from the start of a task's code and ends the work: a coroutine is cancelled; a thread cannot be,
+    The timeout counts from the start of a task's code, `idle_timeout` from its last sign of life (`plait.current().heartbeat()`). They end
+    the work: a coroutine is cancelled; a thread cannot be,
     so its slot stays taken until it ends, and its outcome says `enforced=False`. None means no limit, no timeout.
 
     Raises:
@@ -108,12 +109,17 @@ class ParallelRunner:
     """
 
     def __init__(
-        self, concurrency: int | None = 4, timeout: float | str | None = 300, *, grace: float | str = 5.0
+        self,
+        concurrency: int | None = 4,
+        timeout: float | str | None = 300,
+        *,
+        grace: float | str = 5.0,
+        idle_timeout: float | str | None = None,
     ) -> None:
         if concurrency is not None:
             count("concurrency", concurrency)
         self._concurrency = concurrency
-        self._policy = policy(PLAIN, timeout=timeout, grace=grace)
+        self._policy = policy(PLAIN, timeout=timeout, grace=grace, idle_timeout=idle_timeout)
 
     async def run_phase(
         self, tasks: Iterable[Any], executor: Callable[[Any], Awaitable[Any] | Any]

@@ -26,7 +26,7 @@ from plait._engine.doors import (
 from plait._engine.driver import Driver
 from plait._engine.reading import readers_of, show
 from plait.errors import RunFailed, UsageError
-from plait.executors.base import Attempt, CancelToken, Progress, Spent, current_attempt
+from plait.executors.base import Attempt, CancelToken, Progress, Spent, beat_of_worker, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
 
@@ -61,6 +61,8 @@ def make_driver(
     if isinstance(target, Graph):
         program = compile_graph(target)
         defaults = {"pools": target.pools, "on_conflict": target.on_conflict}
+        if target.health:
+            defaults["health"] = target.health
     elif isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets
@@ -93,9 +95,20 @@ def make_driver(
         **{name: value for name, value in defaults.items() if name != "max_concurrency"},
         **options,
     }
+    if "health" in defaults and options.get("health") is not None:
+        from plait._core.health import monitors_of  # few runs are watched
+
+        chosen["health"] = {
+            **dict(monitors_of("health", defaults["health"])),
+            **dict(monitors_of("health", options["health"])),
+        }
     rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
     if isinstance(target, Graph) and target.shared_pools:
         rules = rules.but(sharing=target.shared_pools)
+    if rules.health:
+        from plait._core.health import check_monitored
+
+        check_monitored(rules.health, dict(rules.pools), program.batch.kinds.values())
     if store is not None:
         driver: Driver = _kept(
             program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
@@ -109,7 +122,9 @@ def make_driver(
     return driver
 
 
-RULES = frozenset(("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget", "on_conflict"))
+RULES = frozenset(
+    ("on_failure", "deadline", "grace", "crash_budget", "max_tasks_per_worker", "budget", "on_conflict", "health")
+)
 """Options of runs beside their slots."""
 
 KEEPING = ("store", "run_id", "durability")
@@ -167,8 +182,8 @@ async def arun(
     """Runs a node for its value (a list of nodes for a list), or a Graph or loaded file for its RunResult.
 
     `max_concurrency` slots (None: no limit), `on_failure` (`continue`, `finish`, `fail_fast`), `deadline` in seconds for
-    the whole run. `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the
-    caller cancels the run.
+    the whole run. `health`, a `HealthMonitor` (or a mapping from pools to theirs), pauses starts while too many attempts fail.
+    `max_tasks_per_worker`: so many calls run in a worker process, then another one takes its place. Cancelling the caller cancels the run.
 
     With `reap=True` (Linux) this process is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) while the run goes on: what a command
     leaves behind in a session of its own ends with its task, too. Other children of this process are let be.
@@ -466,7 +481,15 @@ class Context:
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """The logger `plait.task`, with `run`, `task` and `attempt` on every record."""
         extra = {"run": self.run_id, "task": self.key, "attempt": self.attempt}
-        return logging.LoggerAdapter(logging.getLogger("plait.task"), extra)
+        return _Log(self.heartbeat, logging.getLogger("plait.task"), extra)
+
+    def heartbeat(self) -> None:
+        """Says that this task is alive: its `idle_timeout` begins anew. So does what it logs by `log`, its `progress` and its `spend`.
+
+        From any thread, and in a worker process; it is a write into memory, and may be called a million times.
+        """
+        attempt = self._attempt
+        attempt.heard = attempt.sink.clock()
 
     def progress(self, share: float) -> None:
         """Says how much of the work is done, from 0 to 1; shown by live displays.
@@ -476,6 +499,7 @@ class Context:
         """
         if isinstance(share, bool) or not 0 <= share <= 1:
             raise ValueError(f"progress must be from 0 to 1, not {share!r}")
+        self.heartbeat()
         self._tell(partial(self._sink.report, self._attempt, Progress(float(share))))
 
     def spend(self, **units: float) -> None:
@@ -491,6 +515,7 @@ class Context:
                 raise ValueError(f"{unit} must be a number from 0 to {MOST_SPENT:g}, not {number!r:.80}")
         if not units:
             return
+        self.heartbeat()
         sink = self._sink
         if running_loop() is sink.loop:
             sink.report(self._attempt, Spent(units))
@@ -517,15 +542,51 @@ class Context:
         return f"<Context of task {self.key!r}, attempt {self.attempt}, run {self.run_id}>"
 
 
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """What a task logs is a sign of life, whether anybody listens or not."""
+
+    def __init__(self, heartbeat: Callable[[], None], logger: logging.Logger, extra: dict[str, Any]) -> None:
+        super().__init__(logger, extra)
+        self._heartbeat = heartbeat
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Asked by every call, before anything else."""
+        self._heartbeat()
+        return super().isEnabledFor(level)
+
+
+class _InWorker(Context):
+    """What the code of a task may tell in a worker process."""
+
+    __slots__ = ("_beat",)
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+
+    def heartbeat(self) -> None:
+        """Says that this task is alive."""
+        self._beat()
+
+    @property
+    def _attempt(self) -> Attempt:  # type: ignore[override]
+        raise UsageError(
+            "in a worker process plait.current() has heartbeat() alone: the rest is known where the run is driven"
+        )
+
+    def __repr__(self) -> str:
+        return "<Context of a task in a worker process>"
+
+
 def current() -> Context:
-    """The context of the task whose code calls this, on the loop or in a thread.
+    """The context of the task whose code calls this, on the loop or in a thread; in a worker process it has `heartbeat()` alone.
 
     Raises:
         UsageError: outside of any task.
     """
     attempt = current_attempt()
-    if attempt is None:
-        raise UsageError(
-            "plait.current() is for code inside a task, on the loop or in a thread, and none runs here (nor in a worker process)"
-        )
-    return Context(attempt)
+    if attempt is not None:
+        return Context(attempt)
+    beat = beat_of_worker()
+    if beat is None:
+        raise UsageError("plait.current() is for code inside a task, and none runs here")
+    return _InWorker(beat)

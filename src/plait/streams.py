@@ -86,12 +86,17 @@ class AsCompleted:
             grace=options.get("grace", 5.0),
             max_tasks_per_worker=options.pop("max_tasks_per_worker", None),
             budget=options.pop("budget", None),
+            health=options.pop("health", None),
         )
         refuse_of_groups(options)
         self._readers = readers_of(options.pop("readers", ()))
         wants = wanting(options)
         self._policy: Policy = owned(policy(PLAIN, **options), self._name)
         check_uses((self._policy,), {})
+        if self._rules.health:
+            from plait._core.health import check_monitored  # few runs are watched
+
+            check_monitored(self._rules.health, (), (self._policy,))
         executor = executor_for(function, executor)
         check_memory(self._policy, executor)
         self._work = _Streamed(function, executor, wants)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, ove
 
 from plait._core.graph import safe_key
 from plait._core.limits import owned
-from plait._core.policy import PLAIN, Policy, Pool, Rules, policy, pools_of
+from plait._core.policy import PLAIN, Policy, Pool, Rules, declared_pools, policy
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -333,6 +333,7 @@ class TaskFunction(Generic[P, R]):
             "reads",
             "writes",
             "on_conflict",
+            "idle_timeout",
         )
         for name in each:
             if name in options:
@@ -445,8 +446,9 @@ class Graph:
     """Tasks by explicit keys; a graph may be run many times.
 
     `add` gives the node of a task, which other tasks may take as an argument. `pools` are limits that tasks name in `pool`, with their
-    capacities: `{"db": 2}`, or a list of `plait.Pool`. `on_conflict` says what becomes of tasks that may run at once, of which one writes
-    what the other reads or writes, where they do not say it themselves: `refuse` the graph when it is run, or `serialise` them.
+    capacities: `{"db": 2}`, or a list of `plait.Pool`, which may have a `health` monitor. `on_conflict` says what becomes of tasks that may
+    run at once, of which one writes what the other reads or writes, where they do not say it themselves: `refuse` the graph when it is
+    run, or `serialise` them.
 
     Raises:
         LimitError: for pools or an `on_conflict` that cannot be.
@@ -461,8 +463,11 @@ class Graph:
     ) -> None:
         self.name = name
         self.on_conflict = Rules.of(on_conflict=on_conflict).on_conflict
-        self.pools = dict(pools_of("pools", pools))
-        self.shared_pools = () if isinstance(pools, Mapping) else tuple(each.name for each in pools)
+        declared = declared_pools("pools", pools)
+        self.pools = {each.name: each.capacity for each in declared}
+        self.shared_pools = () if isinstance(pools, Mapping) else tuple(self.pools)
+        self.health = {each.name: each.health for each in declared if each.health is not None}
+        """The monitors of these pools."""
         self._nodes: dict[str, Node[Any]] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
         self._added: dict[int, tuple[Node[Any], str]] = {}  # nodes that were added, by what they were before

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from plait._core.commands import Cancel, Force, Recall, Stop
+from plait._core.events import Taken, journalled
 from plait._core.graph import Batch
 from plait._core.invariants import check
-from plait._core.policy import PLAIN, Policy, policy
-from plait._core.scheduler import Turn
+from plait._core.policy import PLAIN, Policy, Rules, policy
+from plait._core.scheduler import Scheduler, Turn
 from plait._core.states import RunStatus, Status
 from plait.errors import ChildFailed, InvariantError, TaskTimedOut
 from plait.testing import World, graph
@@ -293,6 +294,18 @@ class TestAttempts:
         assert world.status("b") is Status.NOT_STARTED
         assert world.scheduler.halt_reason == "stuck"
         assert world.scheduler.status() is RunStatus.FAILED
+
+    def test_what_is_seen_by_asking_in_vain_is_in_the_journal(self) -> None:
+        """E11: that only abandoned attempts hold the slots is seen when somebody asks for the next task, and a replay sees it, too."""
+        scheduler = Scheduler(Rules.of(max_concurrency=1), 0.0)
+        journal = journalled(scheduler)
+        scheduler.added(graph({"a": {"grace": 1}}, a=[], b=[]), 0.0)
+        scheduler.take(0.0)
+        scheduler._stop(0, "cancel", 0.0)
+        scheduler.ticked(1.0)
+        scheduler.abandoned(0, 1, 1.0)
+        assert scheduler.take(1.0) == -1
+        assert isinstance(journal[-1], Taken)
 
     def test_an_attempt_whose_process_dies_runs_again_before_the_others_and_its_slot_is_free(self) -> None:
         """F48 F82: a budget of its own, not that of the retries."""

@@ -7,8 +7,9 @@ that refuses, and comes back to its place in the order when that very limit has 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from plait._core.commands import Ask, Command, Forget, Return, Shut, Used
+from plait._core.commands import Ask, Command, Diagnosed, Forget, Return, Shut, Used
 from plait._core.graph import Batch
 from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Share, Waiter, Wants
 from plait._core.paths import serialises
@@ -18,6 +19,8 @@ from plait._core.states import READY
 from plait._core.table import Table
 from plait._core.timers import Due, Timers
 
+if TYPE_CHECKING:
+    from plait._core.health import Health, Monitors
 CLAIM_S = 1.0
 """For so long, at least, a task keeps what was granted to it of a shared limit until it has a slot, too."""
 
@@ -42,6 +45,7 @@ class Admission:
         "_tell",
         "_watch",
         "answered",
+        "around",
         "asks",
         "book",
         "claims",
@@ -69,6 +73,8 @@ class Admission:
         self._free = free
         self.queue = ReadyQueue()
         self.book = Book(rules.pools, rules.sharing)
+        self.around: tuple[Limit, ...] = ()
+        """What counts all leaf work of the run beside its slots: its health."""
         self.asks: list[Asks] = []
         """Of every task, once there is one that takes more than a slot."""
         self.parked: dict[int, Waiter] = {}
@@ -85,6 +91,17 @@ class Admission:
         self._keyed: dict[int, tuple[tuple[Limit, int], ...]] = {}
         """What was worked out for tasks that are not final: their keys and paths."""
         self._on_conflict = rules.on_conflict
+
+    def watch_over(self, monitors: Monitors) -> None:
+        """The health of the run, and of pools."""
+        from plait._core.health import Health  # few runs are watched
+
+        for pool, monitor in monitors:
+            health = Health(pool, monitor, len(self.book.healths))
+            self.book.healths.append(health)
+            self.book.watched[pool] = health
+            if pool is None:
+                self.around = (health,)
 
     # -- what tasks ask for
 
@@ -183,6 +200,9 @@ class Admission:
 
     def _enter_all(self, task: int) -> None:
         limits, rates = self.asks[task]
+        if self.book.healths:
+            for health in self._healths_of(task):
+                health.enter(task)
         for limit, weight in limits:
             limit.used += weight
         if rates and task not in self.answered:
@@ -243,6 +263,9 @@ class Admission:
         if task in self.parked or task in self.claims:
             self.leave_line(task, now)
         self.forget_key(task)
+        if self.book.healths:
+            for health in self._healths_of(task):
+                health.epochs.pop(task, None)
 
     def forget_key(self, task: int) -> None:
         """A key that was worked out for `task` is wanted by it no more."""
@@ -302,6 +325,9 @@ class Admission:
     def give_back(self, task: int, now: float, begun: bool = True) -> None:
         """Gives back what a task took of every limit; units of a rate only where its code has not `begun`."""
         limits, rates = self.asks[task]
+        if self.book.healths:
+            for health in self._healths_of(task):
+                health.leave(task)
         for limit, weight in limits:
             limit.used -= weight
             if limit.crowd or limit.shared:
@@ -391,6 +417,29 @@ class Admission:
             share.capacity -= idle
             self._tell(Return(share, idle))
 
+    # -- health
+
+    def _healths_of(self, task: int) -> Iterable[Health]:
+        """Who watches over a task that takes more than a slot."""
+        return (limit for limit, _ in self.asks[task][0] if limit.is_health)  # type: ignore[misc]
+
+    def judge(self, task: int, good: bool | None, now: float, held: bool) -> Iterable[Diagnosed]:
+        """What an attempt came to, for those who watch over it; what they find out by it. It has given back its units, unless `held`."""
+        for health in list(self._healths_of(task)):
+            well = health.judge(task, good, held)
+            if well is False:
+                self.timers.arm(Due.PROBE, health.number, now + health.pause)
+            if well is not None:
+                errors, outcomes = health.judged
+                yield Diagnosed(health.name or None, well, errors, outcomes, None if well else now + health.pause)
+            self.wake(health, now)
+
+    def probe(self, number: int, now: float) -> None:
+        """The pause of an unhealthy pool or run is over."""
+        health = self.book.healths[number]
+        health.probe()
+        self.wake(health, now)
+
     # -- in the course of a run
 
     def opened(self, number: int, now: float) -> None:
@@ -424,6 +473,10 @@ class Admission:
         if self.book.shares:
             for task in list(self.claims):
                 self.drop_claims(task, now)
+        for health in self.book.healths:
+            at = self.timers.at(Due.PROBE, health.number)
+            if at is not None:
+                self.timers.arm(Due.PROBE, health.number, at - away)
 
     def wake_all(self, now: float) -> None:
         """Who waits at a rate, or at a limit that is shared, may have room, or is to be woken once it does."""
@@ -447,7 +500,11 @@ class Admission:
     def held_by_lost(self, lost: Iterable[int]) -> bool:
         """Does a task wait at a limit of which only the abandoned attempts of `lost` tasks hold anything?"""
         held = {limit for task in lost for limit, _ in (self.asks[task][0] if self.asks else ())}
-        return any(limit.abandoned and limit.abandoned >= limit.used and self._waits_for_ever(limit) for limit in held)
+        return any(
+            limit.abandoned and limit.abandoned >= limit.used and self._waits_for_ever(limit)
+            for limit in held
+            if not limit.is_health  # time opens that
+        )
 
     def _waits_for_ever(self, limit: Limit) -> bool:
         """Does somebody wait at `limit`, who gets nothing as long as its abandoned units stay taken?"""

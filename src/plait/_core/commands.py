@@ -15,6 +15,7 @@ class Stop:
     """Why an attempt is to be stopped."""
 
     TIMEOUT = "timeout"  # its own clock ran out
+    IDLE = "idle"  # it gave no sign of life for too long
     DEADLINE = "deadline"  # its task's clock ran out
     LEAVE = "leave"  # its process leaves the run: the task is to run again in another
     CANCEL = "cancel"  # the run, its group or the caller wants no more of it
@@ -120,4 +121,17 @@ class Forget:
         self.share = share
 
 
-Command: TypeAlias = "Cancel | Force | Recall | Settle | Vacated | Ask | Return | Used | Shut | Forget"
+class Diagnosed:
+    """A pool (None: the run) is unhealthy, or well again: whoever wants to know that is to be told. `until` is on the run's clock."""
+
+    __slots__ = __match_args__ = ("pool", "healthy", "errors", "outcomes", "until")
+
+    def __init__(self, pool: str | None, healthy: bool, errors: int, outcomes: int, until: float | None) -> None:
+        self.pool = pool
+        self.healthy = healthy
+        self.errors = errors
+        self.outcomes = outcomes
+        self.until = until
+
+
+Command: TypeAlias = "Cancel | Force | Recall | Settle | Vacated | Ask | Return | Used | Shut | Forget | Diagnosed"

@@ -69,6 +69,15 @@ class Seen(NamedTuple):
     now: float
 
 
+class Listened(NamedTuple):
+    """The last sign of life of an attempt was at `at`."""
+
+    task: int
+    attempt: int
+    at: float
+    now: float
+
+
 class Spending(NamedTuple):
     """A task reported what it has used up."""
 
@@ -245,6 +254,7 @@ Event: TypeAlias = (
     | CameBack
     | Began
     | Seen
+    | Listened
     | Spending
     | Returned
     | Raised
@@ -275,6 +285,7 @@ RECORDS: dict[str, type[Event]] = {
     "came_back": CameBack,
     "began": Began,
     "seen": Seen,
+    "listened": Listened,
     "spent": Spending,
     "returned": Returned,
     "raised": Raised,
@@ -351,6 +362,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.began(task, attempt, now)
         case Seen(task, attempt, now):
             scheduler.seen(task, attempt, now)
+        case Listened(task, attempt, at, now):
+            scheduler.listened(task, attempt, at, now)
         case Spending(task, units, now):
             scheduler.spent(task, units, now)
         case Returned(task, attempt, value, now, stopped):

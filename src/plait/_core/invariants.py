@@ -111,7 +111,8 @@ def _check_share(scheduler: Scheduler, share: Share) -> None:
 
 def _limits(scheduler: Scheduler) -> list[Limit]:
     found = {id(limit): limit for family in scheduler._families.values() for limit in family.limits}
-    return [*found.values(), *scheduler.admission.book.all()]
+    found.update({id(limit): limit for limit in scheduler.admission.book.all()})  # the run's health is in both
+    return list(found.values())
 
 
 def _check_queue(scheduler: Scheduler) -> None:

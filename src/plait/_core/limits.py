@@ -10,12 +10,15 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait._core.graph import Batch
 from plait._core.paths import Files, enclosing
 from plait._core.policy import Policy, count, named, nearest
 from plait.errors import LimitError, UsageError
+
+if TYPE_CHECKING:
+    from plait._core.health import Health
 
 Place: TypeAlias = tuple[int, float, int, int]
 """Of a ready task in the order: its level, the path behind it (longest first), its number, and it. It stays what it was."""
@@ -40,6 +43,7 @@ class Limit:
 
     is_rate = False
     shared = False
+    is_health = False
 
     def __init__(self, kind: str, name: str, capacity: int) -> None:
         self.kind = kind  # for people: "group", "pool", "key", "path", "rate"
@@ -331,7 +335,9 @@ Wants: TypeAlias = "tuple[str | None, int, int | None, Files | None]"
 class Book:
     """The limits of a run by name: pools, keys and rates."""
 
-    __slots__ = ("_asks", "_number", "_sharing", "keys", "locks", "numbered", "paths", "pools", "rates", "shares")
+    __slots__ = (
+        "_asks", "_number", "_sharing", "healths", "keys", "locks", "numbered", "paths", "pools", "rates", "shares", "watched",
+    )  # fmt: skip
 
     def __init__(self, pools: Iterable[tuple[str, int]] = (), sharing: tuple[str, ...] | None = None) -> None:
         self._sharing = sharing
@@ -344,6 +350,9 @@ class Book:
         self.paths: dict[str, PathLimit] = {}
         self.rates: dict[tuple[str, int, float], RateLimit | Share] = {}
         self.numbered: list[RateLimit] = []
+        self.healths: list[Health] = []
+        self.watched: dict[str | None, Health] = {}
+        """By the pool that is watched; None: the run."""
         self._asks: dict[int, tuple[Policy, Asks]] = {}  # by identity: a policy is shared by many tasks
 
     def asks(self, policy: Policy) -> Asks:
@@ -412,6 +421,8 @@ class Book:
         return shares
 
     def _held(self, policy: Policy) -> Iterable[tuple[Limit, int]]:
+        if self.watched:
+            yield from ((self.watched[name], 1) for name, _, _ in policy.pool if name in self.watched)
         if policy.concurrency_key is not None:
             key, most = policy.concurrency_key
             limit = self._key(key, most)
@@ -453,6 +464,7 @@ class Book:
         yield from self.locks.values()
         yield from self.paths.values()
         yield from self.rates.values()
+        yield from self.healths
 
 
 def check_batch(batch: Batch, pools: Mapping[str, int]) -> None:

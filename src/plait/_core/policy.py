@@ -8,22 +8,26 @@ Every program with plait waits for these definitions, and one NamedTuple costs i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from plait._core.causes import Cause, causes, is_code, is_meant
 from plait.errors import LimitError, PlaitError, UsageError
 
+if TYPE_CHECKING:
+    from plait._core.health import HealthMonitor, Monitors
+
 # What makes a task other than plain.
 LIMITED = 1  # takes more than a slot: a limit of a group around it, a pool, a key, a rate
-TIMED = 2  # has a timeout: its end is compared with it
+TIMED = 2  # has a timeout or an idle_timeout: when its code began matters
 CHILD = 4  # was grown by another task
 CONTROL = 8  # holds no slot: it decides, grows or joins
 HELD = 16  # a cancel or an earlier attempt is on record
 WATCHED = 32  # not only the number of its needs decides (a join, a `when`, a need that did not succeed), or a deadline
-ARMED = 64  # a timer for its timeout was set
+ARMED = 64  # a timer for its timeout, or for its idle_timeout, was set
 STREAM = 128  # its outcome is delivered and its row used again
 
 ASKING = LIMITED | HELD
@@ -233,13 +237,13 @@ AGE = 60
 120 s after it, however many there are."""
 
 
-class _Aged(Value):
-    """What a policy knows beside its fields, for every task that gets ready asks for it."""
+class _Known(Value):
+    """What a policy knows beside its fields, for every task that gets ready, starts or ends asks for it."""
 
-    __slots__ = ("head_start",)
+    __slots__ = ("head_start", "look_s", "most_s")
 
 
-class Policy(_Aged):
+class Policy(_Known):
     """How one task is to be run. Times are seconds. Every field has its entry in the docs' table."""
 
     __slots__ = (  # noqa: RUF023 - as they are given
@@ -268,6 +272,7 @@ class Policy(_Aged):
         "reads",
         "writes",
         "on_conflict",
+        "idle_timeout",
     )
 
     def __init__(
@@ -297,11 +302,17 @@ class Policy(_Aged):
         reads: tuple[str, ...] = (),  # paths, as they were given
         writes: tuple[str, ...] = (),
         on_conflict: OnConflict | None = None,  # None: what the run says
+        idle_timeout: float | None = None,  # one attempt, from its last sign of life
     ) -> None:
         self.priority = priority
         self.head_start = AGE * priority  # seconds
         self.retry = retry
         self.timeout = timeout
+        self.idle_timeout = idle_timeout
+        self.most_s = math.inf if timeout is None else timeout  # code that ends later than that came too late
+        self.look_s = min(
+            self.most_s, math.inf if idle_timeout is None else idle_timeout
+        )  # its clocks are silent before
         self.deadline = deadline
         self.grace = grace
         self.join = join
@@ -327,13 +338,17 @@ class Policy(_Aged):
 
 
 class Pool(Value):
-    """A named limit: tasks that name it in `pool` take at most `capacity` units of it at once, by weight."""
+    """A named limit: tasks that name it in `pool` take at most `capacity` units of it at once, by weight.
 
-    __slots__ = ("name", "capacity")  # noqa: RUF023 - as they are given
+    With `health`, a `HealthMonitor`, starts are paused while too many attempts in it fail: for a pool that is declared (`Graph(pools=[...])`).
+    """
 
-    def __init__(self, name: str, capacity: int) -> None:
+    __slots__ = ("name", "capacity", "health")  # noqa: RUF023 - as they are given
+
+    def __init__(self, name: str, capacity: int, health: HealthMonitor | None = None) -> None:
         self.name = named("a pool's name", name)
         self.capacity = count(f"the capacity of pool {name!r}", capacity)
+        self.health = None if health is None else _monitor(f"the health of pool {name!r}", health)
 
 
 class Rate(Value):
@@ -380,6 +395,11 @@ def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
         key = each.name if isinstance(each, Pool) else named("a pool's name", each)
         if key in found:
             raise LimitError(f"{name} names {key!r} twice")
+        if isinstance(each, Pool) and each.health is not None:
+            raise UsageError(
+                f"pool {key!r} has a health monitor: declare it where tasks only name it, as in Graph(pools=[...]), or watch it with "
+                f"run(..., health={{{key!r}: plait.HealthMonitor(...)}})"
+            )
         found[key] = (
             key,
             count(f"the weight in pool {key!r}", weight),
@@ -390,16 +410,35 @@ def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
 
 def pools_of(name: str, value: object) -> tuple[tuple[str, int], ...]:
     """Declared pools: a mapping from names to capacities, or a list of Pools."""
+    return tuple((each.name, each.capacity) for each in declared_pools(name, value))
+
+
+def declared_pools(name: str, value: object) -> list[Pool]:
+    """The same with their health: a file declares it as `{capacity: 4, health: {...}}`."""
     if isinstance(value, Mapping):
-        made = [Pool(key, capacity) for key, capacity in value.items()]
+        made = [_declared(key, given) for key, given in value.items()]
     elif isinstance(value, (list, tuple)) and all(isinstance(each, Pool) for each in value):
         made = list(value)
     else:
         raise LimitError(f'{name} must be a mapping such as {{"db": 2}}, not {value!r}')
-    found = {each.name: each.capacity for each in made}
-    if len(found) < len(made):
+    if len({each.name for each in made}) < len(made):
         raise LimitError(f"{name} declare one name twice")
-    return tuple(found.items())
+    return made
+
+
+def _declared(key: str, given: object) -> Pool:
+    if not isinstance(given, Mapping):
+        return Pool(key, given)  # type: ignore[arg-type]  # it is checked there
+    unknown = [each for each in given if each not in ("capacity", "health")]
+    if unknown or "capacity" not in given:
+        raise LimitError(f'pool {key!r} must be a capacity or a mapping such as {{"capacity": 4, "health": {{...}}}}')
+    return Pool(key, given["capacity"], given.get("health"))
+
+
+def _monitor(name: str, value: object) -> HealthMonitor:
+    from plait._core.health import monitor_of  # few pools are watched
+
+    return monitor_of(name, value)
 
 
 def _key(name: str, value: object) -> tuple[str, int] | None:
@@ -471,7 +510,7 @@ def _path(name: str, value: object) -> str:
 
 def odd_of(policy: Policy) -> int:
     """What makes a task with this policy other than plain."""
-    odd = TIMED if policy.timeout is not None else 0
+    odd = TIMED if policy.timeout is not None or policy.idle_timeout is not None else 0
     if policy.join is not Join.ALL_SUCCESS or policy.deadline is not None:
         odd |= WATCHED
     if policy.pool or policy.rate_limit or policy.concurrency_key is not None or policy.lock:
@@ -656,6 +695,7 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "retries": _retries,
     "retry": _retry,
     "timeout": _maybe_seconds,
+    "idle_timeout": _maybe_seconds,
     "deadline": _maybe_seconds,
     "grace": seconds,
     "join": _choice(Join),
@@ -697,6 +737,7 @@ class Rules(Value):
         "budget",
         "sharing",
         "on_conflict",
+        "health",
     )
 
     def __init__(
@@ -712,6 +753,7 @@ class Rules(Value):
         sharing: tuple[str, ...]
         | None = None,  # with other runs: Pools and Rates, and pools of these names; `*`: all. None: nothing
         on_conflict: OnConflict = OnConflict.REFUSE,
+        health: Monitors = (),  # by pool; None: the run
     ) -> None:
         self.max_concurrency = max_concurrency
         self.on_failure = on_failure
@@ -723,6 +765,7 @@ class Rules(Value):
         self.budget = budget
         self.sharing = sharing
         self.on_conflict = on_conflict
+        self.health = health
 
     @classmethod
     def of(
@@ -737,12 +780,19 @@ class Rules(Value):
         pools: object = (),
         budget: object = None,
         on_conflict: object = OnConflict.REFUSE,
+        health: object = None,
     ) -> Rules:
         """Rules from a caller's options, checked.
 
         Raises:
             LimitError: for a value that cannot be one, by option name.
         """
+        declared = declared_pools("pools", pools)
+        watched: Monitors = tuple((each.name, each.health) for each in declared if each.health is not None)
+        if health is not None:
+            from plait._core.health import monitors_of  # few runs are watched
+
+            watched = tuple({**dict(watched), **dict(monitors_of("health", health))}.items())
         return cls(
             max_concurrency=limit("max_concurrency", max_concurrency),
             on_failure=_choice(OnFailure)("on_failure", on_failure),  # type: ignore[arg-type]
@@ -750,7 +800,8 @@ class Rules(Value):
             grace=seconds("grace", grace),
             crash_budget=count("crash_budget", crash_budget, least=0),
             max_tasks_per_worker=limit("max_tasks_per_worker", max_tasks_per_worker),
-            pools=pools_of("pools", pools),
+            pools=tuple((each.name, each.capacity) for each in declared),
             budget=budget_of("budget", budget),
             on_conflict=_choice(OnConflict)("on_conflict", on_conflict),  # type: ignore[arg-type]
+            health=watched,
         )

@@ -76,6 +76,7 @@ class Turn:
     GROW = 1  # a control's children: answer with `grew`, or `raised`
     JOIN = 2  # its value, now that all children are final: answer with `returned`, or `raised`
     VOTE = 3  # is it decided what its children's results come to? Answer with `settled`, if so
+    LISTEN = 4  # when did its attempt give its last sign of life? Answer with `listened`
 
 
 class Scheduler:
@@ -103,6 +104,8 @@ class Scheduler:
         self._mode: OnFailure | None = None  # of the halt
         self.timers = Timers()
         self.admission = Admission(self.table, self.timers, rules, self._watch_for_stuck, self._tell, self._free)
+        if rules.health:
+            self.admission.watch_over(rules.health)
         self._queue = self.admission.queue
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
@@ -118,6 +121,8 @@ class Scheduler:
         self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
         self._deadlines: dict[int, float] = {}  # from the first time that a task was ready
         self._ran: dict[int, float] = {}  # seconds of code before an answer
+        self.heard: dict[int, float] = {}
+        """When a running attempt with an idle_timeout gave a sign of life, as far as that was asked for."""
         self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
         if rules.deadline is not None:
             self.timers.arm(Due.RUN_DEADLINE, RUN, now + rules.deadline)
@@ -297,6 +302,24 @@ class Scheduler:
         if odd & TIMED:
             self._arm_timeout(task)
 
+    def listened(self, task: int, attempt: int, at: float, now: float) -> None:
+        """The last sign of life of an attempt was at `at`: it is ended where that is too long ago, else asked about again."""
+        table = self.table
+        idle = table.policies[task].idle_timeout
+        if (
+            idle is None
+            or table.status[task] != RUNNING
+            or attempt != table.attempts(task)
+            or task in self._stops.of
+            or table.odd[task] & CONTROL
+        ):
+            return
+        self.heard[task] = at
+        if at + idle <= now:
+            self._stop(task, Stop.IDLE, now)
+        else:
+            self.timers.arm(Due.IDLE, task, at + idle)
+
     def spent(self, task: int, units: Mapping[str, float], now: float) -> None:
         """A task reports what it has used up. Budgets around it are looked at before the next start."""
         self.spending.reported(task, units)
@@ -317,9 +340,7 @@ class Scheduler:
         odd = table.odd
         mark = odd[task]
         if mark:
-            if mark & UNUSUAL or (
-                mark & TIMED and now > table.started_at[task] + table.policies[task].timeout  # type: ignore[operator]
-            ):
+            if mark & UNUSUAL or (mark & TIMED and now > table.started_at[task] + table.policies[task].most_s):
                 self._ended(task, attempt, value, None, now, 0.0, stopped)
                 self._drain(now)
                 return
@@ -328,6 +349,8 @@ class Scheduler:
             if mark & LIMITED and table.status[task] == RUNNING:
                 self._give_back(task, now)
                 self.admission.forget_key(task)
+                if self.admission.book.healths:
+                    self._judge(task, True, now)
         if table.status[task] != RUNNING:
             return  # a duplicate
         # Most tasks end here: `_ended`, `_close` and `_drain`, written out for one that has nothing to be compared.
@@ -417,7 +440,7 @@ class Scheduler:
         table.odd[task] |= HELD
         table.numbers[task] = attempt
         self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]
-        self.timers.disarm(Due.TIMEOUT, task)
+        self._disarm(task)
         self._release(task, now)
         table.move(task, WAITING, now)
         if self._mode is not None or self._ending(task):
@@ -442,8 +465,9 @@ class Scheduler:
     def added(self, batch: Batch, now: float) -> None:
         """Tasks of the run itself: those without needs get ready."""
         self.unfinished += batch.size
-        rows = self.table.add(batch, NONE, 0)
-        self.admission.add(rows, batch, (), self.spending.add(rows, batch))
+        around = self.admission.around
+        rows = self.table.add(batch, NONE, LIMITED if around else 0)
+        self.admission.add(rows, batch, around, self.spending.add(rows, batch))
         self._keep(rows, batch, now)
         self._enter(rows, batch, now)
         self._drain(now)
@@ -487,6 +511,8 @@ class Scheduler:
         if not table.odd[parent] & CONTROL:
             self._release(parent, now)
             table.odd[parent] |= CONTROL
+            self._disarm(parent)
+            self._judge(parent, True, now)
         if table.odd[parent] & TIMED:
             self._arm_timeout(parent)
         family = self._families.get(parent)
@@ -599,7 +625,7 @@ class Scheduler:
         turn, task = wanted
         if turn == Turn.DECIDE:
             return task in self._deciding and self.table.status[task] == PENDING
-        if self.table.status[task] != RUNNING:
+        if self.table.status[task] != RUNNING or turn == Turn.LISTEN:
             return False
         family = self._families.get(task)
         if turn == Turn.VOTE:
@@ -661,6 +687,8 @@ class Scheduler:
                         self._halt_run(OnFailure.FAIL_FAST, "stuck", now)
                 case Due.TIMEOUT:
                     self._stop(task, Stop.TIMEOUT, now)
+                case Due.IDLE:
+                    self.turns.append((Turn.LISTEN, task))
                 case Due.DEADLINE:
                     self._pass_deadline(task, now)
                 case Due.FORCE:
@@ -675,6 +703,8 @@ class Scheduler:
                     self._queue.push(task, self._level(task))
                 case Due.OPENS:
                     self.admission.opened(task, now)
+                case Due.PROBE:
+                    self.admission.probe(task, now)
                 case Due.CLAIM:
                     self.admission.drop_claims(task, now)
             self._drain(now)
@@ -865,8 +895,14 @@ class Scheduler:
         table.move(task, RUNNING, now)
 
     def _arm_timeout(self, task: int) -> None:
-        self.table.odd[task] |= ARMED
-        self.timers.arm(Due.TIMEOUT, task, self._due(task))
+        """The clocks of an attempt begin, or go on after an answer; what grew has no code that could be idle."""
+        table = self.table
+        table.odd[task] |= ARMED
+        policy = table.policies[task]
+        if policy.timeout is not None:
+            self.timers.arm(Due.TIMEOUT, task, self._due(task))
+        if policy.idle_timeout is not None and not table.odd[task] & CONTROL:
+            self.timers.arm(Due.IDLE, task, table.started_at[task] + policy.idle_timeout)
 
     def _due(self, task: int) -> float:
         """When the timeout of the running attempt passes."""
@@ -904,12 +940,15 @@ class Scheduler:
             state, late = CANCELLED, False
         else:
             state, late = self._verdict(task, error, now, stopped, why)
+        if self.admission.book.healths and not odd & CONTROL:
+            self._judge(task, self._says(state, late, error), now)
         table.values[task] = value if state in (SUCCEEDED, FAILED) else None  # what came too late is no result
         if state == SUCCEEDED:
             self._close(task, SUCCEEDED, now)
             return
         if state == TIMED_OUT:
-            error, again = self._timeout_error(task, late), None
+            clock = Stop.DEADLINE if late else Stop.IDLE if why == Stop.IDLE else Stop.TIMEOUT
+            error, again = self._timeout_error(task, clock), None
         if (
             state != CANCELLED
             and not odd & CONTROL
@@ -936,12 +975,28 @@ class Scheduler:
             return TIMED_OUT, True
         if policy.timeout is not None and (now > self._due(task) or (why == Stop.TIMEOUT and over)):
             return TIMED_OUT, False
+        if why == Stop.IDLE and over:
+            return TIMED_OUT, False
         return (SUCCEEDED if error is None else FAILED), False
 
-    def _timeout_error(self, task: int, deadline: bool) -> TaskTimedOut:
-        policy = self.table.policies[task]
-        kind, length = ("deadline", policy.deadline) if deadline else ("timeout", policy.timeout)
-        return TaskTimedOut(f"task {self.table.key(task)!r} passed its {kind} of {length:g} s")
+    def _says(self, state: int, late: bool, error: BaseException | None) -> bool | None:
+        """Does the end of an attempt speak for the health of what it used? None: it says nothing about that."""
+        if state == CANCELLED or late or (state == FAILED and error is not None and retry_after(error) > 0):
+            return None
+        return state == SUCCEEDED
+
+    def _judge(self, task: int, good: bool | None, now: float, held: bool = False) -> None:
+        """Tells those who watch over a task what its attempt came to. `held`: it keeps what it took."""
+        if self.admission.book.healths and self.table.odd[task] & LIMITED:
+            self.commands.extend(self.admission.judge(task, good, now, held))
+
+    def _timeout_error(self, task: int, clock: str) -> TaskTimedOut:
+        """What it is to say of a task that one of its clocks ran out, by the reason of the stop."""
+        policy, key = self.table.policies[task], self.table.key(task)
+        if clock == Stop.IDLE:
+            return TaskTimedOut(f"task {key!r} was idle for {policy.idle_timeout:g} s")
+        kind, length = ("deadline", policy.deadline) if clock == Stop.DEADLINE else ("timeout", policy.timeout)
+        return TaskTimedOut(f"task {key!r} passed its {kind} of {length:g} s")
 
     def _try_again(
         self,
@@ -1001,9 +1056,8 @@ class Scheduler:
             return
         odd = table.odd[task]
         if odd & CONTROL:
-            late = why == Stop.DEADLINE
             if why != Stop.CANCEL:
-                table.errors[task] = self._timeout_error(task, late)
+                table.errors[task] = self._timeout_error(task, why)
             self._end_family(task, CANCELLED if why == Stop.CANCEL else TIMED_OUT, now)
             return
         if odd & ARMED:
@@ -1026,7 +1080,7 @@ class Scheduler:
         if state == RUNNING:
             self._stop(task, Stop.DEADLINE, now)
         elif state in (READY, RETRYING, WAITING):
-            self.table.errors[task] = self._timeout_error(task, deadline=True)
+            self.table.errors[task] = self._timeout_error(task, Stop.DEADLINE)
             self._drop(task, TIMED_OUT, now)
 
     def _drop(self, task: int, state: int, now: float) -> None:
@@ -1050,10 +1104,11 @@ class Scheduler:
         table.unenforced.add(task)
         if table.odd[task] & LIMITED:
             self.admission.abandon(task, now)
+        self._judge(task, False if why in (Stop.TIMEOUT, Stop.IDLE) else None, now, held=True)
         if why == Stop.CANCEL:
             self._close(task, CANCELLED, now)
         else:
-            table.errors[task] = self._timeout_error(task, why == Stop.DEADLINE)
+            table.errors[task] = self._timeout_error(task, why)
             self._close(task, TIMED_OUT, now)
 
     def _end_of_abandoned(self, task: int, now: float) -> None:
@@ -1072,6 +1127,8 @@ class Scheduler:
     def _watch_for_stuck(self, now: float) -> None:
         """Where only abandoned attempts hold what a ready task needs, the run ends unless that changes within `grace`."""
         if not self.timers.armed(Due.STUCK, RUN) and self._is_stuck():
+            # A `take` that gives nothing may see it: whoever replays that is to see it, too.
+            self.admission.parkings += 1
             self.timers.arm(Due.STUCK, RUN, now + self.rules.grace)
 
     def _is_stuck(self) -> bool:
@@ -1204,10 +1261,12 @@ class Scheduler:
             self._work.append(task)
 
     def _disarm(self, task: int) -> None:
-        """No timer for the timeout of an attempt is needed any more."""
+        """No timer for the timeout of an attempt, or for its silence, is needed any more."""
         odd = self.table.odd
         if odd[task] & ARMED:
             self.timers.disarm(Due.TIMEOUT, task)
+            self.timers.disarm(Due.IDLE, task)
+            self.heard.pop(task, None)
             odd[task] &= ~ARMED
 
     def _drain(self, now: float) -> None:

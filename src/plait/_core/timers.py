@@ -20,6 +20,8 @@ class Due:
     STUCK = 6  # only abandoned attempts hold what ready tasks need
     OPENS = 7  # a rate (by its number) has room for the first that waits there
     CLAIM = 8  # what a task keeps at one limit while it waits at another is free again
+    IDLE = 9  # an attempt may have been silent for too long: the engine is asked
+    PROBE = 10  # the pause of something unhealthy (by its number) is over
 
 
 class Timers:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from plait._core.groups import Family
 from plait._core.limits import (
@@ -45,6 +45,9 @@ from plait._core.table import NEVER, NONE
 from plait._core.timers import RUN, Due
 from plait.errors import ChildFailed, UsageError
 
+if TYPE_CHECKING:
+    from plait._core.health import Health
+
 MOST_NAMED = 5
 """So many needs, holders and causes are named, the others counted."""
 
@@ -53,7 +56,7 @@ MOST_NAMED = 5
 class Why:
     """Why a task is in its status: `text` is one line for people, the rest is the same for programs.
 
-    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `path`, `rate`, `lent`, `paused` (what it waits for), `running`,
+    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `path`, `rate`, `health`, `lent`, `paused` (what it waits for), `running`,
     `children`, `retry`, `input`, `succeeded`, `kept`, `failed`, `timed_out`, `skipped`, `upstream`, `stopped`. `since` and `until` are
     Unix seconds, None where nobody knows. `causes` are the keys of the tasks behind it, the first cause first.
     """
@@ -81,12 +84,26 @@ class Why:
         }
 
 
-def why(scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float]) -> Why:
-    """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's."""
-    return _Asked(scheduler, task, now, unix).answer()
+Heard: TypeAlias = Callable[[int], float | None]
+"""When the attempt of a task gave its last sign of life; None where it gave none."""
 
 
-def asked(scheduler: Scheduler, key: str, now: float, unix: Callable[[float], float], run: str) -> Why:
+def why(scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float], heard: Heard | None = None) -> Why:
+    """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's.
+
+    Without `heard` signs of life are those that the scheduler was told of.
+    """
+    return _Asked(scheduler, task, now, unix, heard or scheduler.heard.get).answer()
+
+
+def asked(
+    scheduler: Scheduler,
+    key: str,
+    now: float,
+    unix: Callable[[float], float],
+    run: str,
+    heard: Heard | None = None,
+) -> Why:
     """`why` of the task that has the path `key`.
 
     Raises:
@@ -99,16 +116,19 @@ def asked(scheduler: Scheduler, key: str, now: float, unix: Callable[[float], fl
     if task < 0:
         keys = [table.key(each) for each in range(min(table.size, MOST_GUESSES))]
         raise UsageError(f"run {run} has no task {key!r}{nearest(key, keys)}")
-    return why(scheduler, task, now, unix)
+    return why(scheduler, task, now, unix, heard)
 
 
 class _Asked:
-    def __init__(self, scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float], heard: Heard
+    ) -> None:
         self.scheduler = scheduler
         self.table = scheduler.table
         self.task = task
         self.now = now
         self.unix = unix
+        self.heard = heard
         self.key = self.table.key(task)
 
     def answer(self) -> Why:
@@ -234,6 +254,8 @@ class _Asked:
             return self.says("rate", text, waiter.since, until, **detail)
         if isinstance(limit, PathLimit):
             return self.at_path(waiter, behind, before)
+        if limit.is_health:
+            return self.unhealthy(cast("Health", limit), waiter, behind, before)
         holders = self.holders(lambda task: any(each is limit for each, _ in scheduler.admission.asks[task][0]))
         named = [table.key(each) for each in holders[:MOST_NAMED]]
         kept = [table.key(task) for task in limit.claims if task != self.task]
@@ -272,6 +294,23 @@ class _Asked:
             before=before,
         )
 
+    def unhealthy(self, health: Health, waiter: Waiter, behind: str, before: int) -> Why:
+        """Too many attempts failed."""
+        until = self.scheduler.timers.at(Due.PROBE, health.number)
+        errors, outcomes = health.judged
+        paused = until is not None
+        waits = "until a probe may start" if paused else "for what comes of a probe"
+        text = (
+            f"waits {waits}, for {health.what} is unhealthy ({errors} of the latest {outcomes} attempts failed){behind}"
+        )
+        detail: dict[str, Any] = {
+            "limit": health.name or None,
+            "errors": errors,
+            "outcomes": outcomes,
+            "before": before,
+        }
+        return self.says("health", text, waiter.since, until, **detail)
+
     def holders(self, wanted: Callable[[int], bool]) -> list[int]:
         """Tasks that hold a slot and are wanted."""
         table, scheduler = self.table, self.scheduler
@@ -293,7 +332,19 @@ class _Asked:
         attempt = f" (attempt {number})" if number > 1 else ""
         if stopped is not None:
             return self.says("running", f"was told to stop ({stopped.why}) and has not ended yet{attempt}", since)
-        return self.says("running", f"runs{attempt}", since)
+        return self.says("running", f"runs{attempt}{self.last_heard()}", since, **self.signs())
+
+    def last_heard(self) -> str:
+        """When it gave its last sign of life, and how long it may be silent."""
+        heard, idle = self.heard(self.task), self.table.policies[self.task].idle_timeout
+        said = "" if heard is None else f", last heard of {_length(self.now - heard)} ago"
+        return said if idle is None else f"{said}, and may be silent for {_length(idle)}"
+
+    def signs(self) -> dict[str, Any]:
+        """The same for programs."""
+        heard, idle = self.heard(self.task), self.table.policies[self.task].idle_timeout
+        found: dict[str, Any] = {} if heard is None else {"heard_at": self.unix(heard)}
+        return found if idle is None else {**found, "idle_timeout": idle}
 
     def retrying(self) -> Why:
         tries = self.table.history.get(self.task, ())

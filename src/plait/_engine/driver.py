@@ -20,7 +20,20 @@ from importlib import import_module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from plait._core.commands import Ask, Cancel, Command, Force, Forget, Recall, Return, Settle, Shut, Used, Vacated
+from plait._core.commands import (
+    Ask,
+    Cancel,
+    Command,
+    Diagnosed,
+    Force,
+    Forget,
+    Recall,
+    Return,
+    Settle,
+    Shut,
+    Used,
+    Vacated,
+)
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
 from plait._core.paths import Files
@@ -51,9 +64,11 @@ from plait.logs import log
 
 if TYPE_CHECKING:
     from plait._core.conflicts import Claimed, Conflicts
+    from plait._engine.hearing import Ears
+    from plait._engine.hooks import Hooks
     from plait._engine.sharing import Exchange, Sharing
     from plait.executors.adopting import Adopter
-    from plait.executors.contract import Executor, Lender, Showing
+    from plait.executors.contract import Executor, Hearing, Lender, Showing
     from plait.observe.stream import Stream
     from plait.patterns.votes import Vote
 
@@ -78,12 +93,15 @@ class Driver:
         "_batch",
         "_cancelled_before",
         "_claimed",
+        "_ears",
         "_end",
         "_executors",
         "_factories",
         "_first",
+        "_hooks",
         "_joins",
         "_killed",
+        "_late",
         "_listeners",
         "_on_settled",
         "_on_vacated",
@@ -184,6 +202,9 @@ class Driver:
         self._stalled_until = 0.0  # and it was said
         self._sharing: Sharing | None = None
         self._killed = False
+        self._ears: Ears | None = None
+        self._hooks: Hooks | None = None
+        self._late = 0.0  # while a timer is seen to: how late that is
         self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
         """Said by threads, and not counted yet."""
         self.scheduler = scheduler or Scheduler(rules, self.now)
@@ -374,6 +395,10 @@ class Driver:
         """Bytes that the attempt may take; None: as many as there are."""
         return self.table.policies[attempt.task].memory_limit
 
+    def idle_timeout(self, attempt: Attempt) -> float | None:
+        """Seconds for which the attempt may give no sign of life; None: for ever."""
+        return self.table.policies[attempt.task].idle_timeout
+
     def _marks(self) -> dict[str, str]:
         """What everything that a process of this run started carries in its environment."""
         return {"PLAIT_RUN": self.id}
@@ -423,8 +448,8 @@ class Driver:
             if executor is None:
                 return (self, task, number, work.suspects)
             ticket = (self, task, number, work.suspects)
-            timed = table.policies[task].timeout if table.odd[task] & TIMED else None
-            attempt = self._attempts[task] = Attempt.of(ticket, call, timed or 0.0)
+            timed = table.policies[task].look_s if table.odd[task] & TIMED else 0.0
+            attempt = self._attempts[task] = Attempt.of(ticket, call, timed)
             if table.odd[task] & LIMITED and table.policies[task].rate_limit:
                 attempt.rated = True
                 attempt.timed = min(attempt.timed or SEEN_S, SEEN_S)
@@ -454,9 +479,10 @@ class Driver:
             attempt.task = task
             attempt.number = 1
             attempt.call = call
-            attempt.timed = (table.policies[task].timeout or 0.0) if table.odd[task] & TIMED else 0.0
+            attempt.timed = table.policies[task].look_s if table.odd[task] & TIMED else 0.0
             attempt.rated = False  # what takes more than a slot is not lent
             attempt.handle = attempt.stopped_at = attempt.token = None
+            attempt.heard = 0.0
             lent.append(attempt)
         return lent
 
@@ -486,6 +512,7 @@ class Driver:
             attempt.timed = odd & TIMED
             attempt.rated = odd & LIMITED != 0
             attempt.handle = attempt.stopped_at = attempt.token = None
+            attempt.heard = 0.0
             self._attempts[task] = attempt
             if self._async is None:
                 self._async = self._executor("async")
@@ -587,6 +614,7 @@ class Driver:
             case Ended():
                 self._checked(attempt, report)
             case Output() | Progress():
+                attempt.heard = self.now
                 for listener in self._listeners:
                     self._guarded(listener, attempt.task, report)
             case Interrupted(at, why):
@@ -598,7 +626,7 @@ class Driver:
             case Spent(units):
                 self.scheduler.spent(attempt.task, units, self.now)
             case Beat():
-                pass  # nothing measures idleness yet
+                attempt.heard = self.now
             case _:
                 assert_never(report)
         self._follow()
@@ -730,6 +758,32 @@ class Driver:
                 won = vote.decided(table, table.children(task)) if vote.early else None
                 if won is not None:
                     scheduler.settled(task, won, now)
+            case Turn.LISTEN:
+                scheduler.listened(task, table.attempts(task), self._heard(task, now), now)
+
+    def last_heard(self, task: int) -> float | None:
+        """When the attempt of a running task gave its last sign of life, as far as anybody knows."""
+        attempt = self._attempts.get(task)
+        if attempt is None:
+            return None
+        executor = self._executors.get(attempt.executor)
+        heard = cast("Hearing", executor).heard(attempt) if hasattr(executor, "heard") else 0.0
+        heard = min(max(heard, attempt.heard), self.look())
+        return heard if heard > self.table.started_at[task] else None
+
+    def _heard(self, task: int, now: float) -> float:
+        """From when on the silence of a running task counts."""
+        attempt = self._attempts.get(task)
+        if attempt is None:
+            return now  # nobody has it in hand: its end is about to be told
+        if self._ears is None:
+            from plait._engine.hearing import Ears  # few runs listen
+
+            self._ears = Ears(hasattr(self.loop, "plait_clock"))
+        idle = self.table.policies[task].idle_timeout
+        assert idle is not None
+        began = self.table.started_at[task]
+        return self._ears.heard(attempt, self._executors.get(attempt.executor), began, idle, now, self._late)
 
     def _check_growth(self, task: int, growth: Growth) -> None:
         """Nothing, if what a task is about to grow can run.
@@ -763,9 +817,11 @@ class Driver:
         at, self._timer, self._timer_at = self._timer_at, None, math.inf
         if not self.done.done():
             self.now = max(self.look(), at)
+            self._late = self.now - at
             self.scheduler.ticked(self.now)
             self._follow()
             self.more()
+            self._late = 0.0
 
     # -- how commands are carried out
 
@@ -801,6 +857,8 @@ class Driver:
                     self.loop.call_soon(self._on_vacated)
             case Ask() | Return() | Used() | Shut() | Forget():
                 self._shared().tell(command)
+            case Diagnosed():
+                self._tell_health(command)
             case _:
                 assert_never(command)
 
@@ -826,6 +884,22 @@ class Driver:
         """Something from outside was told to the scheduler: what follows from it is done."""
         self._follow()
         self.more()
+
+    def _tell_health(self, found: Diagnosed) -> None:
+        """Says that something is unhealthy, or well again, and has the hook called that wants to know."""
+        from plait._core.health import HealthReport, said  # few runs are watched
+
+        until = None if found.until is None else self.unix(found.until)
+        report = HealthReport(found.pool, found.healthy, found.errors, found.outcomes, until)
+        (log.info if found.healthy else log.warning)("run %s: %s", self.id, said(report, found.until, self.now))
+        monitor = dict(self._rules.health)[found.pool]
+        hook = monitor.on_recovered if found.healthy else monitor.on_unhealthy
+        if hook is not None:
+            if self._hooks is None:
+                from plait._engine.hooks import Hooks
+
+                self._hooks = Hooks(self.id)
+            self._hooks.call(hook, report)
 
     def _stop(self, task: int, number: int) -> None:
         attempt = self._attempts.get(task)

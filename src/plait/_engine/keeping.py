@@ -181,6 +181,7 @@ class KeptDriver(Driver):
         for name in (
             "began",
             "seen",
+            "listened",
             "settled",
             "spent",
             "asked",

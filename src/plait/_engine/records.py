@@ -53,9 +53,10 @@ from plait.stores.base import Blob as Blob
     SETTLED,  # parent, won, now
     SPENT,  # task, units, now
     LEASED,  # number of a shared limit, units, wanted, now, when it opens
-) = range(23)
+    LISTENED,  # task, attempt, when its last sign of life was, now
+) = range(24)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 6)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 6, 5)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8
@@ -218,14 +219,20 @@ def _exception(name: str) -> type[BaseException]:
 
 def rules_data(rules: Rules) -> dict[str, Any]:
     """The rules of a run as data."""
-    return rules.fields()
+    return {**rules.fields(), "health": [[pool, monitor.settings()] for pool, monitor in rules.health]}
 
 
 def rules_of(data: Mapping[str, Any]) -> Rules:
     """The rules again."""
+    watched = data.get("health") or ()
+    if watched:
+        from plait._core.health import HealthMonitor  # few runs are watched
+
+        watched = tuple((pool, HealthMonitor(**settings)) for pool, settings in watched)
     return Rules(
         **{
             **data,
+            "health": watched,
             "on_failure": OnFailure(data["on_failure"]),
             "on_conflict": OnConflict(data.get("on_conflict", OnConflict.REFUSE)),
             **{name: _rows(data.get(name, ())) for name in ("pools", "budget")},

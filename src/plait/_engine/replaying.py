@@ -342,6 +342,9 @@ class Replay:
             case lines.SETTLED:
                 _, task, won, now = line
                 scheduler.settled(task, won, now)
+            case lines.LISTENED:
+                _, task, attempt, at, now = line
+                scheduler.listened(task, attempt, at, now)
             case lines.SEEN:
                 _, task, attempt, now = line
                 scheduler.seen(task, attempt, now)

@@ -100,7 +100,9 @@ class Run:
 
         def ask() -> None:
             try:
-                answered.set_result(asked(driver.scheduler, key, driver.clock(), driver.unix, driver.id))
+                answered.set_result(
+                    asked(driver.scheduler, key, driver.clock(), driver.unix, driver.id, driver.last_heard)
+                )
             except BaseException as error:
                 answered.set_exception(error)
 

@@ -24,6 +24,7 @@ import jmespath
 
 from plait.calls.shell import strict_json, tail
 from plait.errors import HttpError, UsageError
+from plait.signs import heartbeat
 
 HttpOutput: TypeAlias = Literal["auto", "json", "text", "bytes", "response"]
 OUTPUTS: tuple[HttpOutput, ...] = ("auto", "json", "text", "bytes", "response")
@@ -305,6 +306,7 @@ async def _read(response: httpx2.Response, most: int) -> bytes:
     came = 0
     async for data in response.aiter_raw():
         came += len(data)
+        heartbeat()
         while data:
             if not packed:
                 body += data

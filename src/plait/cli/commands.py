@@ -259,6 +259,7 @@ def simulate(file: str, jobs: int | None, as_json: bool, store: str | None) -> i
 @click.argument("command")
 @click.argument("items", nargs=-1)
 @click.option("--timeout", metavar="TIME", help="For each item: seconds, or 30s, 5m.")
+@click.option("--idle-timeout", metavar="TIME", help="For an item that prints nothing: seconds, or 30s, 5m.")
 @click.option("--retries", type=int, help="More tries for an item that fails.")
 @store_option
 @run_options
@@ -266,6 +267,7 @@ def map_command(
     command: str,
     items: tuple[str, ...],
     timeout: str | None,
+    idle_timeout: str | None,
     retries: int | None,
     folder: str | None,
     store: str | None,
@@ -282,8 +284,9 @@ def map_command(
     settings = _settings(**shared, store=store_path(store))
     listed = list(items) if items else [line.rstrip("\n") for line in sys.stdin if line.strip()]
     options: dict[str, Any] = {}
-    if timeout is not None:
-        options["timeout"] = float(timeout) if timeout.replace(".", "", 1).isdigit() else timeout
+    for name, time in (("timeout", timeout), ("idle_timeout", idle_timeout)):
+        if time is not None:
+            options[name] = float(time) if time.replace(".", "", 1).isdigit() else time
     if retries is not None:
         options["retries"] = retries
     graph = map_graph(command, listed, options)

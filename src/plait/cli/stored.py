@@ -198,6 +198,7 @@ def simulated(given: str | None, target: Any, jobs: int | None, as_document: boo
     else:
         program, _ = program_for(target, {})
         rules = {key: getattr(target, key) for key in ("pools", "on_conflict") if hasattr(target, key)}
+        rules["health"] = getattr(target, "health", None) or None
         batch, name = program.batch, program.name
     rules["max_concurrency"] = jobs or rules.get("max_concurrency", default_slots())
     predicted = predict(existing(given), batch, name, Rules.of(**rules))

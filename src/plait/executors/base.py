@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait.errors import UsageError
 from plait.executors.reports import Asked, Beat, Begun, Ended, Interrupted, Output, Progress, Report, Spent
 from plait.executors.tokens import CancelToken
+from plait.signs import CURRENT
 
 if TYPE_CHECKING:
     from plait._core.policy import Policy
@@ -29,19 +30,22 @@ UNDER_WAY: Call = ("async", None, (), None)
 class Attempt:
     """One try of one task: the call, and what its executor keeps beside it (`handle`)."""
 
-    __slots__ = ("call", "handle", "number", "rated", "stopped_at", "task", "ticket", "timed", "token")
+    __slots__ = ("call", "handle", "heard", "number", "rated", "stopped_at", "task", "ticket", "timed", "token")
 
     ticket: Ticket
     task: int
     number: int
     call: Call
     timed: float
-    """Seconds of its timeout: its start matters then, and is to be told. 0: none, or it was told."""
+    """Seconds of its timeout or its idle_timeout: its start matters then, and is to be told. 0: none, or it was told."""
 
     rated: bool
     """Is it to be told when its code has surely begun?"""
 
     handle: Any
+    heard: float
+    """When it gave its last sign of life, on the run's clock; 0 before the first. Whoever runs its code may write this, in any thread."""
+
     stopped_at: float | None
     """When it was told to stop, on the run's clock."""
 
@@ -57,6 +61,7 @@ class Attempt:
         attempt.timed = timed
         attempt.rated = False
         attempt.handle = attempt.stopped_at = attempt.token = None
+        attempt.heard = 0.0
         return attempt
 
     @property
@@ -94,14 +99,17 @@ Ticket: TypeAlias = "tuple[Sink, int, int, Container[type]]"
 Most bodies end before anybody asks for more, and never get an `Attempt`.
 """
 
-CURRENT: ContextVar[Ticket] = ContextVar("plait_attempt")
-"""The attempt whose code runs in this context."""
-
 
 def current_attempt() -> Attempt | None:
     """The attempt whose code runs in this context; None outside of any."""
-    ticket = CURRENT.get(None)
+    ticket: Ticket | None = CURRENT.get(None)
     return None if ticket is None else ticket[0].attempt(ticket)
+
+
+def beat_of_worker() -> Callable[[], None] | None:
+    """How the code of a task gives a sign of life in a worker process; None elsewhere."""
+    worker = sys.modules.get("plait.executors.worker")  # without it this is none
+    return None if worker is None else worker.beat
 
 
 EXECUTOR_NAMES = ("async", "thread", "process")
@@ -255,6 +263,7 @@ __all__ = [
     "Ticket",
     "Wanting",
     "awaited",
+    "beat_of_worker",
     "check_memory",
     "current_attempt",
     "executor_for",

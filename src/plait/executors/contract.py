@@ -84,6 +84,10 @@ class Sink(Protocol):
         """Bytes that the attempt may take; None: as many as there are."""
         ...
 
+    def idle_timeout(self, attempt: Attempt) -> float | None:
+        """Seconds for which the attempt may give no sign of life; None: for ever."""
+        ...
+
     def look(self) -> float:
         """Reads the clock: what is told and pulled from here on is at that time."""
         ...
@@ -189,6 +193,14 @@ class Showing(Executor, Protocol):
 
     def latest(self, attempt: Attempt) -> bytes:
         """The end of what the attempt wrote so far, some lines of it at most; nothing if it does not run."""
+        ...
+
+
+class Hearing(Executor, Protocol):
+    """An executor that knows of signs of life of which nothing is told before somebody asks."""
+
+    def heard(self, attempt: Attempt) -> float:
+        """When the attempt gave the last of them, on the run's clock; 0 if it gave none. Where nobody can say, as late as it may be."""
         ...
 
 

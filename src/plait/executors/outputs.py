@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 _PIPE_BYTES = 64 * 1024
 """What a pipe holds, and what is read from one at a time."""
@@ -14,10 +15,36 @@ _LAST_READS = 16
 """The last content of a pipe, once its command is over: so much at most, for somebody who left the group may write on."""
 
 
+STEADY_S = 0.05
+"""A clock that went by so much more or less than another one was set."""
+
+
+class Dated:
+    """When a file was written last. Its date is that of a clock which may be set: then it is as late as it may have been."""
+
+    __slots__ = ("_ahead", "_heard", "_size")
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._heard = 0.0
+        self._ahead = time.time() - time.monotonic()
+
+    def heard_by(self, fd: int, now: float) -> float:
+        """When something was written last, on the clock that says `now`; 0 if nothing was."""
+        found = os.fstat(fd)
+        if found.st_size != self._size:
+            wall = time.time()
+            ahead = wall - time.monotonic()
+            steady = abs(ahead - self._ahead) < STEADY_S
+            self._heard = now - max(0.0, wall - found.st_mtime) if steady else now
+            self._size, self._ahead = found.st_size, ahead
+        return self._heard
+
+
 class Stream:
     """The first bytes of what was written (`data`), and how many there were (`size`)."""
 
-    __slots__ = ("_most", "data", "end", "fd", "size")
+    __slots__ = ("_most", "data", "end", "fd", "heard", "size")
 
     piped = False
     """Does it come through a pipe?"""
@@ -30,6 +57,8 @@ class Stream:
         """To be watched: it is to be read when something is there. -1: nothing is."""
         self.end = end
         """What the command gets."""
+        self.heard = 0.0
+        """When something was seen in it, on the clock of whoever reads it; 0 before."""
 
     def started(self) -> None:
         """The command has its end."""
@@ -37,6 +66,12 @@ class Stream:
     def read(self) -> bool:
         """Takes what is there; false at the end, and where nothing is."""
         return False
+
+    def heard_by(self, now: float) -> float:
+        """When something was written last, as late as it may have been; 0 if nothing was."""
+        if self.fd >= 0 and self.read():
+            self.heard = now  # at some time since somebody read it
+        return self.heard
 
     def latest(self) -> bytes:
         """The end of what was written so far."""
@@ -103,17 +138,21 @@ class Pipe(Stream):
 class File(Stream):
     """A file for its owner alone. It is there while the command writes and after we are dead, and tells whose a command is."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("_dated", "_path")
 
     def __init__(self, most: int, path: str) -> None:
         super().__init__(
             most, -1, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         )
         self._path = path
+        self._dated = Dated()
 
     def latest(self) -> bytes:
         size = os.fstat(self.end).st_size
         return os.pread(self.end, LATEST_BYTES, max(0, size - LATEST_BYTES))
+
+    def heard_by(self, now: float) -> float:
+        return self._dated.heard_by(self.end, now)
 
     def finish(self) -> None:
         self.size = os.fstat(self.end).st_size

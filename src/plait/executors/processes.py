@@ -124,6 +124,13 @@ class ProcessExecutor:
             return b""
         return held.worker.latest()
 
+    def heard(self, attempt: Attempt) -> float:
+        held: Held | None = attempt.handle
+        if held is None or held.number != held.worker.board.begun[0]:
+            return self._sink.clock()  # it has not begun, or its end is about to be told
+        now = time.monotonic()
+        return held.worker.alive_at(now) + self._sink.clock() - now
+
     def close(self) -> None:
         self._waiting.clear()
         self._shortage.close()
@@ -360,6 +367,8 @@ class ProcessExecutor:
         parts += (HEAD.pack(number, len(data)), data)
         if attempt.timed:
             self._check_by(self._loop.time() + attempt.timed)
+            if self._sink.idle_timeout(attempt) is not None:
+                worker.board.lines = True
 
     def _send(self, worker: WorkerProcess, parts: list[bytes]) -> None:
         worker.outbox.append(memoryview(b"".join(parts)))

@@ -169,6 +169,13 @@ class ShellExecutor:
         out, err = process.streams
         return out.latest() or err.latest()
 
+    def heard(self, attempt: Attempt) -> float:
+        now = self._sink.clock()
+        if attempt not in self._running:
+            return now  # it has not begun, or its end is about to be told
+        process: _Process = attempt.handle
+        return max(stream.heard_by(now) for stream in process.streams)
+
     def _adopts(self) -> bool:
         """Does what is left behind come to this process? A run that began later than this one may have made it so."""
         if self._adopter is None and is_subreaper():
@@ -287,7 +294,9 @@ class ShellExecutor:
 
     def _readable(self, stream: Stream) -> None:
         """Takes what a command wrote; a pipe whose other end is closed is let go."""
-        if not stream.read():
+        if stream.read():
+            stream.heard = self._sink.clock()
+        else:
             self._let_go_of(stream)
 
     def _let_go_of(self, stream: Stream) -> None:

@@ -106,10 +106,10 @@ class ThreadExecutor:
             _, body, args, kwargs = attempt.call
             value = context.run(body, *args, **(kwargs or {}))
         except BaseException as error:
-            at = clock()
+            at = attempt.heard = clock()
             ended = Ended(at, error=error, stopped=_reached(attempt, at))
         else:
-            at = clock()
+            at = attempt.heard = clock()
             ended = Ended(at, value=value, stopped=_reached(attempt, at))
             free = not hasattr(type(value), "__await__")  # that goes on, on the loop, and keeps its slot
         self._usual_s += RECENT * (at - began - self._usual_s)

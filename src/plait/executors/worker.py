@@ -24,6 +24,7 @@ from _pickle import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 HEAD = struct.Struct("!QQ")
@@ -61,20 +62,21 @@ RECEIVED_BYTES = 64 * 1024
 
 
 class Board:
-    """Shared memory of a worker and its engine: what the worker runs, what it is to stop, how long results wait, and a ring of them.
+    """Shared memory of a worker and its engine: what the worker runs, when it was last alive, what it is to stop, how long results wait,
+    and a ring of them.
 
     Each word has one writer. Calls have rising numbers, from 1. Results stand in the ring from `_TAKEN` to `_PUT`, both of which
     count bytes and only grow.
     """
 
-    _TAKEN, _PUT, _STOP, _FIRST = 0, 1, 2, 4
+    _TAKEN, _PUT, _STOP, _LINES, _FIRST = 0, 1, 2, 3, 4
     _HEADER = 128
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, BOARD_BYTES)
         self._bytes = memoryview(self._memory)
         self._words = self._bytes[:64].cast("Q")
-        self._times = self._bytes[64:88].cast("d")
+        self._times = self._bytes[64:96].cast("d")
         self._ring = self._bytes[self._HEADER :]
 
     def close(self) -> None:
@@ -114,6 +116,24 @@ class Board:
     def together(self, seconds: float) -> None:
         self._times[2] = seconds
 
+    @property
+    def alive_at(self) -> float:
+        """When the code of a call said that it is alive; 0 before the first time."""
+        return self._times[3]
+
+    @alive_at.setter
+    def alive_at(self, at: float) -> None:
+        self._times[3] = at
+
+    @property
+    def lines(self) -> bool:
+        """Is each line that a call prints to be written at once? Somebody looks whether it writes."""
+        return self._words[self._LINES] != 0
+
+    @lines.setter
+    def lines(self, wanted: bool) -> None:
+        self._words[self._LINES] = wanted
+
     def put(self, data: bytes) -> bool:
         """Adds to the ring; False where it has no room for that."""
         put, ring = self._words[self._PUT], self._ring
@@ -141,6 +161,10 @@ class Board:
         return data
 
 
+beat: Callable[[], None] | None = None
+"""In a worker: the code of a task says that it is alive. A write into memory: it may be called a million times."""
+
+
 class Stopped(BaseException):
     """What TERM raises in the code of a task: an `except Exception` does not catch it, a `finally` runs."""
 
@@ -163,6 +187,7 @@ class Worker:
         self._sizes = (0, 0)
         self._may_be_stopped = False
         self._told_to_stop = False
+        self._by_line = False
 
     def serve(self) -> None:
         """Runs what comes, until nothing comes any more."""
@@ -286,6 +311,8 @@ class Worker:
         except BaseException as error:
             self._end(UNREADABLE, f"{type(error).__name__}: {error}")
             return
+        if self._board.lines and not self._by_line:
+            self._write_by_line()
         try:
             self._may_be_stopped = True
             if self._told_to_stop or self._board.stop == self._number:
@@ -297,6 +324,18 @@ class Worker:
             self._may_be_stopped = False
             kind, value = RAISED, error
         self._end(kind, value)
+
+    def _beat(self) -> None:
+        """The call that runs is alive."""
+        self._board.alive_at = time.monotonic()
+
+    def _write_by_line(self) -> None:
+        """What calls print is written line by line from here on: it is a sign of life."""
+        self._by_line = True
+        try:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError):
+            pass  # a task closed it, or put something else there
 
     # -- results go
 
@@ -439,7 +478,10 @@ def main() -> None:
     connection, asked, board = map(int, sys.argv[1:4])
     shared = Board(board)
     os.close(board)
-    Worker(_socket.socket(fileno=connection), asked, shared).serve()
+    worker = Worker(_socket.socket(fileno=connection), asked, shared)
+    global beat
+    beat = worker._beat
+    worker.serve()
 
 
 START = "import sys; sys.path = [sys.argv[4], *filter(None, sys.path)]; from plait.executors.worker import main; main()"

@@ -18,7 +18,7 @@ from typing import IO, Any
 from plait import points
 from plait.executors.base import Attempt
 from plait.executors.groups import read_back, signal_group, signal_name
-from plait.executors.outputs import LATEST_BYTES
+from plait.executors.outputs import LATEST_BYTES, Dated
 from plait.executors.worker import ASKED, BOARD_BYTES, HEAD, PREPARING, START, Board
 
 KEPT_BYTES = 8 * 1024 * 1024
@@ -43,7 +43,7 @@ class WorkerProcess:
     """A worker process: what it has to do, what it has said."""
 
     __slots__ = (
-        "asked", "asking", "board", "bytes", "connection", "early", "given", "held", "inbox", "kin", "marks", "outbox", "output", "pid", "pidfd", "popen", "ready",
+        "asked", "asking", "board", "bytes", "connection", "dated", "early", "given", "held", "inbox", "kin", "marks", "outbox", "output", "pid", "pidfd", "popen", "ready",
         "retiring", "seen", "stopping", "telling", "unwanted", "writing",
     )  # fmt: skip
 
@@ -98,6 +98,7 @@ class WorkerProcess:
         self.connection = ours
         self.asking = fds[1]
         self.output = (files[0], files[1])
+        self.dated = (Dated(), Dated())
         self.seen = [0, 0]  # bytes of standard output and error that earlier tasks wrote
         self.pidfd = -1
         self.inbox = bytearray()
@@ -209,6 +210,11 @@ class WorkerProcess:
             if size > self.seen[which]:
                 return read_back(self.output[which], max(self.seen[which], size - LATEST_BYTES), LATEST_BYTES)
         return b""
+
+    def alive_at(self, now: float) -> float:
+        """When one of its calls wrote last or said that it is alive, on the system's clock, which says `now`; 0 if none did."""
+        written = [dated.heard_by(file.fileno(), now) for dated, file in zip(self.dated, self.output, strict=True)]
+        return max(self.board.alive_at, *written)
 
     def last_error(self) -> str:
         """What a traceback says at its end, without the notes that follow it."""

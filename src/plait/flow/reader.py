@@ -34,6 +34,7 @@ TOP = (
     "pools",
     "budget",
     "on_conflict",
+    "health",
     "defaults",
     "tasks",
     "outputs",
@@ -45,7 +46,7 @@ WHOLE = ("join", "budget", *OF_GROUPS)
 COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
 BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "lock", "idle_timeout",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace",
     "on_error", "finally", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
@@ -133,7 +134,7 @@ class _Reader:
 
     def rules(self, tree: Map) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget", "on_conflict"):
+        for name in ("max_concurrency", "on_failure", "deadline", "pools", "budget", "on_conflict", "health"):
             if name in tree.items:
                 given = plain(tree.items[name])
                 try:
@@ -465,7 +466,9 @@ class _Reader:
 
     def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
-        for name in ("pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict"):
+        for name in (
+            "pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict", "idle_timeout",
+        ):  # fmt: skip
             if body == "tasks" and name in tree.items:
                 instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
                 self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")

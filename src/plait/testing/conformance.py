@@ -79,6 +79,10 @@ class Recorder:
     patient = False
     unfinished = 0
 
+    def idle_timeout(self, attempt: Attempt) -> float | None:
+        """None: for ever."""
+        return None
+
     def memory_limit(self, attempt: Attempt) -> int | None:
         return None
 

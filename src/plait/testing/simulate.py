@@ -14,9 +14,23 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from plait._core.commands import Ask, Cancel, Command, Forget, Recall, Return, Settle, Shut, Stop, Used, Vacated
+from plait._core.commands import (
+    Ask,
+    Cancel,
+    Command,
+    Diagnosed,
+    Forget,
+    Recall,
+    Return,
+    Settle,
+    Shut,
+    Stop,
+    Used,
+    Vacated,
+)
 from plait._core.events import Event, journalled
 from plait._core.graph import Batch
+from plait._core.health import HealthMonitor, monitors_of
 from plait._core.invariants import check
 from plait._core.limits import ALL, Share, check_batch
 from plait._core.outcome import Outcome, Outcomes
@@ -25,7 +39,7 @@ from plait._core.scheduler import NOT_BEGUN, Scheduler, Turn
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
 from plait._engine.files import check_files
-from plait.errors import PlaitError, RetryAfter
+from plait.errors import PlaitError, RetryAfter, TaskTimedOut
 from plait.testing.others import Others
 
 
@@ -100,6 +114,7 @@ def simulate(
     pools: Mapping[str, int] | None = None,
     budget: Mapping[str, float] | None = None,
     on_conflict: str | None = None,
+    health: Any = None,
     likelihood: Likelihood = Likelihood(),
     faults: Faults = Faults(),
     ends: Callable[[str, int], BaseException | None] | None = None,
@@ -120,6 +135,7 @@ def simulate(
         pools={**declared, **(pools or {})},
         budget=budget,
         on_conflict=on_conflict or otherwise,
+        health={**dict(getattr(target, "health", {})), **dict(monitors_of("health", health))} or None,
     )
     check_batch(batch, dict(rules.pools))
     check_files(batch, rules.on_conflict)
@@ -147,10 +163,18 @@ class _Live:
     number: int
     began_at: float
     stopping: bool = False
+    clock: bool = False  # and that because one of its clocks ran out
     over: bool = False
     told: bool = False
+    beat_s: float = math.inf  # between two signs of life
+    silent_at: float = math.inf  # from then on it gives none
     deaf_until: float | None = None
     behind: list[int] = field(default_factory=list)  # lent tasks, in the order in which they begin
+
+    def heard(self, now: float) -> float:
+        """When it gave its last sign of life, up to `now`."""
+        alive = min(now, self.silent_at) - self.began_at
+        return self.began_at + (0.0 if self.beat_s == math.inf else math.floor(alive / self.beat_s) * self.beat_s)
 
 
 @dataclass
@@ -161,6 +185,53 @@ class _Units:
     cost: int
     by: float | None = None
     known: bool = False  # is that told?
+
+
+@dataclass
+class _Watched:
+    """What the checks know of the health of a pool, or of the run: by the ends that they saw."""
+
+    monitor: HealthMonitor
+    ends: list[bool] = field(default_factory=list)  # since it was last well: did each succeed?
+    shut_until: float | None = None
+    probing: bool = False
+    probe: int | None = None
+    passed: int = 0
+    pause: float = 0.0
+    period: int = 0  # how often it was found unhealthy
+    began_in: dict[int, int] = field(default_factory=dict)  # in which period an attempt began
+
+    def refuses(self, now: float) -> bool:
+        """May nothing start?"""
+        if self.shut_until is not None and now >= self.shut_until:
+            self.shut_until, self.probing, self.passed = None, True, 0
+        return self.shut_until is not None or (self.probing and self.probe is not None)
+
+    def starts(self, task: int) -> None:
+        self.began_in[task] = self.period
+        if self.probing:
+            self.probe = task
+
+    def ends_with(self, task: int, good: bool | None, now: float) -> None:
+        began_in = self.began_in.pop(task, None)
+        if self.probe == task:
+            self.probe = None
+        if began_in != self.period or good is None or self.shut_until is not None:
+            return
+        if self.probing and good:
+            self.passed += 1
+            if self.passed == self.monitor.probes:
+                self.probing, self.pause, self.ends = False, 0.0, []
+            return
+        self.ends.append(good)
+        latest = self.ends[-self.monitor.window :]
+        if self.probing or (
+            len(latest) >= self.monitor.min_outcomes
+            and latest.count(False) / len(latest) > self.monitor.max_error_rate + 1e-9
+        ):
+            self.pause = min(2 * self.pause, self.monitor.max_pause) or self.monitor.pause
+            self.shut_until, self.probing, self.probe, self.ends = now + self.pause, False, None, []
+            self.period += 1
 
 
 @dataclass
@@ -216,6 +287,7 @@ class _Play:
         self.old: list[tuple[int, int]] = []
         self.grown = 0
         self.was_lent: set[int] = set()
+        self.watched = {pool: _Watched(monitor) for pool, monitor in rules.health}
         self.known_uses: dict[int, list[tuple[Any, int, int]]] = {}
         self.others = Others(self.dice, self.later, lambda: self.now, self.leased)
         self.scheduler.added(batch, 0.0)
@@ -290,6 +362,7 @@ class _Play:
             return
         check(scheduler)
         self.check_work_conserved()
+        self.check_silence()
 
     # -- what is lent
 
@@ -358,6 +431,9 @@ class _Play:
                 self.later(self.dice.choice([0.0, self.dice.uniform(0, 3)]), lambda: self.seen(live))
         if self.chance(self.likely.deaf):
             live.deaf_until = self.now + self.dice.choice([1.0, 8.0, 100.0])
+        if self.table.policies[task].idle_timeout is not None:
+            live.beat_s = self.dice.choice([0.5, 1.0, 7.0])
+            live.silent_at = self.now + self.dice.choice([2.0, math.inf])
         length = self.dice.uniform(self.likely.shortest_s, self.likely.longest_s)
         if self.chance(self.likely.asks):
             self.later(length / 2, lambda: self.ask(live))
@@ -435,6 +511,9 @@ class _Play:
             self.old.append((live.task, live.number))
             if error is None:
                 self.scheduler.returned(live.task, live.number, key, at, stopped)
+                latest = self.table.attempts(live.task) == live.number
+                if live.clock and latest and self.table.status[live.task] == SUCCEEDED:
+                    self.wrong(f"{key} succeeded, though its time was up (C9)")
             else:
                 tried = len(self.table.history.get(live.task, ()))
                 self.scheduler.raised(live.task, live.number, error, at, self.dice.random(), bool(stopped))
@@ -473,10 +552,15 @@ class _Play:
         )
 
     def called_later(self, task: int, tried: int, error: RetryAfter, at: float) -> None:
-        """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down."""
+        """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down.
+
+        It does that also where the task itself is not called again.
+        """
         history = self.table.history.get(task, [])
-        if len(history) > tried and history[-1].error is error:
+        again = len(history) > tried and history[-1].error is error
+        if again:
             self.books.uncounted[task] = self.books.uncounted.get(task, 0) + 1
+        if again or self.table.errors.get(task) is error:
             for rate in self.table.policies[task].rate_limit:
                 self.books.shut[rate] = max(self.books.shut.get(rate, 0.0), at + error.retry_after)
 
@@ -516,12 +600,16 @@ class _Play:
         policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
         batch = Batch(size, calls=keys, keys=keys, needs=needs if any(needs) else None, policies=policies)
         self.scheduler.grew(live.task, batch, self.now)
+        if self.table.odd[live.task] & CONTROL:
+            self.see_moves()
+            for watched in self.watchers(live.task):
+                watched.ends_with(live.task, True, self.now)
         self.pass_on(live)
 
     # -- what the scheduler asks for
 
     def obey(self, command: Command) -> None:
-        if isinstance(command, (Settle, Vacated)):
+        if isinstance(command, (Settle, Vacated, Diagnosed)):
             return
         if isinstance(command, (Ask, Return, Used, Shut, Forget)):
             self.others.tell(command)
@@ -553,6 +641,7 @@ class _Play:
         """An attempt is told to stop: sooner or later it does, or goes on for as long as it is deaf."""
         self.check_stop(live, why)
         live.stopping = True
+        live.clock = why in (Stop.TIMEOUT, Stop.IDLE, Stop.DEADLINE)
         wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
         self.later(wait, lambda: self.end(live, stopped=True))
 
@@ -566,8 +655,21 @@ class _Play:
             case Turn.VOTE:
                 if self.chance(self.likely.settles):
                     self.scheduler.settled(task, self.chance(0.7), self.now)
+            case Turn.LISTEN:
+                self.listen(task)
             case Turn.JOIN:
                 self.scheduler.returned(task, self.table.attempts(task), self.table.key(task), self.now)
+
+    def listen(self, task: int) -> None:
+        """It is told when an attempt was last alive; an old answer, about an earlier one, may come before."""
+        live = self.books.alive.get(task) or self.books.unreported.get(task)
+        if live is None:
+            return  # its code does not run
+        if live.number > 1 and self.chance(self.faults.superseded):
+            self.scheduler.listened(task, live.number - 1, 0.0, self.now)
+        # Its end is a sign of life, too.
+        heard = self.now if live.over else live.heard(self.now)
+        self.scheduler.listened(task, live.number, heard, self.now)
 
     def halt(self, mode: OnFailure) -> None:
         self.scheduler.halted(mode, self.now)
@@ -613,6 +715,9 @@ class _Play:
                     self.wrong(
                         f"{self.table.key(move.task)} succeeded after {ran} s with a timeout of {timeout} s (C9)"
                     )
+            if move.old == RUNNING:
+                for watched in self.watchers(move.task):
+                    watched.ends_with(move.task, self.speaks(move), move.at)
             books.ready.pop(move.task, None)
             if move.new == READY and not self.table.odd[move.task] & CONTROL:
                 books.ticket += 1
@@ -648,6 +753,9 @@ class _Play:
                 self.wrong(f"{key} started as {used} of rate {rate} were used here, and more by others (X4, B8)")
             if self.now < books.shut.get(rate, -1.0):
                 self.wrong(f"{key} started before {books.shut[rate]}, when rate {rate} was to be used again (X5)")
+        for watched in self.watchers(task):
+            if watched.refuses(self.now):
+                self.wrong(f"{key} started, though what it uses is unhealthy until {watched.shut_until} (B17)")
         if number > table.policies[task].retry.attempts + books.uncounted.get(task, 0):
             self.wrong(f"{key} got attempt {number}")
         if not self.goes_on(task, number) and self.broke(task):
@@ -655,6 +763,27 @@ class _Play:
         self.check_needs(task)
         if not passed:
             self.check_order(task)
+        for watched in self.watchers(task):
+            watched.starts(task)
+
+    def watchers(self, task: int) -> list[_Watched]:
+        """Who watches over the health of what a task uses."""
+        if not self.watched:
+            return []
+        names = (None, *(name for name, _, _ in self.table.policies[task].pool))
+        return [self.watched[name] for name in names if name in self.watched]
+
+    def speaks(self, move: Move) -> bool | None:
+        """Does the end of an attempt speak for the health of what it used? None: it says nothing."""
+        table, state = self.table, STATUSES[move.new]
+        if state is Status.SUCCEEDED:
+            return True
+        if state not in (*_FAILED, Status.RETRYING):
+            return None
+        error = table.history[move.task][-1].error if state is Status.RETRYING else table.errors.get(move.task)
+        if isinstance(error, RetryAfter) or (isinstance(error, TaskTimedOut) and "deadline" in str(error)):
+            return None
+        return False
 
     def check_tried_enough(self, task: int, number: int, error: BaseException) -> None:
         """A failure that ends a task was the last one that it may have."""
@@ -675,6 +804,19 @@ class _Play:
         ran = self.books.ran_s[live.task] + self.now - live.began_at
         if why == Stop.TIMEOUT and (policy.timeout is None or ran < policy.timeout - 1e-6):
             self.wrong(f"{self.table.key(live.task)} timed out after {ran} s of {policy.timeout}")
+        if why == Stop.IDLE and (policy.idle_timeout is None or self.silence(live) < policy.idle_timeout - 1e-6):
+            self.wrong(f"{self.table.key(live.task)} was ended as idle, and last heard {self.silence(live)} s before")
+
+    def silence(self, live: _Live) -> float:
+        """For how long an attempt gave no sign of life."""
+        return self.now - live.heard(self.now)
+
+    def check_silence(self) -> None:
+        """No attempt that says nothing goes on for ever."""
+        for live in self.books.alive.values() if not self.time_alone() else ():
+            idle = self.table.policies[live.task].idle_timeout
+            if idle is not None and live.told and not live.stopping and self.silence(live) > idle + 1e-6:
+                self.wrong(f"{self.table.key(live.task)} is silent for {self.silence(live)} s of {idle}, and goes on")
 
     def parents(self, task: int) -> list[int]:
         found = []
@@ -729,7 +871,7 @@ class _Play:
         """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
         books = self.books
         mine = books.was_ready[task]
-        wants = {what for what, _, _ in self.uses(task)} | self.paths(task)
+        wants = {what for what, _, _ in self.uses(task)} | self.paths(task) | set(map(id, self.watchers(task)))
         if not self.goes_on(task, self.table.attempts(task)):
             wants |= set(self.table.policies[task].rate_limit)
         for other, place in books.ready.items():
@@ -821,6 +963,7 @@ class _Play:
         held = self.held()
         full = {what for what, weight, capacity in self.uses(task) if self.taken(what, held) + weight > capacity}
         full.update(*(self.meeting(task, other) for other in held))
+        full |= {id(watched) for watched in self.watchers(task) if watched.refuses(self.now)}
         policy = self.table.policies[task]
         if self.shares is not None:
             # What of these is granted when is for others to say.
@@ -835,14 +978,13 @@ class _Play:
 
     def stands_behind(self, task: int) -> bool:
         """Does somebody before it in the order wait for something that it wants, too?"""
-        mine, policies = self.books.ready[task], self.table.policies
-        wants = {what for what, _, _ in self.uses(task)} | set(policies[task].rate_limit) | self.paths(task)
-        return any(
-            place < mine
-            and wants
-            & ({what for what, _, _ in self.uses(other)} | set(policies[other].rate_limit) | self.paths(other))
-            for other, place in self.books.ready.items()
-        )
+        mine, wants = self.books.ready[task], self.wants(task)
+        return any(place < mine and wants & self.wants(other) for other, place in self.books.ready.items())
+
+    def wants(self, task: int) -> set[Any]:
+        """Everything that a task may have to wait for beside a slot."""
+        found = {what for what, _, _ in self.uses(task)} | set(self.table.policies[task].rate_limit) | self.paths(task)
+        return found | set(map(id, self.watchers(task)))
 
     def held(self) -> list[int]:
         """Tasks whose slot cannot be known to be free."""

@@ -38,6 +38,7 @@ class World:
         pools: Mapping[str, int] | None = None,
         budget: Mapping[str, float] | None = None,
         on_conflict: str = "refuse",
+        health: Any = None,
     ) -> None:
         self.now = 0.0
         rules = Rules.of(
@@ -47,6 +48,7 @@ class World:
             pools=pools or {},
             budget=budget,
             on_conflict=on_conflict,
+            health=health,
         )
         check_files(batch, rules.on_conflict)
         self.scheduler = Scheduler(rules, self.now, record_moves=True)
@@ -106,6 +108,12 @@ class World:
         task = self.task(key)
         self.scheduler.began(task, self.table.attempts(task), self.now)
         self.scheduler.seen(task, self.table.attempts(task), self.now)
+        self._settle()
+
+    def hears(self, key: str, at: float) -> None:
+        """The engine was asked when the latest attempt gave its last sign of life: at `at`."""
+        task = self.task(key)
+        self.scheduler.listened(task, self.table.attempts(task), at, self.now)
         self._settle()
 
     def asks(self, key: str) -> None:
