@@ -6,7 +6,7 @@ that refuses, and comes back to its place in the order when that very limit has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from plait._core.graph import Batch
 from plait._core.limits import NOTHING, Asks, Book, Limit, Place, RateLimit, Waiter, Wants
@@ -274,16 +274,20 @@ class Admission:
         """Time alone has made room at the rate `number`."""
         self.wake(self.book.numbered[number], now)
 
-    def clear(self, now: float) -> None:
-        """Nothing starts any more: nobody waits, and nothing is kept."""
+    def clear(self, now: float, spared: Set[int] = frozenset()) -> None:
+        """Nothing starts any more, but for `spared` tasks: nobody else waits, and nothing is kept."""
+        if spared:
+            for task in (self.parked.keys() | self.claims.keys()) - spared:
+                self.leave_line(task, now)
+            return
         self.parked.clear()
         for task in list(self.claims):
             self.drop_claims(task, now)
 
-    def swept(self, rows: range, now: float) -> None:
-        """What waited of `rows` is final."""
+    def swept(self, rows: range, now: float, spared: Set[int] = frozenset()) -> None:
+        """What waited of `rows` is final, but for `spared` tasks."""
         if self.parked or self.claims:
-            for task in (self.parked.keys() | self.claims.keys()) & set(rows):
+            for task in (self.parked.keys() | self.claims.keys()) & set(rows) - spared:
                 self.leave_line(task, now)
 
     def went_on(self, away: float) -> None:

@@ -12,6 +12,9 @@ from plait.errors import GraphError
 
 LONGEST_KEY = 200
 
+REPAIR = "on_error"
+"""The key, below that of the task which failed, of what is to make its failure good."""
+
 
 class Kept:
     """What an earlier generation of the run made of a task: its value, times on the run's clock, how many attempts.
@@ -36,12 +39,14 @@ class Batch:
     `policies` has one for each. `controls` hold no slot: they grow others and join them. `conditional` tasks have a
     `when` to be decided once their needs are met. `kept` are tasks, by place, that enter the run final, for an earlier
     generation of it finished them. `ranks` are the seconds that are expected from the start of each task to the end of the
-    longest chain behind it: of ready tasks of one priority the highest starts first. `calls` and `keys` are opaque here: the
-    engine and the reports use them.
+    longest chain behind it: of ready tasks of one priority the highest starts first. `cleanups` begin once everything else of
+    their run or group is over, however it ended; `repairs` have an `on_error`. `is_repair`: the batch is such an `on_error`, a
+    single task. `calls` and `keys` are opaque here: the engine and the reports use them.
     """
 
     __slots__ = (
-        "_kinds", "calls", "conditional", "controls", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
+        "_kinds", "calls", "cleanups", "conditional", "controls", "is_repair", "kept", "keys", "needs", "policies", "policy", "ranks",
+        "repairs", "size",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +62,9 @@ class Batch:
         conditional: Collection[int] = (),
         kept: Mapping[int, Kept] | None = None,
         ranks: Sequence[float] | None = None,
+        cleanups: Collection[int] = (),
+        repairs: Collection[int] = (),
+        is_repair: bool = False,
     ) -> None:
         self.size = size
         self.calls = calls
@@ -68,6 +76,9 @@ class Batch:
         self.conditional = conditional
         self.kept = kept or {}
         self.ranks = ranks
+        self.cleanups = cleanups
+        self.repairs = repairs
+        self.is_repair = is_repair
         self._kinds: dict[int, Policy] | None = None
 
     @property

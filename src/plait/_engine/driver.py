@@ -25,7 +25,7 @@ from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
 from plait._core.result import RunResult
-from plait._core.scheduler import Scheduler, Turn
+from plait._core.scheduler import OF_REPAIR, Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
 from plait._core.table import Move, Table
 from plait._engine.work import Growth, Work, check_votes, joining, vote_of
@@ -87,6 +87,7 @@ class Driver:
         "_stalled_until",
         "_timer",
         "_timer_at",
+        "_unwanted",
         "_value",
         "_votes",
         "_work",
@@ -166,6 +167,7 @@ class Driver:
         self._timer_at = math.inf
         self._stalled_until = 0.0  # and it was said
         self._killed = False
+        self._unwanted = False  # nobody waits for the run any more, and that was said
         self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
         """Said by threads, and not counted yet."""
         self.scheduler = scheduler or Scheduler(rules, self.now)
@@ -205,8 +207,10 @@ class Driver:
             self.more()
 
     def interrupt(self) -> None:
-        """Whoever waits for the run wants no more of it."""
-        self.cancel()
+        """Whoever waits for the run wants no more of it. Said again, as each of its coroutines may that is cancelled, it means nothing new."""
+        if not self._unwanted:
+            self._unwanted = True
+            self.cancel()
 
     def kill(self) -> None:
         """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
@@ -658,7 +662,8 @@ class Driver:
                     _explain(error, f"condition or limits of task {table.key(task)!r}, run {self.id}")
                     scheduler.undecidable(task, error, now)
                 else:
-                    self._raised(task, table.attempts(task), error, now)
+                    number = OF_REPAIR if task in table.failures else table.attempts(task)
+                    self._raised(task, number, error, now)
         self._follow()
 
     def _turn(self, turn: int, task: int, now: float) -> None:
@@ -678,11 +683,24 @@ class Driver:
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
                 check_batch(growth.batch, self.scheduler.pools)
+                batch = growth.batch
+                keys = (
+                    [key for at, key in enumerate(batch.keys) if at not in batch.cleanups]
+                    if batch.cleanups
+                    else batch.keys
+                )
                 if not growth.vacant:
-                    check_quota(table.policies[task], growth.batch.size)
-                check_votes(table.policies[task], table.key(task), growth.batch.keys)
+                    check_quota(table.policies[task], len(keys))
+                check_votes(table.policies[task], table.key(task), keys)
                 self._joins[task] = joining(table.policies[task], growth.join)
                 scheduler.grew(task, growth.batch, now, growth.vacant)
+            case Turn.REPAIR:
+                growth = work.repair(place, table.failures[task], table, task - place)
+                check_batch(growth.batch, self.scheduler.pools)
+                scheduler.grew(task, growth.batch, now)
+            case Turn.JOIN if task in table.failures:
+                self._joins.pop(task, None)
+                scheduler.returned(task, OF_REPAIR, table.values[table.repairs[task]], now)
             case Turn.JOIN:
                 value = self._joins.pop(task)(table, table.children(task))
                 scheduler.returned(task, table.attempts(task), value, now)
@@ -690,7 +708,7 @@ class Driver:
                 vote = self._votes.get(task)
                 if vote is None:
                     vote = self._votes[task] = vote_of(table.policies[task])
-                won = vote.decided(table, table.children(task)) if vote.early else None
+                won = vote.decided(table, table.members(task)) if vote.early else None
                 if won is not None:
                     scheduler.settled(task, won, now)
 

@@ -242,6 +242,12 @@ def structure(batch: Batch) -> dict[str, Any]:
         data["conditional"] = list(batch.conditional)
     if batch.ranks is not None:
         data["ranks"] = list(batch.ranks)
+    if batch.cleanups:
+        data["cleanups"] = list(batch.cleanups)
+    if batch.repairs:
+        data["repairs"] = list(batch.repairs)
+    if batch.is_repair:
+        data["is_repair"] = True
     if batch.kept:
         declared: Callable[[int], Any] = batch.calls.declared  # type: ignore[attr-defined]
         data["kept"] = [
@@ -289,13 +295,16 @@ def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int]
         controls=data.get("controls", ()),
         conditional=data.get("conditional", ()),
         ranks=data.get("ranks"),
+        cleanups=data.get("cleanups", ()),
+        repairs=data.get("repairs", ()),
+        is_repair=bool(data.get("is_repair", False)),
         kept={
             place: Kept(read(form, value, place), started, ended, attempts, skipped)
             for place, form, value, started, ended, attempts, skipped in data.get("kept", ())
         },
     )
     columns = [keys, *(each for each in (needs, batch.policies, batch.ranks) if each is not None)]
-    places = [*batch.controls, *batch.conditional, *batch.kept]
+    places = [*batch.controls, *batch.conditional, *batch.kept, *batch.cleanups, *batch.repairs]
     if any(len(column) != size for column in columns) or any(not 0 <= place < size for place in places):
         raise ValueError("columns of a batch differ in length")
     if needs is not None and any(not 0 <= need < size for row in needs for need in row):
