@@ -266,12 +266,6 @@ BUGS = [
         "",
     ),
     Bug(
-        "cleanups that a spent budget is to be counted against end the run",
-        scheduler,
-        "any(task not in spared for task in starting)",
-        "any(True for task in starting)",
-    ),
-    Bug(
         "a failed task is not repaired",
         scheduler,
         "if task in self._repairs and state in (FAILED, TIMED_OUT) and",

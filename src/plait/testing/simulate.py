@@ -511,7 +511,7 @@ class _Play:
             allow_failure=dice.random() < 0.1,
             critical=dice.random() < 0.3,
         )
-        control = dice.random() < 0.1
+        control = self.ends is None and dice.random() < 0.1
         batch = Batch(1, calls=[REPAIR], keys=[REPAIR], policy=made, controls=[0] if control else (), is_repair=True)
         self.scheduler.grew(task, batch, self.now)
 
