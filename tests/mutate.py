@@ -36,7 +36,7 @@ FLAT, CORE, RUN, TASKS, SIM, SHELL, DUR, FAULT, ONE = (
 
 PROC, STEAL, ADOPT = "executors/test_processes.py::", "executors/test_stealing.py::", "executors/test_adopting.py::"
 SLICES, REDUCERS, CAUSES = "executors/test_slices.py::", "patterns/test_reducers.py::", "_core/test_causes.py::"
-LIMITS, WHY = "_core/test_limits.py::", "_core/test_why.py::"
+LIMITS, WHY, LADDER = "_core/test_limits.py::", "_core/test_why.py::", "test_ladder.py::"
 ORPHANS, OWNERS, BREAKS = "test_owners.py::TestOrphans::", "test_owners.py::TestOwners::", "test_owners.py::TestInterruptions::"  # fmt: skip
 
 MUTATIONS = [
@@ -391,6 +391,32 @@ MUTATIONS = [
     Mutation("F08 F10", "a program dies at once of TERM", "_engine/doors.py", "        if number is not None and signal.getsignal(number) is signal.SIG_DFL:", "        if False:", "test_stops.py::test_a_program_dies_of_its_signal_after_its_run_and_at_once_of_a_second"),
     Mutation("F49", "exceptions are not read before they are sent", "executors/worker.py", "        loads(data)  # many", "        pass  # many", PROC + "TestBadCalls::test_it_fails_by_name_and_the_others_go_on"),
     Mutation("F50", "a result that cannot be sent ends its worker", "executors/worker.py", "            except BaseException as error:\n                kind = UNSENDABLE", "            except OSError as error:\n                kind = UNSENDABLE", PROC + "TestBadCalls::test_it_fails_by_name_and_the_others_go_on"),
+    Mutation("D8", "what failed in a run that ends is repaired", S, "if table.started_at[task] == NEVER or self._ends_around(task):", "if table.started_at[task] == NEVER:", LADDER + "TestOnError::test_it_does_not_run_in_a_run_that_another_task_or_its_caller_ends"),
+    Mutation("D8", "the first error is lost", S, "        if failure.number > len(tries):\n            tries.append(failure)\n", "", LADDER + "TestOnError::test_its_value_becomes_the_value_and_dependents_go_on"),
+    Mutation("D8", "a second error is not told", S, "        if second is None and repair is not None:\n            second = table.errors.get(repair)\n", "", LADDER + "TestOnError::test_one_that_fails_leaves_the_first_error_the_cause"),
+    Mutation("D8", "a failure in a group that may be repaired counts at once", S, "        guarded = parent in self._repairs or parent in table.failures\n", "        guarded = False\n", LADDER + "TestOnError::test_of_a_group_it_sees_the_child_that_failed_and_its_value_is_the_groups"),
+    Mutation("D8", "the cause of a group that was not repaired is the group", S, "        while task in self._causes:\n", "        while False:\n", LADDER + "TestOnError::test_a_group_that_is_not_repaired_has_its_childs_failure_as_the_cause"),
+    Mutation("D8", "an on_error of a foreach belongs to nobody", "flow/compile.py", "            repairs=range(size) if self._task.on_error is not None else (),\n", "", LADDER + "TestOnError::test_items_are_repaired_one_by_one_and_count_as_successes"),
+    Mutation("D8", "an attempt that was given up takes its on_error along", S, "        if parent in self._abandoned and not batch.is_repair:\n", "        if parent in self._abandoned:\n", LADDER + "TestOnError::test_a_timeout_is_a_failure_too_also_of_a_thread_that_goes_on"),
+    Mutation("D8", "a deadline between two tries is not repaired", S, "        if table.status[task] != RUNNING:\n            table.go_on(task, now)\n", "        if table.status[task] != RUNNING:\n            return False\n", LADDER + "TestOnError::test_a_deadline_that_passes_between_two_tries_is_one_too"),
+    Mutation("D8", "an on_error may need other tasks", "tasks.py", "    if node._needed():\n", "    if False:\n", LADDER + "TestOnError::test_what_cannot_be_is_refused"),
+    Mutation("D8", "everybody may look at an error", "flow/reader.py", "if root == \"error\" and not around.error:", "if False:", LADDER + "TestOnError::test_what_cannot_be_is_refused"),
+    Mutation("D8", "a handler does not see what it is for", "runs.py", "            if table.batch_of(task)[0].is_repair:\n", "            if False:\n", LADDER + "TestOnError::test_in_python_it_sees_the_error_by_current"),
+    Mutation("D8", "cleanups end with their run", S, "mode, spared = self._mode, self.cleanups.spared()", "mode, spared = self._mode, set()", LADDER + "TestFinally::test_it_runs_once_everything_else_is_over_however_the_run_went"),
+    Mutation("D8", "cleanups end with their group", S, "        spared = self.cleanups.alive\n        self._close_restarts", "        spared = set()\n        self._close_restarts", LADDER + "TestFinally::test_of_a_group_it_runs_before_the_group_ends"),
+    Mutation("D8", "cleanups begin with the others", S, "if not left[task] and task not in last:", "if not left[task]:", LADDER + "TestFinally::test_it_runs_after_a_cancel_and_a_second_one_ends_it"),
+    Mutation("D8", "a second cancel ends no cleanups", S, "            if self._cancels > 1:\n", "            if False:\n", LADDER + "TestFinally::test_it_runs_after_a_cancel_and_a_second_one_ends_it"),
+    Mutation("D8", "each coroutine that is cancelled insists", D, "        if not self._unwanted:\n", "        if True:\n", LADDER + "TestFinally::test_the_callers_cancelled_task_is_one_cancel_only"),
+    Mutation("D8", "a cleanup may take for ever", "_core/policy.py", "deadline=made.deadline if bounded else CLEANUP_S", "deadline=made.deadline", LADDER + "TestFinally::test_it_is_bounded_by_a_deadline_of_its_own"),
+    Mutation("D8", "a cleanup runs only where its needs succeeded", "_core/policy.py", "join=made.join if joined else Join.ALL_DONE", "join=made.join", LADDER + "TestFinally::test_its_failure_fails_a_run_that_had_succeeded_and_hides_no_first_cause"),
+    Mutation("D8", "a failed cleanup is one of those that a group may have", S, " and not policy.critical and not cleans:", " and not policy.critical:", LADDER + "TestFinally::test_of_a_group_it_fails_the_group_and_survives_its_cancel_and_its_timeout"),
+    Mutation("D8 X6", "a budget counts cleanups among what is left", S, "any(task not in spared for task in starting)", "any(True for task in starting)", LADDER + "TestFinally::test_a_spent_budget_does_not_stop_it"),
+    Mutation("D8", "who waits for a cleanup waits for ever", "programs.py", "        _refuse_too_late(order, needs, frozenset(cleanups))\n", "        pass\n", LADDER + "TestFinally::test_needs_on_it_are_refused_with_the_place"),
+    Mutation("D8", "a file may wait for a cleanup", "flow/reader.py", "            elif around.is_cleanup(name):\n", "            elif False:\n", LADDER + "TestFinally::test_needs_on_it_are_refused_with_the_place"),
+    Mutation("D8", "a retry leaves cleanups out", "carrying.py", "                or place in last  # what cleans up does so each time\n", "", LADDER + "TestStored::test_a_retry_cleans_up_again_and_repairs_again_what_failed"),
+    Mutation("D8", "a retry leaves who has the value of a repaired group", "carrying.py", "                or (place in controls and source.row in source.replay.table.failures)  # its failed part runs again\n", "", LADDER + "TestStored::test_a_retry_cleans_up_again_and_repairs_again_what_failed"),
+    Mutation("D8 W12", "a repaired value is not read again", "_engine/replaying.py", "        if repair is not None:\n            return self.table.values[repair]\n", "", LADDER + "TestStored::test_a_stored_run_tells_it_again"),
+    Mutation("W12", "who was seen to be stuck is not on record", S, "            self.admission.parkings += 1  # so that it is on record who asked, and when\n", "", SIM + "test_a_replay_of_the_journal_makes_the_same_moves"),
 ]  # fmt: skip
 
 

@@ -157,6 +157,23 @@ class TestOnError:
         result = plait.run(graph)
         assert (result["a"].value, result["a"].enforced) == ("instead", False)
 
+    def test_a_deadline_that_passes_between_two_tries_is_one_too(self) -> None:
+        """D8: what never began is not repaired."""
+        graph = plait.Graph()
+        graph.add(
+            "a",
+            boom,
+            retry={"attempts": 2, "delay": 60, "jitter": False},
+            deadline=5,
+            on_error=lambda error: str(error),
+        )
+        graph.add("never", boom, deadline=1, concurrency_key="one", on_error=lambda error: "mended")
+        graph.add("holder", step, args=("h", 4.0), concurrency_key="one", priority="high")
+        result = run(graph)
+        assert (str(result["a"].status), result["a"].value) == ("succeeded", "task 'a' passed its deadline of 5 s")
+        assert [str(each.error) for each in result["a"].history] == ["boom"]
+        assert (str(result["never"].status), "never/on_error" in result) == ("timed_out", False)
+
     def test_fail_fast_waits_for_it(self) -> None:
         """D8: what runs beside goes on; without a repair the run ends then."""
         for repair, ends in ((lambda error: "mended", "succeeded"), (other_boom, "cancelled")):
@@ -174,6 +191,9 @@ class TestOnError:
         graph.add("victim", step, args=("v", 9.0), on_error=lambda error: "mended")
         result = run(graph, on_failure="fail_fast")
         assert statuses(result) == {"culprit": "failed", "victim": "cancelled"}
+        graph.add("late", judge, args=("boom", 3), on_error=lambda error: "mended")
+        result = run(graph, on_failure="finish")
+        assert statuses(result) == {"culprit": "failed", "victim": "succeeded", "late": "failed"}
 
         async def cancelled() -> plait.RunResult:
             graph = plait.Graph()
@@ -366,7 +386,7 @@ class TestFinally:
         assert twice.wall_s == 4.0
 
     def test_the_callers_cancelled_task_is_one_cancel_only(self) -> None:
-        """D8: every coroutine that is cancelled hears of it, and none of them insists."""
+        """D8: whoever else hears of it, such as a coroutine that is cancelled with its loop, does not insist."""
 
         async def awaited() -> list[str]:
             graph = plait.Graph()
@@ -378,9 +398,15 @@ class TestFinally:
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
+            handle = plait.start(graph)
+            await asyncio.sleep(2)
+            for _ in range(3):
+                handle._driver.interrupt()
+                await asyncio.sleep(0)
+            await handle
             return [name for name, *_ in SEEN]
 
-        assert VirtualClock().run(awaited()) == ["clean"]
+        assert VirtualClock().run(awaited()) == ["clean", "clean"]
 
     def test_it_is_bounded_by_a_deadline_of_its_own(self, tmp_path: Path) -> None:
         """D8: five minutes, unless it says; the run's deadline does not cut it."""

@@ -96,9 +96,7 @@ class Carried:
             if (
                 source is None
                 or place in last  # what cleans up does so each time
-                or (
-                    source.row in source.replay.table.failures and place in controls
-                )  # the part that failed is to run again, and so all that has its value
+                or (place in controls and source.row in source.replay.table.failures)  # its failed part runs again
                 or (not decided and source.replay.table.status[source.row] not in (SUCCEEDED, SKIPPED))
                 or any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
             ):
