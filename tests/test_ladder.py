@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 import plait
+from plait._core.graph import REPAIR, Batch
+from plait._core.invariants import check
+from plait._core.policy import PLAIN, Rules, policy
+from plait._core.scheduler import OF_REPAIR, Scheduler
 from plait.cli import main
 from plait.testing import VirtualClock
 from timed_steps import SEEN, judge, step
@@ -156,6 +160,27 @@ class TestOnError:
         graph.add("a", deaf, timeout=0.05, grace=0.05, on_error=lambda error: "instead")
         result = plait.run(graph)
         assert (result["a"].value, result["a"].enforced) == ("instead", False)
+
+    def test_who_was_given_up_and_would_grow_gives_its_slot_back(self) -> None:
+        """D8 E4: too late to grow, for its on_error runs."""
+        policy_ = policy(PLAIN, timeout=1.0, grace=1.0)
+        scheduler = Scheduler(Rules(max_concurrency=2), 0.0)
+        keys = ["a"]
+        scheduler.added(Batch(1, calls=keys, keys=keys, policy=policy_, repairs=[0]), 0.0)
+        assert scheduler.take(0.0) == 0
+        scheduler.began(0, 1, 0.0)
+        for at in (1.0, 2.0, 7.0):
+            scheduler.ticked(at)
+        scheduler.grew(0, Batch(1, calls=["x"], keys=[REPAIR], is_repair=True), 7.0)
+        assert scheduler.take(7.0) == 1
+        assert scheduler.used == 2
+        scheduler.grew(0, Batch(1, calls=["c"], keys=["c"]), 8.0)
+        assert scheduler.used == 1
+        check(scheduler)
+        scheduler.returned(1, 1, "mended", 9.0)
+        scheduler.returned(0, 1, "late", 9.0)
+        scheduler.returned(0, OF_REPAIR, "mended", 9.0)
+        assert (scheduler.status(), scheduler.table.values[0]) == ("succeeded", "mended")
 
     def test_a_deadline_that_passes_between_two_tries_is_one_too(self) -> None:
         """D8: what never began is not repaired."""

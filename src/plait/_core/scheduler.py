@@ -115,9 +115,7 @@ class Scheduler:
         self.cleanups = Cleanups(self.table)
         self._cancels = 0
         self._repairs: set[int] = set()  # tasks whose `on_error` may run yet
-        self._causes: dict[
-            int, int
-        ] = {}  # groups that failed: the child that made them, where that may be forgiven them
+        self._causes: dict[int, int] = {}  # the child that made a group fail, where that was nobody's failure yet
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
@@ -481,12 +479,12 @@ class Scheduler:
         With `vacant` the rows of `batch` hold no tasks yet: each `fed` puts one there, until `closed`.
         """
         table = self.table
-        if batch.is_repair != (parent in table.failures) or parent in table.repairs:
-            return  # it failed before it could grow
         if parent in self._abandoned and not batch.is_repair:
             self._end_of_abandoned(parent, now)  # it came too late to grow, and its slot is free
             self._drain(now)
             return
+        if batch.is_repair != (parent in table.failures) or parent in table.repairs:
+            return  # it failed before it could grow
         if table.status[parent] != RUNNING:
             return
         if parent in self._stops.of:
