@@ -417,6 +417,8 @@ MUTATIONS = [
     Mutation("D8", "a retry leaves who has the value of a repaired group", "carrying.py", "                or (place in controls and source.row in source.replay.table.failures)  # its failed part runs again\n", "", LADDER + "TestStored::test_a_retry_cleans_up_again_and_repairs_again_what_failed"),
     Mutation("D8 W12", "a repaired value is not read again", "_engine/replaying.py", "        if repair is not None:\n            return self.table.values[repair]\n", "", LADDER + "TestStored::test_a_stored_run_tells_it_again"),
     Mutation("W12", "who was seen to be stuck is not on record", S, "            self.admission.parkings += 1  # so that it is on record who asked, and when\n", "", SIM + "test_a_replay_of_the_journal_makes_the_same_moves"),
+    Mutation("D8", "the longest chain leaves out what cleans up", "observe/stream.py", "                after.append((moment[task], 0.0))\n", "                pass\n", LADDER + "TestFinally::test_the_longest_chain_goes_through_it"),
+    Mutation("D8 E4", "who was given up, is repaired and would grow keeps its slot", S, "        if parent in self._abandoned and not batch.is_repair:\n", "        if parent in self._abandoned and parent not in table.failures:\n", LADDER + "TestOnError::test_who_was_given_up_and_would_grow_gives_its_slot_back"),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from plait._core.invariants import check
 from plait._core.policy import PLAIN, Rules, policy
 from plait._core.scheduler import OF_REPAIR, Scheduler
 from plait.cli import main
+from plait.observe.stream import critical_path
 from plait.testing import VirtualClock
 from timed_steps import SEEN, judge, step
 
@@ -589,6 +590,17 @@ finally:
             assert "on_error" in capsys.readouterr().out
         assert command(["run", str(path), "-n"]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "  z after a, in the end: echo bye"
+
+    def test_the_longest_chain_goes_through_it(self) -> None:
+        """D8: a cleanup comes after everything else, whatever it names."""
+        graph = plait.Graph()
+        for key, seconds, options in (
+            ("a", 2.0, {}), ("b", 3.0, {}), ("c", 1.5, {"needs": ["a"]}),
+            ("x", 4.0, {"finally_": True}), ("y", 1.0, {"needs": ["x", "b"], "finally_": True}),
+        ):  # fmt: skip
+            graph.add(key, step, args=(key, seconds), **options)
+        result = run(graph)
+        assert critical_path(result.table) == result.wall_s == 8.5
 
     def test_why_says_what_it_waits_for_and_what_was_repaired(self) -> None:
         """D8: while it waits, and after."""

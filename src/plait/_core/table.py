@@ -313,6 +313,10 @@ class Table:
         at = bisect_right(self._firsts, task) - 1
         return self._batches[at], task - self._firsts[at]
 
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Every batch that came in, with its first row."""
+        return zip(self._firsts, self._batches, strict=True)
+
     def rows_of(self, task: int) -> range:
         """The rows of the batch that `task` came in."""
         at = bisect_right(self._firsts, task) - 1
