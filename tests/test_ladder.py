@@ -270,6 +270,33 @@ tasks:
         assert result.first_cause.key == "outer/inner/x"
         assert len(result) == 5
 
+    def test_a_group_within_that_ends_the_one_around_it_is_its_failure(self, tmp_path: Path) -> None:
+        """D8 E6: the rule of the nearest group around holds, and what ended with the culprit is no cancel of the whole."""
+        text = """
+tasks:
+  outer:
+    on_failure: fail_fast
+    tasks:
+      guarded:
+        tasks:
+          inner:
+            tasks:
+              bad: {call: 'timed_steps:judge', with: {verdict: boom, place: 3}}
+              after: {needs: [bad], run: echo}
+          again: {call: 'timed_steps:judge', with: {verdict: boom}, retry: {attempts: 2, delay: 60, jitter: false}}
+          beside: {needs: [inner], run: echo}
+        on_error: {run: echo mended}
+      slow: {call: 'timed_steps:step', with: {name: slow}}
+"""
+        result = of_file(tmp_path, text)
+        found = statuses(result)
+        assert (result.status, result["outer"].value) == ("succeeded", {"guarded": "mended", "slow": "slow"}), result[
+            "outer"
+        ].error
+        assert (found["outer/guarded/inner/bad"], found["outer/guarded/inner"]) == ("failed", "failed")
+        assert found["outer/guarded/again"] == "cancelled"
+        assert (found["outer/guarded/inner/after"], found["outer/guarded/beside"]) == ("not_started", "not_started")
+
     def test_items_are_repaired_one_by_one_and_count_as_successes(self, tmp_path: Path) -> None:
         """D8 B16: with max_failures and min_success."""
         text = """

@@ -1316,6 +1316,8 @@ class Scheduler:
         parent = family.parent
         if family.left or family.open or self.table.status[parent] != RUNNING:
             return
+        if family.halted is not None and self._has_undrawn(family):
+            return  # what made it end may be among these, and not be counted yet
         state = self._state_of(family)
         if family.cleanups and parent not in self.cleanups.waiting and state != SUCCEEDED:
             self._repairs.discard(parent)  # cleanups failed, or what they came after was not to be repaired
@@ -1339,6 +1341,10 @@ class Scheduler:
             family.joining = True
             self.degraded |= family.first_bad != NONE  # it may have failures, and had some
             self.turns.append((Turn.JOIN, parent))
+
+    def _has_undrawn(self, family: Family) -> bool:
+        """Is the end of some child still to be looked at? Each of them brings the family here again."""
+        return any(task in rows for task in self._work for rows in family.rows)
 
     def _state_of(self, family: Family) -> int:
         """How a parent whose children are final is to end, as things stand; PENDING while its `on_error` is to come."""
