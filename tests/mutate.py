@@ -421,6 +421,7 @@ MUTATIONS = [
     Mutation("D8 E4", "who was given up, is repaired and would grow keeps its slot", S, "        if parent in self._abandoned and not batch.is_repair:\n", "        if parent in self._abandoned and parent not in table.failures:\n", LADDER + "TestOnError::test_who_was_given_up_and_would_grow_gives_its_slot_back"),
     Mutation("D8 E6", "a group that its child ends was cancelled", S, "if family.halted is not None and self._has_undrawn(family):", "if False:", LADDER + "TestOnError::test_a_group_within_that_ends_the_one_around_it_is_its_failure"),
     Mutation("D8", "the rule of a group ends at the next one within", S, "while (mode := table.policies[parent].on_failure) is None and table.odd[parent] & CHILD:", "while (mode := table.policies[parent].on_failure) is None and False:", LADDER + "TestOnError::test_a_group_within_that_ends_the_one_around_it_is_its_failure"),
+    Mutation("D8", "a failed cleanup hides the cancel before it", "_core/result.py", "            if place in batch.cleanups:\n                return True\n", "", LADDER + "TestFinally::test_one_that_fails_after_a_cancel_is_told_after_it"),
 ]  # fmt: skip
 
 

@@ -438,6 +438,22 @@ class TestFinally:
         assert statuses(twice) == {"work": "cancelled", "clean": "cancelled"}
         assert twice.wall_s == 4.0
 
+    def test_one_that_fails_after_a_cancel_is_told_after_it(self) -> None:
+        """D8 B16: the run is cancelled all the same."""
+
+        async def cancelled() -> plait.RunResult:
+            graph = plait.Graph()
+            graph.add("work", step, args=("work", 60.0))
+            graph.add("clean", boom, finally_=True)
+            handle = plait.start(graph)
+            await asyncio.sleep(2)
+            handle.cancel()
+            return await handle
+
+        result = VirtualClock().run(cancelled())
+        assert result.status == "cancelled"
+        assert result.reason == "the run was cancelled, and then task 'clean' failed: ValueError: boom"
+
     def test_the_callers_cancelled_task_is_one_cancel_only(self) -> None:
         """D8: whoever else hears of it, such as a coroutine that is cancelled with its loop, does not insist."""
 
