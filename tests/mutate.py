@@ -422,6 +422,7 @@ MUTATIONS = [
     Mutation("D8 E6", "a group that its child ends was cancelled", S, "if family.halted is not None and self._has_undrawn(family):", "if False:", LADDER + "TestOnError::test_a_group_within_that_ends_the_one_around_it_is_its_failure"),
     Mutation("D8", "the rule of a group ends at the next one within", S, "while (mode := table.policies[parent].on_failure) is None and table.odd[parent] & CHILD:", "while (mode := table.policies[parent].on_failure) is None and False:", LADDER + "TestOnError::test_a_group_within_that_ends_the_one_around_it_is_its_failure"),
     Mutation("D8", "a failed cleanup hides the cancel before it", "_core/result.py", "            if place in batch.cleanups:\n                return True\n", "", LADDER + "TestFinally::test_one_that_fails_after_a_cancel_is_told_after_it"),
+    Mutation("D8 X6", "a cleanup's own budget is nobody's once the run's is spent", S, "            if not self.cleanups.alive:\n                return  # else", "            if True:\n                return  # else", LADDER + "TestFinally::test_a_spent_budget_does_not_stop_it"),
 ]  # fmt: skip
 
 

@@ -580,6 +580,15 @@ tasks:
         graph.add("clean", say, finally_=True)
         assert run(graph, budget={"usd": 1}).status == "succeeded"  # nothing was left to start
 
+        @plait.task(budget={"usd": 1})
+        async def spends_and_grows() -> Any:
+            plait.current().spend(usd=1)
+            return [plait.task(say).bind("never")]
+
+        graph.add("own", spends_and_grows, finally_=True)
+        result = run(graph, budget={"usd": 1})
+        assert (str(result["own"].status), result["own/say"].started_at) == ("failed", None)
+
     def test_who_returns_tasks_may_have_it_for_them(self) -> None:
         """D8: its value stands in its place, as that of any other."""
 

@@ -850,7 +850,8 @@ class Scheduler:
                 self.admission.parkings += 1
                 self._halt_run(OnFailure.FINISH, "budget", now)
                 self._drain(now)
-            return
+            if not self.cleanups.alive:
+                return  # else a cleanup may have spent a budget of its own
         for scope in list(self.spending.broke):
             family = self._families.get(scope)
             if family is None or family.halted is not None or table.status[scope] != RUNNING:
