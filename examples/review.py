@@ -69,14 +69,21 @@ async def spelling() -> str:
     raise RuntimeError("teh")
 
 
+async def tidy() -> str:
+    """Comes last, whatever the release came to: by then nobody works in the folder any more."""
+    print("  the folder is tidied up")
+    return "tidy"
+
+
 def release() -> None:
-    """Spelling may fail; a licence that is missing ends all that runs, and nothing is published."""
+    """Spelling may fail; a licence that is missing ends all that runs, and nothing is published. Then somebody tidies up."""
     graph = plait.Graph("release")
     graph.add("spelling", spelling)
     graph.add("licences", licences)
     for part in ("docs", "wheel"):
         graph.add(part, build, args=(part,))
     graph.add("publish", plait.shell(["echo", "published"]), needs=["docs", "wheel"])
+    graph.add("tidy", tidy, finally_=True)
     run = plait.start(graph)
     result = run.wait()
     print(f"{result.status}: {result.reason}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from plait._core.graph import Batch
 from plait._core.health import HealthMonitor
-from plait._core.policy import NO_RETRY, PLAIN, Policy, Retry, policy
+from plait._core.policy import NO_RETRY, PLAIN, Policy, Retry, of_cleanup, policy
 from plait.testing import Faults, Likelihood, Simulation, simulate
 
 POOLS = {"wide": 5, "narrow": 2}
@@ -23,8 +23,20 @@ def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Bat
         policies = [each.but(budget=()) for each in policies]
     controls = [at for at in range(size) if dice.random() < 0.1]
     conditional = [at for at in range(size) if dice.random() < 0.1]
+    last = range(size - dice.choice([1, 2, 3]), size) if dice.random() < 0.25 else range(0)
+    for at in last:
+        policies[at] = of_cleanup(policies[at], joined=dice.random() < 0.3)
+    repairs = [at for at in range(size) if dice.random() < 0.15] if dice.random() < 0.4 else []
     return Batch(
-        size, calls=keys, keys=keys, needs=needs, policies=policies, controls=controls, conditional=conditional
+        size,
+        calls=keys,
+        keys=keys,
+        needs=needs,
+        policies=policies,
+        controls=controls,
+        conditional=conditional,
+        cleanups=last,
+        repairs=repairs,
     )
 
 
@@ -110,6 +122,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             later=dice.choice([0, 0.1]),
             spends=dice.choice([0, 0.5]),
             settles=dice.choice([0, 0.5]),
+            cleans=dice.choice([0, 0, 0.4]),
             lends=dice.choice([0, 0, 0.5]),
             shares=dice.choice([0, 0, 1]),
         ),

@@ -7,9 +7,9 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from plait._core import admission, groups, health, limits, policy, ready, scheduler, spending, table, timers
+from plait._core import admission, endings, groups, health, limits, policy, ready, scheduler, spending, table, timers
 
-BUILT = [table, timers, limits, ready, groups, spending, admission, scheduler]
+BUILT = [table, timers, limits, ready, groups, endings, spending, admission, scheduler]
 """Modules of the core, each before those that are built upon it."""
 
 
@@ -160,8 +160,8 @@ BUGS = [
     Bug(
         "what grows in a run that was ended starts all the same",
         scheduler,
-        "if self._mode is not None or (parent != NONE and self._ending(parent)):",
-        "if parent != NONE and self._ending(parent) and not self._mode:",
+        "if self._mode is not None if parent == NONE else self._ends(parent):",
+        "if parent != NONE and self._ends(parent) and not self._mode:",
     ),
     Bug(
         "an abandoned attempt frees its slot",
@@ -309,7 +309,90 @@ BUGS = [
         "            self._queue.put_back(task, self._level(task))\n\n    def _recall",
         "            pass\n\n    def _recall",
     ),
-    Bug("a lent task is swept", scheduler, "self.table.sweep(now, spared=self.lent)", "self.table.sweep(now)"),
+    Bug(
+        "a lent task is swept",
+        scheduler,
+        "spared={*self.lent, *spared} if spared else self.lent)",
+        "spared=spared)",
+    ),
+    Bug(
+        "cleanups begin with everything else",
+        scheduler,
+        "if not left[task] and task not in last:",
+        "if not left[task]:",
+    ),
+    Bug(
+        "cleanups of a run wait for ever",
+        scheduler,
+        "self.unfinished == last.left(NONE) and self._begin",
+        "self.unfinished < last.left(NONE) and self._begin",
+    ),
+    Bug(
+        "cleanups begin while one more is at work",
+        scheduler,
+        "self.unfinished == last.left(NONE) and self._begin",
+        "self.unfinished <= last.left(NONE) + 1 and self._begin",
+    ),
+    Bug(
+        "a run that ends takes its cleanups along",
+        scheduler,
+        "mode, spared = self._mode, self.cleanups.spared()",
+        "mode, spared = self._mode, set()",
+    ),
+    Bug(
+        "a group that ends takes its cleanups along",
+        scheduler,
+        "        spared = self.cleanups.alive\n        self._close_restarts",
+        "        spared = set()\n        self._close_restarts",
+    ),
+    Bug(
+        "a run that ended has no slot for cleanups",
+        scheduler,
+        "may = (self._mode is None or self.cleanups.alive) and",
+        "may = self._mode is None and",
+    ),
+    Bug(
+        "what a cleanup grows is swept with the run",
+        endings,
+        "            for rows in self._table.grown(task):\n                stack.extend(rows)\n",
+        "",
+    ),
+    Bug(
+        "a failed task is not repaired",
+        scheduler,
+        "if task in self._repairs and state in (FAILED, TIMED_OUT) and",
+        "if task in self._repairs and state == TIMED_OUT and",
+    ),
+    Bug(
+        "what fails in an on_error is the first cause",
+        scheduler,
+        "if family is not None and table.repairs.get(family.parent) == task:",
+        "if False:",
+    ),
+    Bug(
+        "whatever became of its on_error, a task is repaired",
+        scheduler,
+        "return state == SUCCEEDED or (state in (FAILED, TIMED_OUT) and table.policies[repair].allow_failure)",
+        "return state != NOT_STARTED",
+    ),
+    Bug(
+        "an on_error runs in a run that ends",
+        scheduler,
+        "if table.started_at[task] == NEVER or self._ends_around(task):",
+        "if table.started_at[task] == NEVER:",
+    ),
+    Bug(
+        "a second report of a failed task is the end of its on_error",
+        scheduler,
+        "if table.status[task] != RUNNING or task in table.failures:\n            return  # a duplicate",
+        "if table.status[task] != RUNNING:\n            return  # a duplicate",
+    ),
+    Bug(
+        "a cleanup that failed fails nothing",
+        scheduler,
+        "        cleans = task in self.cleanups.alive\n",
+        "        cleans = task in self.cleanups.alive\n        if cleans:\n            return\n",
+    ),
     Bug(
         "one_success waits for all",
         scheduler,

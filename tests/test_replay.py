@@ -42,6 +42,16 @@ async def listing(size: int, *needs: Any) -> list[int]:
 
 
 @plait.task
+async def mended(*needs: Any) -> Any:
+    """Stands in for a task that failed."""
+    CALLED.append(plait.current().key)
+    await asyncio.sleep(0.2)
+    if isinstance(plait.current().error, KeyError):
+        return str(plait.current().error)
+    raise RuntimeError("cannot be mended")
+
+
+@plait.task
 async def item(number: int) -> Any:
     CALLED.append(plait.current().key)
     await asyncio.sleep(0.1 * number)
@@ -72,6 +82,8 @@ def random_graph(seed: int) -> plait.Graph:
             options["when"] = dice.random() < 0.6
         if dice.random() < 0.2:
             options["join"] = dice.choice(["all_done", "none_failed"])
+        if dice.random() < 0.25:
+            options["on_error"] = mended
         kind = dice.random()
         if kind < 0.6:
             fails = dice.choice([0, 0, 0, 1])
@@ -89,6 +101,9 @@ def random_graph(seed: int) -> plait.Graph:
         else:
             node = graph.add(key, nested, args=(dice.randint(0, 5),), needs=list(needs), **options)
         nodes.append(node)
+    for number in range(dice.choice([0, 0, 1, 2])):
+        call = dice.choice([work.bind("fine", 0.2, 0), nested.bind(3), work.bind("always", 0.1, 0)])
+        graph.add(f"last{number}", call, needs=dice.sample(nodes, 1) if dice.random() < 0.5 else (), finally_=True)
     return graph
 
 

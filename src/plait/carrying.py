@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plait._core.graph import Batch, Kept
+from plait._core.graph import REPAIR, Batch, Kept
 from plait._core.states import SKIPPED, SUCCEEDED
-from plait._core.table import NONE, Table
+from plait._core.table import NONE, Table, Try
 from plait._engine.replaying import Replay, read_structure
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work
@@ -86,7 +86,7 @@ class Carried:
         if earlier is None:
             return
         prefix, rows = earlier
-        controls = set(batch.controls)
+        controls, last = set(batch.controls), frozenset(batch.cleanups)
         kept: dict[int, Kept] = {}
         redo: set[int] = set()
         decided = self._decided(parent)
@@ -95,6 +95,8 @@ class Carried:
             path = prefix + key
             if (
                 source is None
+                or place in last  # what cleans up does so each time
+                or (place in controls and source.row in source.replay.table.failures)  # its failed part runs again
                 or (not decided and source.replay.table.status[source.row] not in (SUCCEEDED, SKIPPED))
                 or any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
             ):
@@ -136,13 +138,13 @@ class Carried:
         if earlier is None:
             return
         prefix, rows = earlier
-        controls = set(batch.controls)
+        controls, last = set(batch.controls), frozenset(batch.cleanups)
         changing: set[int] = set()
         for place, key in enumerate(batch.keys):
             path = prefix + key
             needs = batch.needs[place] if batch.needs is not None else ()
             within = any(each.startswith((f"{path}/", f"{path}[")) for each in self._again)
-            if path in self._again or key not in rows or any(need in changing for need in needs):
+            if place in last or path in self._again or key not in rows or any(need in changing for need in needs):
                 changing.add(place)
             elif place not in kept:
                 self._sources[first + place] = rows[key]._replace(path=path)
@@ -189,6 +191,8 @@ class _Earlier(Replay):
             return found
         if found.task < 0:
             return super()._value(found.form, found.data, found.declared)
+        if found.task in self.table.failures:
+            return self.value(self.table.repairs[found.task])
         rows = self.table.children(found.task)
         for child in rows:
             self.table.values[child] = self.value(child)
@@ -231,6 +235,13 @@ class _EarlierWork(Work):
             return work.regrow(now or 0, table, first, regrowth)
         inside = None if now is None else work.inside(now)
         return Growth(Batch(0, calls=inside or Work(), keys=()), lambda table, rows: None)  # type: ignore[arg-type]
+
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        now = self._place(place)
+        work: Work = self._now.calls  # type: ignore[assignment]
+        if now is not None and now in self._now.repairs:
+            return work.repair(now, failure, table, first)
+        return Growth(Batch(1, calls=Work(), keys=[REPAIR]), lambda table, rows: None)  # type: ignore[arg-type]
 
 
 def _with_dependents(batch: Batch, places: set[int]) -> set[int]:

@@ -10,7 +10,7 @@ import msgspec
 OPTIONS = frozenset(
     ("priority", "retries", "retry", "timeout", "deadline", "grace", "uninterruptible", "critical", "allow_failure", "on_interrupt",
      "max_concurrency", "on_failure", "executor", "memory_limit", "pool", "concurrency_key", "rate_limit", "cost", "wants", "budget",
-     "lock", "reads", "writes", "on_conflict", "idle_timeout")
+     "lock", "reads", "writes", "on_conflict", "idle_timeout", "on_error", "finally")
 )  # fmt: skip
 """What says how a task runs and not what it makes: a task that succeeded stays as it is when one of these is edited."""
 
@@ -100,8 +100,10 @@ def _of_nodes(
 
 def _split(call: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> tuple[Any, bytes, str]:
     """What a call makes, how it is run, and what the value of all that it grows is made of."""
-    content = {name: value for name, value in call.items() if name not in ("policy", "executor", "name", "wants")}
-    options = {name: call.get(name) for name in ("policy", "executor", "wants")}
+    content = {
+        name: value for name, value in call.items() if name not in ("policy", "executor", "name", "wants", "on_error")
+    }
+    options = {name: call.get(name) for name in ("policy", "executor", "wants", "on_error")}
     made_of = {name: value for name, value in (call.get("policy") or {}).items() if name in OF_RESULTS}
     if "each" in call:
         content["each"], inner, _ = _split(calls[call["each"]], calls)
@@ -126,7 +128,8 @@ def _named(given: Any, keys: Sequence[str]) -> Any:
 def _around(data: Mapping[str, Any]) -> dict[str, Any]:
     raw = data["raw"]
     around = {name: value for name, value in raw.items() if name not in ("tasks", "name", "inputs")}
-    return {**around, "only": data.get("only")}
+    functions = sorted({name for name in _called(raw.get("finally", {})) if name in data.get("code", {})})
+    return {**around, "only": data.get("only"), "code of finally": [data["code"][name] for name in functions]}
 
 
 def _of_flow(data: Mapping[str, Any]) -> Iterator[tuple[str, _Task]]:
@@ -142,8 +145,11 @@ def _of_tasks(tasks: Mapping[str, Any], path: str, code: Mapping[str, str]) -> I
             # A group is touched through its tasks; itself only where what is around them changed.
             yield from _of_tasks(raw["tasks"], f"{here}/", code)
             content["tasks"] = sorted(raw["tasks"])
-        functions = sorted({name for name in _called(content) if name in code})
-        yield here, _Task(_json([content, [code[name] for name in functions]]), _json(options))
+        yield here, _Task(_with_code(content, code), _with_code(options, code))
+
+
+def _with_code(data: Any, code: Mapping[str, str]) -> bytes:
+    return _json([data, [code[name] for name in sorted({name for name in _called(data) if name in code})]])
 
 
 def _called(data: Any) -> Iterator[str]:

@@ -129,6 +129,7 @@ class _Shadow(Work):
             controls=batch.controls,
             conditional=batch.conditional,
             ranks=batch.ranks,
+            cleanups=batch.cleanups,
         )
 
     def _name(self, place: int) -> str:

@@ -10,10 +10,10 @@ from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
 from plait._core.paths import Foreseen
 from plait._core.policy import PLAIN, nearest
 from plait._core.result import RunResult
-from plait._core.table import Table
+from plait._core.table import Table, Try
 from plait._engine.work import Call, Growth, RawFiles, Regrowth, Wanted, Work
 from plait.errors import GraphError, UsageError
-from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, holds_node, nodes_in, replaced
+from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, OnError, holds_node, nodes_in, replaced
 
 __all__ = ["Program", "compile_graph", "compile_nodes"]
 
@@ -104,6 +104,9 @@ class _Nodes(Work):
         batch = _items(node._definition.body, columns)
         return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
 
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        return _repair_of(self._nodes[place]._definition, failure)
+
     def snapshot(self) -> Any:
         from plait.snapshots import of_nodes, tagged
 
@@ -148,6 +151,7 @@ def _items(definition: Definition, columns: list[list[Any]]) -> Batch:
         keys=Numbered("", size),
         policy=definition.policy,
         conditional=range(size) if definition.wants is not None and definition.wants.decides else (),
+        repairs=range(size) if definition.on_error is not None else (),
     )
 
 
@@ -180,6 +184,9 @@ class _Items(Work):
 
     check = _Nodes.check
 
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        return _repair_of(self._definition, failure)
+
     def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
         return regrown(regrowth)
 
@@ -190,6 +197,36 @@ class _Items(Work):
 
     def identities(self) -> str:
         return f"{self._definition.name}[]"
+
+
+class _Repair(_Nodes):
+    """The `on_error` of a task."""
+
+    def __init__(self, of: str, on_error: OnError, error: BaseException | None) -> None:
+        super().__init__([on_error.node], [()])
+        self._of = of
+        self._error = (error,) if on_error.takes_error else None
+
+    def _filled(
+        self, node: Node[Any], place: int, table: Table, first: int
+    ) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
+        return super()._filled(node, place, table, first) if self._error is None else (self._error, None)
+
+    def snapshot(self) -> Any:
+        return None  # made again of its task
+
+    def identities(self) -> Sequence[str]:
+        return [f"{self._of}/{self._nodes[0]._name}"]
+
+
+def _repair_of(definition: Definition, failure: Try) -> Growth:
+    """The `on_error` of a task, as its child."""
+    on_error = definition.on_error
+    assert on_error is not None
+    batch = compile_nodes([on_error.node]).batch
+    batch.calls = _Repair(definition.name, on_error, failure.error)  # type: ignore[assignment]
+    batch.is_repair = True
+    return Growth(batch, lambda table, rows: table.values[rows.start])
 
 
 def _grown(value: Any) -> Growth:
@@ -316,6 +353,9 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
     definitions = list(map(attrgetter("_definition"), order))
     kinds = set(definitions)  # few, however many nodes
     policies = {id(each.policy): each.policy for each in kinds}
+    cleanups = _places(definitions, kinds, lambda each: each.finally_)
+    if cleanups:
+        _refuse_too_late(order, needs, frozenset(cleanups))
     filed = _places(definitions, kinds, lambda each: each.wants is not None and each.wants.names_files)
     decided = _places(definitions, kinds, lambda each: each.when is not None or _decides(each))
     unknown = [at for at in filed if order[at]._refs is not None]  # their paths are made of what they need
@@ -328,6 +368,8 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
         policies=[each.policy for each in definitions] if len(policies) > 1 else None,
         controls=_places(definitions, kinds, lambda each: each.each),
         conditional=sorted({*decided, *unknown}) if unknown else decided,
+        cleanups=cleanups,
+        repairs=_places(definitions, kinds, lambda each: each.on_error is not None),
     )
 
     def value(result: RunResult) -> Any:
@@ -338,6 +380,17 @@ def _program(order: list[Node[Any]], needs: list[tuple[int, ...]], targets: list
 
 def _decides(definition: Definition) -> bool:
     return definition.wants is not None and definition.wants.decides
+
+
+def _refuse_too_late(order: list[Node[Any]], needs: list[tuple[int, ...]], last: frozenset[int]) -> None:
+    """Nothing, unless a task needs one that begins when everything else is over."""
+    for at, row in enumerate(needs):
+        late = [] if at in last else [need for need in row if need in last]
+        if late:
+            raise GraphError(
+                f"task {order[at]._name!r} needs {order[late[0]]._name!r}, which is a finally_ task: that runs when everything "
+                "else is over. Drop this need, or the finally_"
+            )
 
 
 def _places(
@@ -435,8 +488,9 @@ def compile_graph(graph: Graph) -> Program:
     rows = [tuple(row) for row in needs]
     refuse_cycles(keys, rows)
     program = _program(order, rows, [], graph.name)
-    needed = {need for row in rows for need in row}
-    sinks = [at for at in range(len(order)) if at not in needed]
+    cleanups = frozenset(program.batch.cleanups)
+    needed = {need for at, row in enumerate(rows) if at not in cleanups for need in row}
+    sinks = [at for at in range(len(order)) if at not in needed and at not in cleanups]
 
     def value(result: RunResult) -> Any:
         return {keys[at]: result.table.values[at] for at in sinks}

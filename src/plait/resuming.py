@@ -187,7 +187,7 @@ def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, 
 def _check_growths(replay: Replay) -> None:
     """What tasks grew that are not final is made again now: a function that is gone is told before anything runs."""
     table = replay.table
-    for parent in list(replay.joins):
+    for parent in sorted(set(table.parents.values())):
         if table.status[parent] < SUCCEEDED:
             for rows in filter(len, table.grown(parent)):
                 work = table.batch_of(rows.start)[0].calls

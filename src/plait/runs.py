@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from plait._core.policy import OnFailure, Rules, flag
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
+from plait._core.table import NONE
 from plait._engine.doors import (
     DEFAULT,
     background_loop,
@@ -471,6 +472,16 @@ class Context:
     def attempt(self) -> int:
         """The number of this attempt, from 1."""
         return self._attempt.number
+
+    @property
+    def error(self) -> BaseException | None:
+        """Inside an `on_error`: what its task failed of; None elsewhere. After a crash what was recorded of it."""
+        table, task = self._sink.table, self._attempt.task
+        while task != NONE:
+            if table.batch_of(task)[0].is_repair:
+                return table.failures[table.parent(task)].error
+            task = table.parent(task)
+        return None
 
     @property
     def signal(self) -> CancelToken:

@@ -11,7 +11,7 @@ from plait.executors.base import Wanting
 from plait.fingerprints import declared_type, fingerprint
 from plait.references import named, reference, resolve
 from plait.stores.values import PLAIN, SMALL
-from plait.tasks import NOTHING_BESIDE, Beside, Definition, Node, holds_node, make_node
+from plait.tasks import NOTHING_BESIDE, Beside, Definition, Node, OnError, holds_node, make_node
 
 ALL_NODES, VALUES, MIXED = 0, 1, 2
 """How the arguments of a node stand in a snapshot: not at all, for every one is a need; as they are; each with a tag."""
@@ -149,6 +149,10 @@ def _definition_data(
         data["code"] = fingerprint(body)
     if definition.wants is not None:
         data["wants"] = _wanting_data(definition, strict)
+    if definition.finally_:
+        data["finally"] = True
+    if definition.on_error is not None:
+        data["on_error"] = [definition.on_error.takes_error, of_nodes([definition.on_error.node], strict=strict)]
     when = definition.when
     if type(when) is Node:
         data["when"] = ["node"]
@@ -190,7 +194,7 @@ def nodes_of(data: Mapping[str, Any], read: Callable[[int, Any], Any]) -> Sequen
     """
     definitions: list[Definition] = []
     for each in data["calls"]:
-        definitions.append(_definition_of(each, definitions))
+        definitions.append(_definition_of(each, definitions, read))
     return _Nodes(definitions, data, read)
 
 
@@ -274,7 +278,7 @@ def _untagged(tagged: Sequence[Any], read: Callable[[int, Any], Any]) -> Any:
     raise StoreDamaged(f"{kind!r} in a snapshot of a graph")
 
 
-def _definition_of(data: Mapping[str, Any], known: list[Definition]) -> Definition:
+def _definition_of(data: Mapping[str, Any], known: list[Definition], read: Callable[[int, Any], Any]) -> Definition:
     body: Any
     if "each" in data:
         body = known[data["each"]]
@@ -301,8 +305,20 @@ def _definition_of(data: Mapping[str, Any], known: list[Definition]) -> Definiti
             case _:
                 when = Unknown(f"the `when` of {rest[0]}")
     wants = _wanting_of(data["wants"]) if "wants" in data else None
+    on_error: OnError | None = None
+    if "on_error" in data:
+        takes_error, nodes = data["on_error"]
+        on_error = OnError(nodes_of(nodes, read)[0], bool(takes_error))
     return Definition(
-        data["name"], body, data["executor"], policy_of(data.get("policy", {})), when, "each" in data, wants
+        data["name"],
+        body,
+        data["executor"],
+        policy_of(data.get("policy", {})),
+        when,
+        "each" in data,
+        wants,
+        on_error,
+        bool(data.get("finally", False)),
     )
 
 
@@ -318,6 +334,9 @@ def unknowns(data: Mapping[str, Any]) -> list[str]:
         if how == MIXED:
             name = data["calls"][data["which"][at]]["name"]
             found += [f"an argument of {name}, of type {kind}" for kind in _unknown_in(data["given"][at])]
+    for each in data["calls"]:
+        if "on_error" in each:
+            found += [f"{what} (on_error of {each['name']})" for what in unknowns(each["on_error"][1])]
     return found
 
 

@@ -8,9 +8,9 @@ from functools import partial, update_wrapper
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from plait._core.graph import safe_key
+from plait._core.graph import REPAIR, safe_key
 from plait._core.limits import owned
-from plait._core.policy import PLAIN, Policy, Pool, Rules, declared_pools, policy
+from plait._core.policy import PLAIN, Policy, Pool, Rules, declared_pools, flag, of_cleanup, policy
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -27,7 +27,7 @@ __all__ = ["Graph", "Node", "TaskFunction", "shell", "task"]
 class Definition:
     """What a node calls, and how: shared by all nodes of one function with the same options. Never changed."""
 
-    __slots__ = ("body", "each", "executor", "name", "policy", "wants", "when")
+    __slots__ = ("body", "each", "executor", "finally_", "name", "on_error", "policy", "wants", "when")
 
     def __init__(
         self,
@@ -38,6 +38,8 @@ class Definition:
         when: Any = None,
         each: bool = False,
         wants: Wanting | None = None,
+        on_error: OnError | None = None,
+        finally_: bool = False,
     ) -> None:
         self.name = name
         self.body = body
@@ -49,10 +51,24 @@ class Definition:
         """A map: the last positional argument is the list."""
         self.wants = wants
         """What is worked out for each task: its key, its cost."""
+        self.on_error = on_error
+        self.finally_ = finally_
+        """Does it begin when everything else of its graph is over?"""
 
     def but(self, **changes: Any) -> Definition:
         """The same with these things changed."""
         return Definition(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
+
+
+class OnError:
+    """What runs when a task failed. Never changed."""
+
+    __slots__ = ("node", "takes_error")
+
+    def __init__(self, node: Node[Any], takes_error: bool) -> None:
+        self.node = node
+        self.takes_error = takes_error
+        """Is its one argument the error?"""
 
 
 class Beside:
@@ -260,13 +276,42 @@ def _with_options(definition: Definition, options: dict[str, Any]) -> Definition
             raise UsageError("a command runs on executor 'shell'")
         executor = executor_for(definition.body, executor)
     wants = wanting(options, definition.wants)
+    on_error, finally_ = definition.on_error, definition.finally_
+    if "on_error" in options:
+        on_error = _on_error(definition.name, options.pop("on_error"))
+    if "finally_" in options:
+        finally_ = flag("finally_", options.pop("finally_"))
+    joined = "join" in options
     if "reduce" in options and not definition.each:
         raise UsageError(
             f"reduce is for many results of one kind: {definition.name}.map(..., reduce={options['reduce']!r})"
         )
     made = owned(policy(definition.policy, **options), _owner(definition))
     check_memory(made, executor)
-    return definition.but(policy=made, when=when, executor=executor, wants=wants)
+    if finally_ and not definition.finally_:
+        made = of_cleanup(made, joined=joined or made.join is not PLAIN.join)
+    return definition.but(policy=made, when=when, executor=executor, wants=wants, on_error=on_error, finally_=finally_)
+
+
+def _on_error(name: str, given: Any) -> OnError | None:
+    """A node, or a function that gets the error if it takes an argument."""
+    if given is None:
+        return None
+    if type(given) is Node:
+        node, takes_error = given, False
+    elif callable(given):
+        function = given if isinstance(given, TaskFunction) else _make_task({}, given)
+        takes_error = function._takes_one()
+        node = make_node(function._definition, ())
+    else:
+        raise UsageError(f"on_error of {name} must be a function or a node, not {given!r}")
+    if node._needed():
+        raise UsageError(
+            f"on_error of {name} needs other tasks: it may use the error alone, by its argument or plait.current().error"
+        )
+    if node._definition.finally_:
+        raise UsageError(f"on_error of {name} runs when that failed: finally_ is not for it")
+    return OnError(node.named(REPAIR), takes_error)
 
 
 def _owner(definition: Definition) -> str:
@@ -334,12 +379,16 @@ class TaskFunction(Generic[P, R]):
             "writes",
             "on_conflict",
             "idle_timeout",
+            "on_error",
         )
         for name in each:
             if name in options:
                 raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
-        whole = Definition(self._definition.name, self._definition.but(when=None), "map", PLAIN, each=True)
+        if self._definition.finally_:
+            options.setdefault("finally_", True)
+        item = self._definition.but(when=None, finally_=False)
+        whole = Definition(self._definition.name, item, "map", PLAIN, each=True)
         if self._definition.when is not None:
             options.setdefault("when", self._definition.when)
         node: Node[list[Any]] = make_node(_with_options(whole, options), lists)
@@ -352,6 +401,22 @@ class TaskFunction(Generic[P, R]):
             LimitError, UsageError: for options that cannot be.
         """
         return TaskFunction(self._function, _with_options(self._definition, options))
+
+    def _takes_one(self) -> bool:
+        """Can it be called with one argument? Else with none.
+
+        Raises:
+            UsageError: for a function that takes more.
+        """
+        if self._signature is None:
+            return True
+        for arguments in ((None,), ()):
+            try:
+                self._signature.bind(*arguments)
+            except TypeError:
+                continue
+            return bool(arguments)
+        raise UsageError(f"on_error: {self._definition.name} must take the error, or nothing")
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any], how: str = "bind") -> None:
         if self._signature is not None:
@@ -485,6 +550,9 @@ class Graph:
         """Adds the call of a function (or a node, such as `plait.shell` gives) under `key`; its node.
 
         Nodes in `args` and `kwargs` are needs, and so are `needs`, by key (also of tasks added later) or node.
+        `finally_=True`: it begins when every other task is over, however the run went, also after a cancel; what it needs may have
+        failed (its value is None then). `on_error=` a node, or a function, which gets the error if it takes an argument: runs when the task failed
+        for good, and its value becomes the task's.
 
         Raises:
             GraphError: for a key that is taken or cannot name a task.

@@ -6,7 +6,7 @@ that refuses, and comes back to its place in the order when that very limit has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
 from plait._core.commands import Ask, Command, Diagnosed, Forget, Return, Shut, Used
@@ -446,19 +446,23 @@ class Admission:
         """Time alone has made room at the rate `number`."""
         self.wake(self.book.numbered[number], now)
 
-    def clear(self, now: float) -> None:
-        """Nothing starts any more: nobody waits, and nothing is kept."""
-        self.parked.clear()
-        for task in list(self.claims):
-            self.drop_claims(task, now)
+    def clear(self, now: float, spared: Set[int] = frozenset()) -> None:
+        """Nothing starts any more, but for `spared` tasks: nobody else waits, and nothing is kept."""
+        if spared:
+            for task in (self.parked.keys() | self.claims.keys()) - spared:
+                self.leave_line(task, now)
+        else:
+            self.parked.clear()
+            for task in list(self.claims):
+                self.drop_claims(task, now)
         for share in self.book.shares.values():
             self._settle(share, now)
             self._return_idle(share)
 
-    def swept(self, rows: range, now: float) -> None:
-        """What waited of `rows` is final."""
+    def swept(self, rows: range, now: float, spared: Set[int] = frozenset()) -> None:
+        """What waited of `rows` is final, but for `spared` tasks."""
         if self.parked or self.claims:
-            for task in (self.parked.keys() | self.claims.keys()) & set(rows):
+            for task in (self.parked.keys() | self.claims.keys()) & set(rows) - spared:
                 self.leave_line(task, now)
 
     def taken_over(self, away: float, now: float) -> None:

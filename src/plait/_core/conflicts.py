@@ -284,6 +284,8 @@ class Plan:
         self.joins.extend(policy.join for policy in _policies(batch))
         if behind:
             self.grown.update(range(first, first + batch.size))
+        if batch.cleanups and not many:
+            self._put_last([first + place for place in batch.cleanups], range(first, first + batch.size), start)
         if end != NONE:
             self.needs[end] = [*self.needs[end], *range(first, first + batch.size)]
         for place, files in batch.files.items():
@@ -291,6 +293,21 @@ class Plan:
             self.claims.append(_Claim(first + place, files, waits, many, around, batch, place))
         for place, inside in known.items():
             yield self._opened(inside, first + place, _path(around, batch.keys[place]), many)
+
+    def _put_last(self, cleanups: Sequence[int], rows: range, start: int) -> None:
+        """Cleanups begin once all others of their batch are over: behind an end of these, as that of a group."""
+        if start == NONE:
+            start = len(self.needs)
+            self.needs.append([])
+            self.joins.append(Join.ALL_SUCCESS)
+        last = set(cleanups)
+        over = len(self.needs)
+        self.needs.append([start, *(row for row in rows if row not in last)])
+        self.joins.append(None)
+        for row in cleanups:
+            own = self.needs[row]
+            self.needs[row] = [over, *(own[1:] if row in self.grown else own)]
+        self.grown.update(cleanups)
 
     def _opened(self, inside: Foreseen, node: int, key: str, many: bool) -> tuple[Batch, str, bool, int, int]:
         """A task that grows becomes the end of its group, behind a start of its own."""
@@ -649,6 +666,9 @@ class Claimed:
         first = table.first_row(row)
         if mine == NONE or table.first_row(mine) != first:
             return True  # a task grows again only when all that it grew is over
+        last = table.batch_of(row)[0].cleanups
+        if last and (row - first in last) != (mine - first in last):
+            return True  # cleanups begin when all others are over
         if first not in self._orders:
             self._orders[first] = Order(table.batch_of(row)[0])
         order = self._orders[first]

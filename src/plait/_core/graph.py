@@ -12,6 +12,9 @@ from plait.errors import GraphError
 
 LONGEST_KEY = 200
 
+REPAIR = "on_error"
+"""The key, below that of the task which failed, of what is to make its failure good."""
+
 
 class Kept:
     """What an earlier generation of the run made of a task: its value, times on the run's clock, how many attempts.
@@ -37,12 +40,14 @@ class Batch:
     `when` to be decided once their needs are met. `kept` are tasks, by place, that enter the run final, for an earlier
     generation of it finished them. `ranks` are the seconds that are expected from the start of each task to the end of the
     longest chain behind it: of ready tasks of one priority the highest starts first. `files` are what tasks read and write, by place,
-    in paths that mean one thing each (see `conflicts`). `calls` and `keys` are opaque here: the engine and the reports use them. `called` is
-    what each is called in figures, where that is on record (see `Work.called`).
+    in paths that mean one thing each (see `conflicts`). `cleanups` begin once everything else of their run or group is over, however it
+    ended; `repairs` have an `on_error`. `is_repair`: the batch is such an `on_error`, a single task. `calls` and `keys` are opaque
+    here: the engine and the reports use them. `called` is what each is called in figures, where that is on record (see `Work.called`).
     """
 
     __slots__ = (
-        "_kinds", "called", "calls", "conditional", "controls", "files", "kept", "keys", "needs", "policies", "policy", "ranks", "size",
+        "_kinds", "called", "calls", "cleanups", "conditional", "controls", "files", "is_repair", "kept", "keys", "needs", "policies",
+        "policy", "ranks", "repairs", "size",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +65,9 @@ class Batch:
         ranks: Sequence[float] | None = None,
         called: Sequence[str] | str | None = None,
         files: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] | None = None,
+        cleanups: Collection[int] = (),
+        repairs: Collection[int] = (),
+        is_repair: bool = False,
     ) -> None:
         self.size = size
         self.called = called
@@ -73,6 +81,9 @@ class Batch:
         self.kept = kept or {}
         self.ranks = ranks
         self.files = files or {}
+        self.cleanups = cleanups
+        self.repairs = repairs
+        self.is_repair = is_repair
         self._kinds: dict[int, Policy] | None = None
 
     @property

@@ -14,6 +14,7 @@ class Family:
     __slots__ = (
         "asking",
         "bad",
+        "cleanups",
         "counts",
         "enough",
         "failed",
@@ -65,11 +66,20 @@ class Family:
         self.first_bad = NONE
         self.verdict_text = ""  # why it failed as a group
         self.enough = False  # so many succeeded: the others are not wanted any more
+        self.cleanups = 0  # how many children only clean up: they count for nothing else
 
     @property
     def size(self) -> int:
-        """How many children there are."""
-        return sum(map(len, self.rows))
+        """How many children there are, but for those that clean up."""
+        return sum(map(len, self.rows)) - self.cleanups
+
+    def begin_repair(self) -> None:
+        """What its children came to is on record: whatever comes now is judged by itself."""
+        self.halted = None
+        self.verdict = PENDING
+        self.verdict_text = ""
+        self.failed = self.first_bad = NONE
+        self.counts = self.votes = self.enough = self.joining = False
 
     def count_for(self, policy: Policy, size: int, good: int) -> None:
         """Sets how many of `size` children must succeed and how many may fail, where `policy` says so; `good` did already."""

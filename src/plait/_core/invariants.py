@@ -35,7 +35,7 @@ def check(scheduler: Scheduler) -> None:
     _check_queue(scheduler)
     _check_needs(scheduler)
     for parent, family in scheduler._families.items():
-        left = sum(map(table.alive, family.rows))
+        left = sum(map(table.alive, family.rows)) - scheduler.cleanups.left(parent)
         _law(family.left == left, lambda: f"{table.key(parent)}: {family.left} children are counted alive, {left} are")
         if status[parent] >= FINAL:
             _law(left == 0, lambda: f"{table.key(parent)} is final before its children")
@@ -43,6 +43,11 @@ def check(scheduler: Scheduler) -> None:
         if status[task] in (NOT_STARTED, UPSTREAM_FAILED):
             _law(table.started_at[task] == NEVER, lambda: f"had started: {table.story(task)}")
     _law(not scheduler._work, lambda: "consequences were left undrawn")
+    for task in scheduler.cleanups.alive:
+        _law(status[task] < FINAL, lambda: f"is over, and still spared: {table.story(task)}")
+    for task in table.failures:
+        running = status[task] == RUNNING
+        _law(not running or bool(table.odd[task] & CONTROL), lambda: f"is repaired in a slot: {table.story(task)}")
 
 
 def _law(holds: bool, otherwise: Callable[[], str]) -> None:
@@ -141,8 +146,9 @@ def _check_needs(scheduler: Scheduler) -> None:
     if not table.users:
         return
     left = Counter(user for need in range(table.size) if table.status[need] < FINAL for user in table.users_of(need))
+    last = {task for waiting in scheduler.cleanups.waiting.values() for task in waiting}
     for task in range(table.size):
-        if table.status[task] == VACANT:
+        if table.status[task] == VACANT or task in last:
             continue
         _law(
             table.left[task] == left[task] or table.status[task] != PENDING,

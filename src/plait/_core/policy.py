@@ -508,6 +508,16 @@ def _path(name: str, value: object) -> str:
     return path
 
 
+CLEANUP_S = 300.0
+"""A cleanup without a `timeout` or `deadline` of its own has this deadline: it goes on where its run has been told to end."""
+
+
+def of_cleanup(made: Policy, *, joined: bool) -> Policy:
+    """The policy of a cleanup: it runs however its needs ended, unless a `join` was given (`joined`), and never without a limit of time."""
+    bounded = made.timeout is not None or made.deadline is not None
+    return made.but(join=made.join if joined else Join.ALL_DONE, deadline=made.deadline if bounded else CLEANUP_S)
+
+
 def odd_of(policy: Policy) -> int:
     """What makes a task with this policy other than plain."""
     odd = TIMED if policy.timeout is not None or policy.idle_timeout is not None else 0

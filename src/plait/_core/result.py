@@ -80,9 +80,20 @@ class RunResult(Mapping[str, "Outcome"]):
             return "the run's budget is spent"
         if self.halt_reason == "stuck":
             return "abandoned attempts hold every slot that the ready tasks need"
+        if cause is not None and self.status is RunStatus.CANCELLED and self._cleans(self._first_cause):
+            return f"the run was cancelled, and then task {cause.key!r} failed: {describe(cause.error)}"
         if cause is not None:
             return f"task {cause.key!r} {'failed' if cause.status is Status.FAILED else cause.status}: {describe(cause.error)}"
         return "the run was cancelled" if self.status is RunStatus.CANCELLED else ""
+
+    def _cleans(self, task: int) -> bool:
+        """Is it, or what it is in, one of those that clean up?"""
+        while task != NONE:
+            batch, place = self.table.batch_of(task)
+            if place in batch.cleanups:
+                return True
+            task = self.table.parent(task)
+        return False
 
     def row(self, task: int) -> Outcome:
         """The outcome of a row."""
@@ -95,7 +106,7 @@ class RunResult(Mapping[str, "Outcome"]):
         table = self.table
         if self._first_cause != NONE:
             yield self.row(self._first_cause)
-        parents = set(table.parents.values())
+        parents = set(table.parents.values()) - table.failures.keys()
         for task in range(table.size):
             if table.status[task] in (FAILED, TIMED_OUT) and task != self._first_cause and task not in parents:
                 yield self.row(task)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from plait._core.admission import Admission
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
+from plait._core.endings import Cleanups
 from plait._core.graph import Batch
 from plait._core.groups import Family
 from plait._core.limits import Wants
@@ -52,7 +53,7 @@ from plait._core.states import (
     RunStatus,
 )
 from plait._core.stops import Stops
-from plait._core.table import NONE, Table, Try
+from plait._core.table import NEVER, NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
 from plait.errors import ChildFailed, PlaitError, RetryAfter, TaskError, TaskInterrupted, TaskTimedOut
 
@@ -61,6 +62,9 @@ FORCE_PATIENCE_S = 5.0
 
 FEW = 8
 """So many tasks that still wait are looked at one by one."""
+
+OF_REPAIR = 0
+"""The attempt by whose number a task ends whose `on_error` ran: attempts of its own code count from 1."""
 
 NOT_BEGUN = 2
 """As `stopped` of an attempt: it was, and its code had not begun."""
@@ -77,6 +81,7 @@ class Turn:
     JOIN = 2  # its value, now that all children are final: answer with `returned`, or `raised`
     VOTE = 3  # is it decided what its children's results come to? Answer with `settled`, if so
     LISTEN = 4  # when did its attempt give its last sign of life? Answer with `listened`
+    REPAIR = 5  # its `on_error`, for it failed: answer with `grew`, or `raised` as attempt OF_REPAIR
 
 
 class Scheduler:
@@ -110,6 +115,10 @@ class Scheduler:
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
         self.spending = Spending(self.table, rules.budget)
+        self.cleanups = Cleanups(self.table)
+        self._cancels = 0
+        self._repairs: set[int] = set()  # tasks whose `on_error` may run yet
+        self._causes: dict[int, int] = {}  # the child that made a group fail, where that was nobody's failure yet
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
@@ -174,7 +183,7 @@ class Scheduler:
         if self.unfinished:
             if self._paused:
                 return RunStatus.PAUSED
-            only_waiting = self.unfinished == self.table.status.count(WAITING)
+            only_waiting = self.unfinished - self.cleanups.left(NONE) == self.table.status.count(WAITING)
             return RunStatus.WAITING if only_waiting else RunStatus.RUNNING
         if self.halt_reason == "cancel":
             return RunStatus.CANCELLED
@@ -237,7 +246,7 @@ class Scheduler:
     def nothing_waits(self) -> bool:
         """Can no end of what is under way make another task ready, or give it room? False where that takes more than a look to say."""
         table = self.table
-        if self.admission.asks:
+        if self.admission.asks or self.cleanups.alive:
             return False
         if not table.users:
             return True
@@ -267,7 +276,8 @@ class Scheduler:
         del self.lent[task]
         self.table.move(task, RUNNING, now)
         self.used += 1
-        if self._mode is OnFailure.FAIL_FAST or (self._mode is None and self._ending_by_force(task)):
+        by_run = self._mode is OnFailure.FAIL_FAST and not self.cleanups.spares(task)
+        if by_run or self._ending_by_force(task):
             self._stop(task, Stop.CANCEL, now)
 
     def came_back(self, task: int, now: float) -> None:
@@ -275,7 +285,7 @@ class Scheduler:
         if task not in self.lent:
             return
         del self.lent[task]
-        if self._mode is not None or self._ending(task):
+        if self._ends(task):
             self._close(task, NOT_STARTED, now)
             self._drain(now)
         else:
@@ -294,8 +304,10 @@ class Scheduler:
         """The code of an attempt began: its timeout runs from `now`."""
         table = self.table
         odd = table.odd[task]
-        if table.status[task] != RUNNING or (
-            odd & HELD and (attempt != table.attempts(task) or task in self._stops.of)
+        if (
+            table.status[task] != RUNNING
+            or task in table.failures
+            or (odd & HELD and (attempt != table.attempts(task) or task in self._stops.of))
         ):
             return
         table.started_at[task] = now
@@ -417,7 +429,8 @@ class Scheduler:
 
     def interrupted(self, task: int, attempt: int, why: str, now: float) -> None:
         """The process of an attempt died, unasked, and nothing of it runs any more; `why` says how. Its crashes have a budget."""
-        if attempt == self.table.attempts(task) and self.table.status[task] == RUNNING:
+        table = self.table
+        if attempt == table.attempts(task) and table.status[task] == RUNNING and task not in table.failures:
             if task in self._stops.of:
                 self._ended(task, attempt, None, None, now, 0.0, True)
             else:
@@ -435,7 +448,9 @@ class Scheduler:
     def asked(self, task: int, attempt: int, now: float) -> None:
         """An attempt waits for a person's input: its slot is free, its timeout stands still."""
         table = self.table
-        if table.status[task] != RUNNING or attempt != table.attempts(task) or task in self._stops.of:
+        if table.status[task] != RUNNING or attempt != table.attempts(task):
+            return
+        if task in self._stops.of or task in table.failures:
             return
         table.odd[task] |= HELD
         table.numbers[task] = attempt
@@ -443,7 +458,7 @@ class Scheduler:
         self._disarm(task)
         self._release(task, now)
         table.move(task, WAITING, now)
-        if self._mode is not None or self._ending(task):
+        if self._ends(task):
             self._drop(task, CANCELLED, now)
             self._drain(now)
 
@@ -467,6 +482,8 @@ class Scheduler:
         self.unfinished += batch.size
         around = self.admission.around
         rows = self.table.add(batch, NONE, LIMITED if around else 0)
+        self.cleanups.add(NONE, rows, batch)
+        self._repairs.update(rows.start + place for place in batch.repairs)
         self.admission.add(rows, batch, around, self.spending.add(rows, batch))
         self._keep(rows, batch, now)
         self._enter(rows, batch, now)
@@ -498,10 +515,12 @@ class Scheduler:
         With `vacant` the rows of `batch` hold no tasks yet: each `fed` puts one there, until `closed`.
         """
         table = self.table
-        if parent in self._abandoned:
+        if parent in self._abandoned and not batch.is_repair:
             self._end_of_abandoned(parent, now)  # it came too late to grow, and its slot is free
             self._drain(now)
             return
+        if batch.is_repair != (parent in table.failures) or parent in table.repairs:
+            return  # it failed before it could grow
         if table.status[parent] != RUNNING:
             return
         if parent in self._stops.of:
@@ -513,15 +532,22 @@ class Scheduler:
             table.odd[parent] |= CONTROL
             self._disarm(parent)
             self._judge(parent, True, now)
-        if table.odd[parent] & TIMED:
+        if table.odd[parent] & TIMED and not batch.is_repair:
             self._arm_timeout(parent)
         family = self._families.get(parent)
         if family is None:
             family = self._families[parent] = self._family_of(parent)
+        elif batch.is_repair:
+            family.begin_repair()
         rows = table.add(batch, parent, (LIMITED if family.limits else 0) | (STREAM if vacant else 0))
         family.rows.append(rows)
-        if self._mode is not None or self._ending(parent):
+        if self._ends(parent):
             family.halted = self._mode or OnFailure.FAIL_FAST
+        last = self.cleanups.add(parent, rows, batch)
+        family.cleanups += last
+        if last and self._mode is not None:
+            self._set_room()
+        self._repairs.update(rows.start + place for place in batch.repairs)
         self.admission.add(rows, batch, family.limits, self.spending.add(rows, batch))
         if vacant:
             family.stream = family.open = True
@@ -529,10 +555,11 @@ class Scheduler:
             for task in reversed(rows):
                 table.vacate(task)
         else:
-            family.left += batch.size
+            family.left += batch.size - last
             self.unfinished += batch.size
             family.left -= self._keep(rows, batch, now)
-            self._set_quota(family, batch)
+            if not batch.is_repair:
+                self._set_quota(family, batch)
             self._enter(rows, batch, now)
             self._check_family(family, now)
         self._drain(now)
@@ -569,8 +596,11 @@ class Scheduler:
     # -- facts about the run
 
     def halted(self, mode: OnFailure, now: float) -> None:
-        """The caller ends the run: `fail_fast` stops running work too, `finish` lets it end."""
+        """The caller ends the run: `fail_fast` stops running work too, `finish` lets it end. Said a second time, it ends cleanups, too."""
         if self.unfinished:
+            self._cancels += mode is OnFailure.FAIL_FAST
+            if self._cancels > 1:
+                self._end_cleanups(now)
             self._halt_run(mode, "cancel", now)
             self._drain(now)
 
@@ -583,7 +613,12 @@ class Scheduler:
     def unpaused(self, now: float) -> None:
         """Starts go on."""
         self._paused = False
-        self.room = self.slots if self._mode is None and not self.left else 0
+        self._set_room()
+
+    def _set_room(self) -> None:
+        """A run that ends starts nothing any more, but for its cleanups; a paused one not even these."""
+        may = (self._mode is None or self.cleanups.alive) and not self._paused and not self.left
+        self.room = self.slots if may else 0
 
     def leaving(self, now: float) -> None:
         """This process leaves the run: nothing starts any more, what may be stopped is, to run again in another process."""
@@ -603,7 +638,7 @@ class Scheduler:
         table = self.table
         self.admission.taken_over(away, now)
         self.left = self._paused = False
-        self.room = self.slots if self._mode is None else 0
+        self._set_room()
         for task in reversed(list(self.lent)):
             self.came_back(task, now)
         for task in list(self._abandoned):
@@ -628,6 +663,10 @@ class Scheduler:
         if self.table.status[task] != RUNNING or turn == Turn.LISTEN:
             return False
         family = self._families.get(task)
+        if turn == Turn.REPAIR:
+            return task not in self.table.repairs
+        if task in self.table.failures and turn != Turn.JOIN:
+            return False
         if turn == Turn.VOTE:
             return family is not None and not (family.enough or family.verdict_text or family.joining)
         return family is None if turn == Turn.GROW else family is not None and family.joining
@@ -667,7 +706,7 @@ class Scheduler:
             table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.started_at[task], now))
             level = self._level(task)  # as it was: it had its turn
             table.move(task, READY, now)
-            if self._mode is not None or self._ending(task):
+            if self._ends(task):
                 self._close(task, CANCELLED, now)
             else:
                 self._queue.put_first(task, level)
@@ -684,6 +723,8 @@ class Scheduler:
                     self._halt_run(OnFailure.FAIL_FAST, "deadline", now)
                 case Due.STUCK:
                     if self._is_stuck():
+                        if self._mode is OnFailure.FAIL_FAST:
+                            self._end_cleanups(now)
                         self._halt_run(OnFailure.FAIL_FAST, "stuck", now)
                 case Due.TIMEOUT:
                     self._stop(task, Stop.TIMEOUT, now)
@@ -730,7 +771,7 @@ class Scheduler:
     def _enter(self, rows: range, batch: Batch, now: float) -> None:
         """New rows: those without needs get ready; none does where their run or group is ending."""
         parent = self.table.parent(rows.start) if rows else NONE
-        if self._mode is not None or (parent != NONE and self._ending(parent)):
+        if self._mode is not None if parent == NONE else self._ends(parent):
             self._swept(rows, now)
             return
         self._undecided.update(rows.start + place for place in batch.conditional)
@@ -741,9 +782,9 @@ class Scheduler:
             self.table.make_ready(rows, now)
             self._queue.extend(rows, int(now) - batch.policy.head_start)
             return
-        left = self.table.left
+        left, last = self.table.left, self.cleanups.alive if batch.cleanups else ()
         for task in rows:
-            if not left[task]:
+            if not left[task] and task not in last:
                 self._met(task, now)
 
     def _met(self, task: int, now: float) -> None:
@@ -827,8 +868,10 @@ class Scheduler:
         around = self._around(parent) if table.odd[parent] & CHILD else None
         # An item of a group that counts fails for itself, as a whole, whatever the run does with failures.
         counted = around is not None and around.counts
-        own_scope = policy.on_failure is not None or policy.allow_failure or counted
-        return Family(parent, self.admission.limits_within(parent), around, own_scope, policy.allow_failure)
+        # What fails within may be made good by an `on_error`: until then it is nobody's failure.
+        guarded = parent in self._repairs or parent in table.failures
+        own_scope = policy.on_failure is not None or policy.allow_failure or counted or guarded
+        return Family(parent, self.admission.limits_within(parent), around, own_scope, policy.allow_failure or guarded)
 
     def _around(self, task: int) -> Family:
         """The family that `task` is a child of."""
@@ -843,16 +886,21 @@ class Scheduler:
         """What still had to start where a budget is spent never will: its run or group ends, and what runs may end by itself."""
         table = self.table
         if RUN in self.spending.broke:
-            if self._mode is None and any(map(table.status.count, (PENDING, READY, RETRYING))):
+            spared = self.cleanups.spared()
+            starting = (task for state in (PENDING, READY, RETRYING) for task in table.within(state))
+            if self._mode is None and any(task not in spared for task in starting):
                 self.admission.parkings += 1
                 self._halt_run(OnFailure.FINISH, "budget", now)
                 self._drain(now)
-            return
+            if not self.cleanups.alive:
+                return  # else a cleanup may have spent a budget of its own
         for scope in list(self.spending.broke):
             family = self._families.get(scope)
             if family is None or family.halted is not None or table.status[scope] != RUNNING:
                 continue
-            if any(table.status[task] in (PENDING, READY, RETRYING) for rows in self._within(family) for task in rows):
+            spared = self.cleanups.spared(scope)
+            within = (task for rows in self._within(family) for task in rows if task not in spared)
+            if any(table.status[task] in (PENDING, READY, RETRYING) for task in within):
                 self.admission.parkings += 1
                 family.verdict_text = self.spending.budgets[scope].over() or ""
                 self._halt_family(family, OnFailure.FINISH, now)
@@ -922,12 +970,15 @@ class Scheduler:
         again: bool | None = None,
     ) -> None:
         table = self.table
+        if attempt == OF_REPAIR:
+            self._end_of_repair(task, value, error, now)
+            return
         if attempt != table.numbers.get(task, 1):
             return  # of an earlier attempt
         if task in self._abandoned:
             self._end_of_abandoned(task, now)
             return
-        if table.status[task] != RUNNING:
+        if table.status[task] != RUNNING or task in table.failures:
             return  # a duplicate
         odd = table.odd[task]
         if stopped and task in self._stops.of and self._stops.of[task].why == Stop.LEAVE:
@@ -1020,8 +1071,7 @@ class Scheduler:
             (retry is NO_RETRY and not later)
             or error is None
             or not (later or (retry.wanted(tries, error) if again is None else again and tries < retry.attempts))
-            or self._mode is not None
-            or self._ending(task)
+            or self._ends(task)
             or self.spending.over(task) is not None
         ):
             return False
@@ -1127,8 +1177,7 @@ class Scheduler:
     def _watch_for_stuck(self, now: float) -> None:
         """Where only abandoned attempts hold what a ready task needs, the run ends unless that changes within `grace`."""
         if not self.timers.armed(Due.STUCK, RUN) and self._is_stuck():
-            # A `take` that gives nothing may see it: whoever replays that is to see it, too.
-            self.admission.parkings += 1
+            self.admission.parkings += 1  # so that it is on record who asked, and when
             self.timers.arm(Due.STUCK, RUN, now + self.rules.grace)
 
     def _is_stuck(self) -> bool:
@@ -1142,11 +1191,17 @@ class Scheduler:
         """Is the group around `task` ending by `fail_fast`?"""
         return bool(self.table.odd[task] & CHILD) and self._around(task).halted is OnFailure.FAIL_FAST
 
-    def _ending(self, task: int) -> bool:
-        """Is the group around `task`, or the one that it grew, ending? A group that ends marks those within it."""
+    def _ends(self, task: int) -> bool:
+        """Does the run, a group around `task` or the one that it grew end, so that nothing of it may start? Cleanups go on."""
         own = self._families.get(task)
-        around = self._around(task) if self.table.odd[task] & CHILD else None
-        return any(family is not None and family.halted is not None for family in (own, around))
+        return (own is not None and own.halted is not None) or self._ends_around(task)
+
+    def _ends_around(self, task: int) -> bool:
+        """Does the run or a group around `task` end, and `task` with it? A group that ends marks those within it."""
+        inner = self.table.odd[task] & CHILD and task not in self.cleanups.alive
+        if inner and self._around(task).halted is not None:
+            return True
+        return self._mode is not None and not self.cleanups.spares(task)
 
     def _halt_run(self, mode: OnFailure, reason: str, now: float) -> None:
         """Ends the run: what has not started never will; with `fail_fast` what runs is stopped. May be made stricter."""
@@ -1155,34 +1210,54 @@ class Scheduler:
         if self.halt_reason is None:
             self.halt_reason = reason
         self._mode = mode
-        self.room = 0
         self.timers.disarm(Due.RUN_DEADLINE, RUN)
+        self._end_all(now)
+
+    def _end_cleanups(self, now: float) -> None:
+        """No cleanup is spared any longer."""
+        if self.cleanups.alive:
+            self.cleanups.clear()
+            if self._mode is not None:
+                self._mode = OnFailure.FAIL_FAST
+                self._end_all(now)
+
+    def _end_all(self, now: float) -> None:
+        """Ends everything in the way of the halt, but for cleanups and what they grew."""
+        assert self._mode is not None
+        mode, spared = self._mode, self.cleanups.spared()
+        self._set_room()
         self.timers.disarm(Due.STUCK, RUN)
-        self._close_restarts(range(self.table.size), now)
-        self.unfinished -= self.table.sweep(now, spared=self.lent)
-        self.admission.clear(now)
+        self._close_restarts(range(self.table.size), now, spared)
+        self.unfinished -= self.table.sweep(now, spared={*self.lent, *spared} if spared else self.lent)
+        self.admission.clear(now, spared)
         self._recall()
         for family in self._families.values():
-            family.left = sum(map(self.table.alive, family.rows))
+            family.left = sum(map(self.table.alive, family.rows)) - self.cleanups.left(family.parent)
             family.open = False
             if family.stream:
                 for rows in family.rows:
                     self.commands.extend(map(Settle, self.table.within(NOT_STARTED, rows)))
-        self._stop_all([range(self.table.size)], mode, now)
+        self._stop_all([range(self.table.size)], mode, now, spared)
         for family in list(self._families.values()):
-            family.halted = mode
-            self._check_family(family, now)
+            if family.parent not in spared:
+                family.halted = mode
+                self._check_family(family, now)
 
-    def _stop_all(self, rows: Iterable[range], mode: OnFailure, now: float) -> None:
+    def _stop_all(self, rows: Iterable[range], mode: OnFailure, now: float, spared: Set[int]) -> None:
         """Ends what is between attempts or waiting in `rows` and, with `fail_fast`, what runs there and may be stopped."""
         table = self.table
         for part in rows:
             for state in (RETRYING, WAITING):
                 for task in table.within(state, part):
-                    self._drop(task, CANCELLED, now)
+                    if task not in spared:
+                        self._drop(task, CANCELLED, now)
             for task in table.within(RUNNING, part):
+                if task in spared:
+                    continue
                 if table.odd[task] & CONTROL:
-                    if task not in self._families:
+                    if task in table.failures and task not in table.repairs:
+                        self._fail_unrepaired(task, now)  # its turn to be repaired never comes
+                    elif task not in self._families:
                         self._close(task, CANCELLED, now)  # its turn to grow never comes
                 elif mode is OnFailure.FAIL_FAST and not table.policies[task].uninterruptible:
                     self._stop(task, Stop.CANCEL, now)
@@ -1214,24 +1289,25 @@ class Scheduler:
                 self._families[task]
                 for rows in family.rows
                 for task in table.within(RUNNING, rows)
-                if task in self._families
+                if task in self._families and task not in self.cleanups.alive
             ]
-            self._stop_all(family.rows, mode, now)
+            self._stop_all(family.rows, mode, now, self.cleanups.alive)
             stack.extend(inner)
             self._check_family(family, now)
 
-    def _close_restarts(self, rows: range, now: float) -> None:
+    def _close_restarts(self, rows: range, now: float, spared: Set[int]) -> None:
         """What is ready for another attempt, or after an answer, had started: it is cancelled."""
         if self.table.numbers:
             for task in self.table.within(READY, rows):
-                if task in self.table.numbers:
+                if task in self.table.numbers and task not in spared:
                     self._close(task, CANCELLED, now)
 
     def _swept(self, rows: range, now: float) -> None:
-        """What has not started in `rows` never will."""
-        self._close_restarts(rows, now)
-        changed = self.table.sweep(now, rows, self.lent)
-        self.admission.swept(rows, now)
+        """What has not started in `rows` never will, but for cleanups."""
+        spared = self.cleanups.alive
+        self._close_restarts(rows, now, spared)
+        changed = self.table.sweep(now, rows, {*self.lent, *spared} if spared else self.lent)
+        self.admission.swept(rows, now, spared)
         self.unfinished -= changed
         if changed and self.table.odd[rows.start] & CHILD:
             self._around(rows.start).left -= changed
@@ -1239,9 +1315,11 @@ class Scheduler:
     # -- tasks are final
 
     def _close(self, task: int, state: int, now: float) -> None:
-        """Makes `task` final. What follows from it is drawn by `_drain`."""
+        """Makes `task` final. What follows from it is drawn by `_drain`. One that failed is repaired first, where it has an `on_error`."""
         table = self.table
         odd = table.odd[task]
+        if task in self._repairs and state in (FAILED, TIMED_OUT) and self._begin_repair(task, state, now):
+            return
         if odd & HELD and table.status[task] == RETRYING:
             self.timers.disarm(Due.RETRY, task)
         table.move(task, state, now)
@@ -1257,7 +1335,7 @@ class Scheduler:
             self.timers.disarm(Due.DEADLINE, task)
             self._deadlines.pop(task, None)
         # In a run that is ending nothing follows from a task that was only stopped, unless a group counts it.
-        if self._mode is None or state != CANCELLED or odd & CHILD:
+        if self._mode is None or state != CANCELLED or odd & CHILD or task in self.cleanups.alive:
             self._work.append(task)
 
     def _disarm(self, task: int) -> None:
@@ -1273,7 +1351,10 @@ class Scheduler:
         """Draws the consequences of every task that got final, without recursion: a chain may be long."""
         work = self._work
         table = self.table
-        while work:
+        last = self.cleanups
+        while work or (last.waiting and self.unfinished == last.left(NONE) and self._begin_cleanups(NONE, now)):
+            if not work:
+                continue
             task = work.popleft()
             state = table.status[task]
             allowed = False
@@ -1281,7 +1362,7 @@ class Scheduler:
                 allowed = table.policies[task].allow_failure
                 self._count_failure(task, now)
             # A run that is ending has settled those that had not started.
-            for user in table.users_of(task) if self._mode is None else ():
+            for user in table.users_of(task) if self._mode is None or last.spares(task) else ():
                 if state == SUCCEEDED and not table.odd[user] & WATCHED:
                     table.left[user] -= 1
                     if not table.left[user]:
@@ -1292,31 +1373,155 @@ class Scheduler:
                 family = self._around(task)
                 if family.stream:
                     self.commands.append(Settle(task))
-                if family.counts:
+                if family.counts and task not in last.alive:
                     self._count_child(family, state, now, failed=state in (FAILED, TIMED_OUT) and not allowed)
                 self._check_family(family, now)
+            last.alive.discard(task)
 
     def _check_family(self, family: Family, now: float) -> None:
-        """Once all children are final, their parent is: as was decided, failed with its child, or by joining them."""
+        """Once all children are final, their parent is: as was decided, failed with its child, or by joining them.
+
+        Before that comes its `on_error`, where it would fail, and then its cleanups.
+        """
         parent = family.parent
         if family.left or family.open or self.table.status[parent] != RUNNING:
             return
-        if family.verdict != PENDING:
-            self._close(parent, family.verdict, now)
-        elif family.failed != NONE or family.verdict_text:
-            cause = self.table.errors.get(family.failed)
-            root = cause.root if isinstance(cause, ChildFailed) else cause
-            text = "" if family.failed == NONE else f"task {self.table.key(family.failed)!r} failed: {describe(root)}"
-            failure = ChildFailed("; ".join(filter(None, (family.verdict_text, text))), root)
-            failure.__cause__ = cause
-            self.table.errors[parent] = failure
+        if family.halted is not None and self._has_undrawn(family):
+            return  # what made it end may be among these, and not be counted yet
+        state = self._state_of(family)
+        if family.cleanups and parent not in self.cleanups.waiting and state != SUCCEEDED:
+            self._repairs.discard(parent)  # cleanups failed, or what they came after was not to be repaired
+        if parent in self._repairs and state in (FAILED, TIMED_OUT):
+            if state == FAILED:
+                self._blame_child(family)
+            if self._begin_repair(parent, state, now):
+                return
+        elif state == PENDING:
+            return
+        if self._begin_cleanups(parent, now):
+            return
+        if parent in self.table.failures and not self._is_repaired(parent):
+            self._fail_unrepaired(parent, now)
+        elif state == FAILED:
+            self._blame_child(family)
             self._close(parent, FAILED, now)
-        elif family.halted is not None and not family.enough and any(map(self.table.cut_short, family.rows)):
-            self._close(parent, CANCELLED, now)
+        elif state != SUCCEEDED:
+            self._close(parent, state, now)
         elif not family.joining:
             family.joining = True
             self.degraded |= family.first_bad != NONE  # it may have failures, and had some
             self.turns.append((Turn.JOIN, parent))
+
+    def _has_undrawn(self, family: Family) -> bool:
+        """Is the end of some child still to be looked at? Each of them brings the family here again."""
+        return any(task in rows for task in self._work for rows in family.rows)
+
+    def _state_of(self, family: Family) -> int:
+        """How a parent whose children are final is to end, as things stand; PENDING while its `on_error` is to come."""
+        parent, table = family.parent, self.table
+        failure = table.failures.get(parent)
+        if failure is not None:
+            if parent not in table.repairs and not self._ends_around(parent):
+                return PENDING
+            if not self._is_repaired(parent):
+                return failure.state
+            return SUCCEEDED if family.failed == NONE else FAILED
+        if family.verdict != PENDING:
+            return family.verdict
+        if family.failed != NONE or family.verdict_text:
+            return FAILED
+        cut = family.halted is not None and not family.enough and any(map(table.cut_short, family.rows))
+        return CANCELLED if cut else SUCCEEDED
+
+    def _is_repaired(self, parent: int) -> bool:
+        """Did its `on_error` succeed, or fail as it may?"""
+        table = self.table
+        repair = table.repairs.get(parent, NONE)
+        state = NOT_STARTED if repair == NONE else table.status[repair]
+        return state == SUCCEEDED or (state in (FAILED, TIMED_OUT) and table.policies[repair].allow_failure)
+
+    def _blame_child(self, family: Family) -> None:
+        """The error of a group is that of the child that made it fail."""
+        cause = self.table.errors.get(family.failed)
+        root = cause.root if isinstance(cause, ChildFailed) else cause
+        text = "" if family.failed == NONE else f"task {self.table.key(family.failed)!r} failed: {describe(root)}"
+        failure = ChildFailed("; ".join(filter(None, (family.verdict_text, text))), root)
+        failure.__cause__ = cause
+        self.table.errors[family.parent] = failure
+        if family.tolerated and family.failed != NONE:
+            self._causes[family.parent] = family.failed
+
+    # -- what is done about an end: repairs and cleanups
+
+    def _begin_repair(self, task: int, state: int, now: float) -> bool:
+        """`task` failed for good: its `on_error` is to run under it. False where it had not started, or ends with what is around it."""
+        table = self.table
+        self._repairs.discard(task)
+        if table.started_at[task] == NEVER or self._ends_around(task):
+            return False
+        error = table.errors.pop(task, None)
+        tries = table.history.setdefault(task, [])
+        failure = table.failures[task] = Try(table.attempts(task), state, error, table.started_at[task], now)
+        if failure.number > len(tries):
+            tries.append(failure)
+        table.values[task] = None
+        self._disarm(task)
+        self.timers.disarm(Due.RETRY, task)
+        self.timers.disarm(Due.DEADLINE, task)
+        self._deadlines.pop(task, None)
+        self._ran.pop(task, None)
+        if table.odd[task] & LIMITED:
+            self.admission.leave(task, now)
+        table.odd[task] |= CONTROL
+        if table.status[task] != RUNNING:
+            table.go_on(task, now)
+        self.turns.append((Turn.REPAIR, task))
+        return True
+
+    def _end_of_repair(self, task: int, value: Any, error: BaseException | None, now: float) -> None:
+        """The engine tells the value of a task whose `on_error` ran; or that there is none."""
+        table = self.table
+        if task not in table.failures or table.status[task] != RUNNING:
+            return
+        if error is None:
+            table.values[task] = value
+            self._close(task, SUCCEEDED, now)
+        else:
+            self._fail_unrepaired(task, now, error)
+
+    def _fail_unrepaired(self, task: int, now: float, second: BaseException | None = None) -> None:
+        """`task` ends as it had failed, with its own error; what its `on_error` raised is noted beside that."""
+        table = self.table
+        failure = table.failures[task]
+        repair = table.repairs.get(task)
+        if second is None and repair is not None:
+            second = table.errors.get(repair)
+        if failure.error is not None:
+            table.errors[task] = failure.error
+            if second is not None:
+                try:
+                    failure.error.add_note(f"its on_error failed, too: {describe(second)}")
+                except Exception:
+                    pass  # a frozen class: the task below it has the second error
+        self._close(task, failure.state, now)
+
+    def _begin_cleanups(self, scope: int, now: float) -> bool:
+        """Everything else of the run (`NONE`) or of the group of `scope` is over: its cleanups begin. False if there are none left."""
+        table = self.table
+        begun = self.cleanups.waiting.pop(scope, None)
+        if begun is None:
+            return False
+        if scope != NONE:
+            self._families[scope].left = len(begun)
+        for task in begun:
+            for need in table.needs_of(task):
+                if need not in self.cleanups.alive:
+                    state = table.status[need]
+                    allowed = state in (FAILED, TIMED_OUT) and table.policies[need].allow_failure
+                    self._need_final(task, state, allowed, now)
+            if not table.left[task]:
+                self._met(task, now)
+        return True
 
     def _within(self, family: Family) -> Iterable[range]:
         """The rows of a group, and of the groups in it."""
@@ -1329,7 +1534,7 @@ class Scheduler:
     def _set_quota(self, family: Family, batch: Batch) -> None:
         """How many of the children must succeed, how many may fail; those that are final already are counted."""
         family.count_for(
-            self.table.policies[family.parent], batch.size, sum(not kept.skipped for kept in batch.kept.values())
+            self.table.policies[family.parent], family.size, sum(not kept.skipped for kept in batch.kept.values())
         )
         if family.left and family.need is not None and family.good >= family.need and not family.votes:
             family.enough = True
@@ -1393,7 +1598,10 @@ class Scheduler:
             self.degraded = True
             return
         family = self._around(task) if table.odd[task] & CHILD else None
-        if family is not None and family.counts and not policy.critical:
+        if family is not None and table.repairs.get(family.parent) == task:
+            return  # whoever it was to repair fails, with its own error
+        cleans = task in self.cleanups.alive
+        if family is not None and family.counts and not policy.critical and not cleans:
             if family.first_bad == NONE:
                 family.first_bad = task
             return
@@ -1402,16 +1610,29 @@ class Scheduler:
         scope = None if family is None else family.scope
         tolerated = family is not None and family.tolerated
         if self.first_cause == NONE and (policy.critical or not tolerated):
-            self.first_cause = task
+            self.first_cause = self._cause_of(task)
         if policy.critical:
             self._halt_run(OnFailure.FAIL_FAST, "failure", now)
         elif scope is None:
             if self.rules.on_failure is not OnFailure.CONTINUE:
                 self._halt_run(self.rules.on_failure, "failure", now)
         else:
-            mode = table.policies[scope.parent].on_failure or self.rules.on_failure
+            mode = self._mode_of(scope.parent)
             if mode is not OnFailure.CONTINUE:
                 self._halt_family(scope, mode, now)
+
+    def _mode_of(self, parent: int) -> OnFailure:
+        """What a failure does in the group of `parent`: its own rule, or that of the nearest around it."""
+        table = self.table
+        while (mode := table.policies[parent].on_failure) is None and table.odd[parent] & CHILD:
+            parent = table.parent(parent)
+        return mode or self.rules.on_failure
+
+    def _cause_of(self, task: int) -> int:
+        """The task at the bottom of a failure that its groups had been forgiven until now."""
+        while task in self._causes:
+            task = self._causes[task]
+        return task
 
 
 def describe(error: BaseException | None) -> str:

@@ -58,10 +58,10 @@ MOVES: dict[int, tuple[int, ...]] = {
     PENDING: (READY, SUCCEEDED, FAILED, *_ENDED_EARLY),
     READY: (RUNNING, SUCCEEDED, TIMED_OUT, CANCELLED, NOT_STARTED),
     RUNNING: (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, RETRYING, WAITING, READY),
-    RETRYING: (READY, TIMED_OUT, CANCELLED),
-    WAITING: (READY, TIMED_OUT, CANCELLED),
+    RETRYING: (READY, RUNNING, TIMED_OUT, CANCELLED),
+    WAITING: (READY, RUNNING, TIMED_OUT, CANCELLED),
 }
-"""The law. PENDING fails when its `when` raises, and has succeeded where an earlier generation of the run did it; READY is
+"""The law. RETRYING and WAITING go on RUNNING, without a slot, where a deadline passed and an `on_error` runs. PENDING fails when its `when` raises, and has succeeded where an earlier generation of the run did it; READY is
 CANCELLED where an earlier attempt had started; RUNNING is READY again where its process died or left."""
 
 WIDTH = 16

@@ -95,6 +95,8 @@ class Table:
         self.numbers: dict[int, int] = {}  # attempts, where there was more than one
         self.history: dict[int, list[Try]] = {}  # the tries before the last
         self.unenforced: set[int] = set()  # final, though the attempt may still run
+        self.failures: dict[int, Try] = {}  # how the tasks ended whose `on_error` runs, or ran
+        self.repairs: dict[int, int] = {}  # and the rows of those
         self.kept: set[int] = set()  # final from the start: an earlier generation of the run did it
         self.files: dict[int, Files] = {}
         """What tasks read and write, of those that say so."""
@@ -122,6 +124,10 @@ class Table:
             self.parents[first] = parent
             self._children.setdefault(parent, []).append(range(first, first + size))
             extra |= CHILD
+        elif batch.cleanups:
+            extra |= WATCHED  # the end of each is looked at: it may be the last before they begin
+        if batch.is_repair:
+            self.repairs[parent] = first
         self.status.extend(bytes(size))
         policies = batch.policies
         if policies is None:
@@ -133,8 +139,9 @@ class Table:
             self.policies.extend(policies)
         for place in batch.controls:
             self.odd[first + place] |= CONTROL
-        for place in batch.conditional:
-            self.odd[first + place] |= WATCHED
+        for places in (batch.conditional, batch.cleanups, batch.repairs):
+            for place in places:
+                self.odd[first + place] |= WATCHED
         self.values.extend([None] * size)
         blank = array("d", (NEVER,)) * size
         self.ready_at.extend(blank)
@@ -160,9 +167,12 @@ class Table:
         self.left.extend(map(len, needs))
         users = self.users
         users.extend([()] * (self.size - len(users)))
+        last = frozenset(first + place for place in batch.cleanups)
         for place, row in enumerate(needs, first):
             for need in row:
                 at = first + need
+                if last and place in last and at not in last:
+                    continue  # it is looked at when they begin: a run that ends draws no consequences
                 known = users[at]
                 if len(known) != _FEW:
                     known += (place,)  # type: ignore[operator]  # a list grows where it is
@@ -241,6 +251,14 @@ class Table:
         if self.moves is not None:
             self.moves.append(Move(task, old, new, now, self.attempts(task)))
 
+    def go_on(self, task: int, now: float) -> None:
+        """Has a task run on that is between two attempts or waits, and whose last attempt is over: the times of that one stay."""
+        old = self.status[task]
+        if not LAW[old * WIDTH + RUNNING]:
+            raise InvariantError(f"move {STATUSES[old]} -> running is not allowed: {self.story(task)}")
+        self.status[task] = RUNNING
+        self.moved(task, old, RUNNING, now)
+
     def moved(self, task: int, old: int, new: int, now: float) -> None:
         """Tells readers a move that the scheduler wrote out itself: the law and the times are its own then."""
         if self.moves is not None:
@@ -256,21 +274,21 @@ class Table:
         self.ready_at[rows.start : rows.stop] = array("d", (now,)) * len(rows)
 
     def sweep(self, now: float, rows: range | None = None, spared: Iterable[int] = ()) -> int:
-        """Makes every task (of `rows`) that is pending or ready `not_started`, but for `spared` ones, which are ready; none of them may
-        have started before.
+        """Makes every task (of `rows`) that is pending or ready `not_started`, but for `spared` ones; none of them may have started
+        before.
 
         Returns how many tasks became final. The statuses change at memory speed when nobody reads the moves.
         """
         rows = range(self.size) if rows is None else rows
         part = self.status[rows.start : rows.stop]
-        kept = {task for task in spared if task in rows}
+        kept = {task: state for task in spared if task in rows and (state := self.status[task]) <= READY}
         changed = part.count(PENDING) + part.count(READY) - len(kept)
         if not changed:
             return 0
         if self.moves is None:
             self.status[rows.start : rows.stop] = part.translate(_SWEEP)
-            for task in kept:
-                self.status[task] = READY
+            for task, state in kept.items():
+                self.status[task] = state
         else:
             for task, state in enumerate(part, rows.start):
                 if state <= READY and task not in kept:
@@ -314,6 +332,10 @@ class Table:
         at = bisect_right(self._firsts, task) - 1
         return self._batches[at], task - self._firsts[at]
 
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Every batch that came in, with its first row."""
+        return zip(self._firsts, self._batches, strict=True)
+
     def rows_of(self, task: int) -> range:
         """The rows of the batch that `task` came in."""
         at = bisect_right(self._firsts, task) - 1
@@ -328,9 +350,21 @@ class Table:
         batch, place = self.batch_of(task)
         return batch.calls[place]
 
+    def needs_of(self, task: int) -> list[int]:
+        """The rows that `task` needs, as often as it names them."""
+        batch, place = self.batch_of(task)
+        return [] if batch.needs is None else [task - place + need for need in batch.needs[place]]
+
+    def members(self, task: int) -> range:
+        """The children that a vote of `task` is held among: those of its first batch, but for what cleans up, which stands last."""
+        rows = self.children(task)
+        last = self.batch_of(rows.start)[0].cleanups if rows else ()
+        return range(rows.start, rows.start + min(last)) if last else rows
+
     def children(self, task: int) -> range:
-        """The rows of the first batch that `task` grew; empty if it grew none."""
-        return self._children[task][0] if task in self._children else range(0)
+        """The rows of the first batch that `task` grew, its `on_error` apart; empty if it grew none."""
+        grown = self._children.get(task)
+        return range(0) if grown is None or grown[0].start == self.repairs.get(task) else grown[0]
 
     def grown(self, task: int) -> list[range]:
         """The rows of every batch that `task` grew, in order."""

@@ -56,7 +56,8 @@ MOST_NAMED = 5
 class Why:
     """Why a task is in its status: `text` is one line for people, the rest is the same for programs.
 
-    `reason` is one of `need`, `condition`, `slot`, `group`, `pool`, `key`, `path`, `rate`, `health`, `lent`, `paused` (what it waits for), `running`,
+    `reason` is one of `need`, `condition`, `last` (of a `finally`: it waits for all else), `slot`, `group`, `pool`, `key`, `path`, `rate`, `health`, `lent`,
+    `paused` (what it waits for), `running`,
     `children`, `retry`, `input`, `succeeded`, `kept`, `failed`, `timed_out`, `skipped`, `upstream`, `stopped`. `since` and `until` are
     Unix seconds, None where nobody knows. `causes` are the keys of the tasks behind it, the first cause first.
     """
@@ -186,6 +187,9 @@ class _Asked:
         scheduler, table = self.scheduler, self.table
         if self.task in scheduler._deciding or (self.task in scheduler._undecided and not table.left[self.task]):
             return self.says("condition", "waits until its `when` is worked out")
+        if any(self.task in waiting for waiting in scheduler.cleanups.waiting.values()):
+            scope = f"of {table.key(table.parent(self.task))}" if table.odd[self.task] & CHILD else "of the run"
+            return self.says("last", f"waits until everything else {scope} is over", self.entered())
         open_needs = [need for need in self.needs() if table.status[need] < FINAL]
         named = [f"{table.key(need)} ({STATUSES[table.status[need]]})" for need in open_needs[:MOST_NAMED]]
         return self.says(
@@ -322,6 +326,12 @@ class _Asked:
         table = self.table
         family = self.scheduler._families.get(self.task)
         since = table.started_at[self.task]
+        failure = table.failures.get(self.task)
+        repair = table.repairs.get(self.task, NONE)
+        if failure is not None and (repair == NONE or table.status[repair] < FINAL):
+            text = f"{_PAST[STATUSES[failure.state]]} ({self.told(failure.error)}), and its on_error runs"
+            causes = () if repair == NONE else (repair,)
+            return self.says("children", text, failure.ended_at, causes=causes, error=self.told(failure.error))
         if family is not None:
             open_ones = [child for rows in family.rows for child in rows if table.status[child] < FINAL]
             named = [f"{table.key(child)} ({STATUSES[table.status[child]]})" for child in open_ones[:MOST_NAMED]]
@@ -364,6 +374,12 @@ class _Asked:
         table = self.table
         if self.task in table.kept:
             return self.says("kept", "succeeded in an earlier generation of the run, and was not run again")
+        failure = table.failures.get(self.task)
+        if failure is not None:
+            error = self.told(failure.error)
+            return self.says(
+                "succeeded", f"succeeded by its on_error, after {error}", table.ended_at[self.task], error=error
+            )
         number = table.attempts(self.task)
         return self.says(
             "succeeded", f"succeeded{f' with attempt {number}' if number > 1 else ''}", table.ended_at[self.task]
@@ -515,11 +531,13 @@ class _Asked:
             return bad[0] if bad else NONE
         if state == FAILED and isinstance(table.errors.get(task), ChildFailed):
             family = self.scheduler._families.get(task)
-            return NONE if family is None else family.failed
+            return self.scheduler._causes.get(task, NONE if family is None else family.failed)
         return NONE
 
     def error(self, task: int) -> str:
-        error = self.table.errors.get(task)
+        return self.told(self.table.errors.get(task))
+
+    def told(self, error: BaseException | None) -> str:
         return describe(error.root if isinstance(error, ChildFailed) else error)
 
 

@@ -39,7 +39,7 @@ from plait._core.limits import check_batch, check_wants
 from plait._core.paths import Files
 from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
 from plait._core.result import RunResult
-from plait._core.scheduler import Scheduler, Turn
+from plait._core.scheduler import OF_REPAIR, Scheduler, Turn
 from plait._core.states import RUNNING, STATUSES
 from plait._core.table import NEVER, Move, Table
 from plait._engine.files import Folder, check_files, declare
@@ -112,6 +112,7 @@ class Driver:
         "_stalled_until",
         "_timer",
         "_timer_at",
+        "_unwanted",
         "_value",
         "_votes",
         "_work",
@@ -205,6 +206,7 @@ class Driver:
         self._ears: Ears | None = None
         self._hooks: Hooks | None = None
         self._late = 0.0  # while a timer is seen to: how late that is
+        self._unwanted = False  # nobody waits for the run any more, and that was said
         self.spendings: deque[tuple[int, Mapping[str, float]]] = deque()
         """Said by threads, and not counted yet."""
         self.scheduler = scheduler or Scheduler(rules, self.now)
@@ -255,8 +257,10 @@ class Driver:
             self.more()
 
     def interrupt(self) -> None:
-        """Whoever waits for the run wants no more of it."""
-        self.cancel()
+        """Whoever waits for the run wants no more of it. Said again, as each of its coroutines may that is cancelled, it means nothing new."""
+        if not self._unwanted:
+            self._unwanted = True
+            self.cancel()
 
     def kill(self) -> None:
         """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
@@ -720,7 +724,8 @@ class Driver:
                     _explain(error, f"condition or limits of task {table.key(task)!r}, run {self.id}")
                     scheduler.undecidable(task, error, now)
                 else:
-                    self._raised(task, table.attempts(task), error, now)
+                    number = OF_REPAIR if task in table.failures else table.attempts(task)
+                    self._raised(task, number, error, now)
         self._follow()
 
     def _turn(self, turn: int, task: int, now: float) -> None:
@@ -744,10 +749,20 @@ class Driver:
                 scheduler.decided(task, True, now, check_wants(table.policies[task], key, most, cost, files))
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
+                members = [key for at, key in enumerate(growth.batch.keys) if at not in growth.batch.cleanups]
                 self._check_growth(task, growth)
-                check_votes(table.policies[task], table.key(task), growth.batch.keys)
+                check_votes(
+                    table.policies[task], table.key(task), members if growth.batch.cleanups else growth.batch.keys
+                )
                 self._joins[task] = joining(table.policies[task], growth.join)
                 scheduler.grew(task, growth.batch, now, growth.vacant)
+            case Turn.REPAIR:
+                growth = work.repair(place, table.failures[task], table, task - place)
+                self._check_growth(task, growth)
+                scheduler.grew(task, growth.batch, now)
+            case Turn.JOIN if task in table.failures:
+                self._joins.pop(task, None)
+                scheduler.returned(task, OF_REPAIR, table.values[table.repairs[task]], now)
             case Turn.JOIN:
                 value = self._joins.pop(task)(table, table.children(task))
                 scheduler.returned(task, table.attempts(task), value, now)
@@ -755,7 +770,7 @@ class Driver:
                 vote = self._votes.get(task)
                 if vote is None:
                     vote = self._votes[task] = vote_of(table.policies[task])
-                won = vote.decided(table, table.children(task)) if vote.early else None
+                won = vote.decided(table, table.members(task)) if vote.early else None
                 if won is not None:
                     scheduler.settled(task, won, now)
             case Turn.LISTEN:
@@ -793,8 +808,8 @@ class Driver:
         """
         batch = growth.batch
         check_batch(batch, self.scheduler.pools)
-        if not growth.vacant:
-            check_quota(self.table.policies[task], batch.size)
+        if not growth.vacant and not batch.is_repair:
+            check_quota(self.table.policies[task], batch.size - len(batch.cleanups))
         check_files(batch, self._rules.on_conflict, self.table.key(task))
         if batch.files:
             self._refuse(self.claimed.grown(task, batch))

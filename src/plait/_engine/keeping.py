@@ -243,7 +243,7 @@ class KeptDriver(Driver):
 
         def growing(parent: int, batch: Batch, now: float, vacant: bool = False) -> None:
             work: Work = batch.calls  # type: ignore[assignment]
-            if self._carry is not None:
+            if self._carry is not None and not batch.is_repair:
                 try:
                     self._carry.into(batch, table.size, parent)
                 except Exception as error:  # what an earlier generation kept cannot be read
@@ -623,7 +623,7 @@ def _learn_rows(
         rows, names, table.status[part], table.odd[part], table.started_at[part], table.ended_at[part], strict=True
     )
     for row, identity, state, odd, started, ended in columns:
-        if (state != SUCCEEDED and state != FAILED) or started == NEVER or row in table.kept:
+        if (state != SUCCEEDED and state != FAILED) or started == NEVER or row in table.kept or row in table.failures:
             continue
         key = f"{name}/{identity}"
         if odd & CONTROL:

@@ -270,6 +270,12 @@ def structure(batch: Batch) -> dict[str, Any]:
         data["called"] = _called_data(called)
     if batch.files:
         data["files"] = [[place, *each] for place, each in batch.files.items()]
+    if batch.cleanups:
+        data["cleanups"] = list(batch.cleanups)
+    if batch.repairs:
+        data["repairs"] = list(batch.repairs)
+    if batch.is_repair:
+        data["is_repair"] = True
     if batch.kept:
         declared: Callable[[int], Any] = batch.calls.declared  # type: ignore[attr-defined]
         data["kept"] = [
@@ -333,6 +339,9 @@ def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int]
         conditional=data.get("conditional", ()),
         ranks=data.get("ranks"),
         called=_called_of(data.get("called")),
+        cleanups=data.get("cleanups", ()),
+        repairs=data.get("repairs", ()),
+        is_repair=bool(data.get("is_repair", False)),
         kept={
             place: Kept(read(form, value, place), started, ended, attempts, skipped)
             for place, form, value, started, ended, attempts, skipped in data.get("kept", ())
@@ -343,6 +352,7 @@ def batch_of(data: Mapping[str, Any], calls: Any, read: Callable[[int, Any, int]
     if isinstance(batch.called, list):
         columns.append(batch.called)
     places = [*batch.controls, *batch.conditional, *batch.kept, *batch.files]
+    places = [*batch.controls, *batch.conditional, *batch.kept, *batch.cleanups, *batch.repairs]
     if any(len(column) != size for column in columns) or any(not 0 <= place < size for place in places):
         raise ValueError("columns of a batch differ in length")
     if needs is not None and any(not 0 <= need < size for row in needs for need in row):

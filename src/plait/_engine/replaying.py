@@ -13,7 +13,7 @@ from plait._core.policy import OnFailure, Rules
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler
 from plait._core.states import READY
-from plait._core.table import NEVER, Table
+from plait._core.table import NEVER, Table, Try
 from plait._engine import records as lines
 from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of, wants_of
 from plait._engine.wall import Wall
@@ -41,6 +41,8 @@ class _Batch(msgspec.Struct):
     conditional: list[int] | None = None
     ranks: list[float] | None = None
     called: Any = None
+    cleanups: list[int] | None = None
+    repairs: list[int] | None = None
     kept: list[Any] | None = None
     files: list[Any] | None = None
 
@@ -124,7 +126,13 @@ class Regrown(Work):
         if self._growth is None:
             batch, place = self._table.batch_of(self._parent)
             work: Work = batch.calls  # type: ignore[assignment]
-            growth = work.regrow(place, self._table, self._parent - place, self._regrowth)
+            first = self._parent - place
+            repairs = self._data.get("is_repair")
+            growth = (
+                work.repair(place, self._table.failures[self._parent], self._table, first)
+                if repairs
+                else work.regrow(place, self._table, first, self._regrowth)
+            )
             if growth.batch.size != self._data["size"] or keys_data(growth.batch.keys) != self._data["keys"]:
                 key = self._table.key(self._parent)
                 raise RunChanged(
@@ -156,6 +164,9 @@ class Regrown(Work):
 
     def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
         return self.work.regrow(place, table, first, regrowth)
+
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        return self.work.repair(place, failure, table, first)
 
     def declared(self, place: int) -> Any:
         return self.work.declared(place)
@@ -273,7 +284,10 @@ class Replay:
         return batch_of(data, work, lambda form, value, place: self._value(form, value, lambda: work.declared(place)))
 
     def _joined(self, task: int) -> Any:
-        """The value of a task that joined its children: made again of theirs."""
+        """The value of a task that joined its children: made again of theirs; of one that was repaired: that of its `on_error`."""
+        repair = self.table.repairs.get(task) if task in self.table.failures else None
+        if repair is not None:
+            return self.table.values[repair]
         return self.joins[task](self.table, self.table.children(task)) if self.going_on else NOT_READ
 
     def _apply_all(self, batch: list[_Line]) -> None:
@@ -401,7 +415,8 @@ class Replay:
             regrown = Regrown(
                 self.table, parent, Regrowth(snapshot, partial(self._batch, data), self._value, data.get("needs")), data
             )
-            self.joins[parent] = joining(self.table.policies[parent], regrown.join)
+            if not data.get("is_repair"):
+                self.joins[parent] = joining(self.table.policies[parent], regrown.join)
             work = regrown
         self.scheduler.grew(parent, self._batch(data, work), now)
 

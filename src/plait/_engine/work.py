@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from plait._core.graph import Batch
 from plait._core.paths import Foreseen, Where
 from plait._core.policy import PLAIN, Policy
-from plait._core.table import Table
+from plait._core.table import Table, Try
 from plait._engine.files import declare
 from plait.executors.base import Call
 
@@ -106,6 +106,10 @@ class Work:
         """What a control task grows."""
         raise NotImplementedError
 
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        """The `on_error` of the task at `place`, which ended in `failure`, as its one child."""
+        raise NotImplementedError
+
     # -- for runs with a store
 
     def snapshot(self) -> Any:
@@ -149,7 +153,7 @@ def joining(policy: Policy, join: Join) -> Join:
     def reduced(table: Table, rows: range) -> Any:
         from plait._core.outcome import Outcomes  # few groups reduce
 
-        return vote_of(policy).value(Outcomes(table, rows, float))
+        return vote_of(policy).value(Outcomes(table, table.members(table.parent(rows.start)) if rows else rows, float))
 
     return reduced
 

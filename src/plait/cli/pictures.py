@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from plait._core.graph import REPAIR
 from plait.flow.model import Argv, FlowTask, Group, PythonCall, Script
 from plait.flow.templates import Template
 from plait.observe.text import clean
@@ -21,30 +22,43 @@ class Box(NamedTuple):
     needs: list[str]
     inner: list[Box]
     what: str
+    last: bool = False  # it begins when everything beside it is over
 
 
 def boxes(target: Any) -> list[Box]:
     """The tasks of a target, in order."""
     if hasattr(target, "file"):
-        return _of_file(target.tasks)
+        return _of_file(target.tasks, target.file.cleanups)
     program = compile_graph(target) if isinstance(target, Graph) else compile_nodes([target])
     batch = program.batch
     needs = batch.needs or [()] * batch.size
     return [
-        Box(batch.keys[at], "task", list(dict.fromkeys(batch.keys[need] for need in needs[at])), [], "")
+        Box(
+            batch.keys[at],
+            "finally task" if at in batch.cleanups else "task",
+            list(dict.fromkeys(batch.keys[need] for need in needs[at])),
+            [Box(REPAIR, "task", [], [], "")] if at in batch.repairs else [],
+            "",
+            at in batch.cleanups,
+        )
         for at in range(batch.size)
     ]
 
 
-def _of_file(tasks: dict[str, FlowTask]) -> list[Box]:
+def _of_file(tasks: Mapping[str, FlowTask], cleanups: Mapping[str, FlowTask] = {}) -> list[Box]:
     found = []
-    for key, task in tasks.items():
+    known = {**tasks, **cleanups}
+    for key, task in known.items():
         body = task.body
-        inner = _of_file(dict(body.tasks)) if isinstance(body, Group) else []
+        inner = _of_file(body.tasks, body.cleanups) if isinstance(body, Group) else []
+        if task.on_error is not None:
+            inner += _of_file({REPAIR: task.on_error})
         kind = {Script: "run", Argv: "run", PythonCall: "call", Group: "group"}[type(body)]
         if task.foreach is not None:
             kind = f"foreach {kind}"
-        found.append(Box(key, kind, [need for need in task.needs if need in tasks], inner, _what(task)))
+        last = key not in tasks
+        needs = [need for need in task.needs if need in known]
+        found.append(Box(key, f"finally {kind}" if last else kind, needs, inner, _what(task), last))
     return found
 
 
@@ -142,10 +156,12 @@ def plan(target: Any) -> Iterator[str]:
     left = list(tasks)
     yield f"would run {len(tasks)} tasks:"
     while left:
-        ready = [box for box in left if done.issuperset(box.needs)]
+        only_last = all(box.last for box in left)
+        ready = [box for box in left if done.issuperset(box.needs) and (only_last or not box.last)]
         for box in ready:
             after = f" after {', '.join(map(clean, box.needs))}" if box.needs else ""
-            yield f"  {clean(box.key)}{after}{f': {clean(box.what)}' if box.what else ''}"
+            in_the_end = ", in the end" if box.last else ""
+            yield f"  {clean(box.key)}{after}{in_the_end}{f': {clean(box.what)}' if box.what else ''}"
             done.add(box.key)
         left = [box for box in left if box.key not in done]
 

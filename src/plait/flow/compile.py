@@ -10,16 +10,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from plait._core.graph import Batch
+from plait._core.graph import REPAIR, Batch
 from plait._core.paths import Foreseen, Where
 from plait._core.policy import OnConflict
 from plait._core.result import RunResult
+from plait._core.scheduler import describe
 from plait._core.states import STATUSES, SUCCEEDED
-from plait._core.table import Table
+from plait._core.table import Table, Try
 from plait._engine.files import NoPath, conflicts
 from plait._engine.work import Call, Growth, RawFiles, Wanted, Work
 from plait.calls.shell import ShellCommand, strict_json
-from plait.errors import UsageError
+from plait.errors import CommandFailed, RecordedError, TaskError, UsageError
 from plait.executors.base import executor_for
 from plait.fingerprints import declared_type, fingerprint
 from plait.flow.lookups import ROOTS, follow
@@ -58,7 +59,9 @@ def reload(snapshot: Mapping[str, Any]) -> Flow:
 def _find_conflicts(file: FlowFile, problems: Problems) -> None:
     """Adds the conflicts that are there whatever the inputs are."""
     try:
-        found = conflicts(_shape(file.tasks), OnConflict(file.rules.get("on_conflict", OnConflict.REFUSE)))
+        found = conflicts(
+            _shape(file.tasks, file.cleanups), OnConflict(file.rules.get("on_conflict", OnConflict.REFUSE))
+        )
     except NoPath as error:
         _, line, column = error.where or ("", 1, 1)
         problems.add(Place(line, column), "value", error.text)
@@ -72,9 +75,9 @@ def _find_conflicts(file: FlowFile, problems: Problems) -> None:
         problems.add(START, "conflict", found.more)
 
 
-def _shape(tasks: Mapping[str, FlowTask]) -> Batch:
+def _shape(tasks: Mapping[str, FlowTask], cleanups: Mapping[str, FlowTask]) -> Batch:
     """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
-    return _Tasks(tasks, _Scope({}, {}, {}, unknown=frozenset(ROOTS) - _EACH)).batch()
+    return _Tasks(tasks, _Scope({}, {}, {}, unknown=frozenset(ROOTS) - _EACH), cleanups).batch()
 
 
 class Flow:
@@ -116,7 +119,7 @@ class Flow:
 
     def snapshot(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What a store keeps of this flow, to go on with a run of it and to see an edit."""
-        functions = _import_calls(self.file, self.tasks)
+        functions = _import_calls(self.file, self.everything)
         return {
             "kind": "flow",
             "path": str(self.file.path.resolve()),
@@ -129,8 +132,13 @@ class Flow:
 
     @property
     def tasks(self) -> dict[str, FlowTask]:
-        """The tasks that a run has, in the order of the file."""
+        """The tasks that a run has, in the order of the file, but for those that clean up after it."""
         return {key: task for key, task in self.file.tasks.items() if self._only is None or key in self._only}
+
+    @property
+    def everything(self) -> dict[str, FlowTask]:
+        """These, and those that clean up."""
+        return {**self.tasks, **self.file.cleanups}
 
     def rules(self) -> dict[str, Any]:
         """What the file says of its run."""
@@ -160,7 +168,7 @@ class Flow:
 
     def shape(self) -> Batch:
         """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
-        return _shape(self.tasks)
+        return _shape(self.tasks, self.file.cleanups)
 
     def program(self, inputs: Mapping[str, Any]) -> Program:
         """The graph of a run with these inputs; every `call:` is imported here, before anything runs.
@@ -169,11 +177,11 @@ class Flow:
             FlowError: for a function that cannot be imported or does not take its arguments, with the place.
             UsageError: for inputs that cannot be.
         """
-        functions = _import_calls(self.file, self.tasks)
+        functions = _import_calls(self.file, self.everything)
         values = self.inputs(inputs)
         file_env = {name: template.text(_Inputs(values)) for name, template in self.file.env.items()}
         run = _Scope(values, file_env, functions)
-        work = _Tasks(self.tasks, run)
+        work = _Tasks(self.tasks, run, self.file.cleanups)
         outputs = self.file.outputs
 
         def value(result: RunResult) -> Any:
@@ -212,9 +220,8 @@ def _import_calls(file: FlowFile, tasks: Mapping[str, FlowTask]) -> dict[tuple[s
     stack = list(tasks.values())[::-1]
     while stack:
         task = stack.pop()
-        if isinstance(task.body, Group):
-            stack.extend(list(task.body.tasks.values())[::-1])
-        elif isinstance(task.body, PythonCall):
+        stack.extend(task.inner[::-1])
+        if isinstance(task.body, PythonCall):
             call = task.body
             try:
                 function = found.get((call.module, call.name)) or _import(file.path, call)
@@ -282,7 +289,9 @@ class _Inputs:
 class _Scope:
     """What names stand for at one place of a running flow. A group's tasks see their own scope, then those around."""
 
-    __slots__ = ("_env", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "_unknown", "functions")
+    __slots__ = (
+        "_env", "_error", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "_unknown", "functions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -300,20 +309,27 @@ class _Scope:
         self._place: Mapping[str, int] = {}
         self._item: Any = None
         self._index: int | None = None
+        self._error: Mapping[str, Any] | None = None
         self._outer: _Scope | None = None
 
     def inside(self, table: Table, first: int, place: Mapping[str, int]) -> _Scope:
         """The scope of tasks whose batch starts at row `first`, with the places of their keys."""
         scope = _Scope(self._inputs, self._env, self.functions, self._unknown)
         scope._table, scope._first, scope._place = table, first, place
-        scope._item, scope._index, scope._outer = self._item, self._index, self
+        scope._item, scope._index, scope._error, scope._outer = self._item, self._index, self._error, self
         return scope
 
-    def at_item(self, item: Any, index: int, unknown: frozenset[str] = frozenset()) -> _Scope:
+    def at_item(self, item: Any, index: int | None, unknown: frozenset[str] = frozenset()) -> _Scope:
         """The same scope, for one item of a foreach."""
         scope = _Scope(self._inputs, self._env, self.functions, self._unknown | unknown)
         scope._table, scope._first, scope._place, scope._outer = self._table, self._first, self._place, self._outer
-        scope._item, scope._index = item, index
+        scope._item, scope._index, scope._error = item, index, self._error
+        return scope
+
+    def at_error(self, failure: Try) -> _Scope:
+        """The same scope, for what is to make a failure good."""
+        scope = self.at_item(self._item, self._index)
+        scope._error = _error_data(failure)
         return scope
 
     @property
@@ -321,7 +337,13 @@ class _Scope:
         return self._env
 
     def root(self, name: str) -> Any:
-        return {"inputs": self._inputs, "env": self._env, "item": self._item, "index": self._index}[name]
+        return {
+            "inputs": self._inputs,
+            "env": self._env,
+            "item": self._item,
+            "index": self._index,
+            "error": self._error,
+        }[name]
 
     def knows(self, root: str, steps: tuple[str | int, ...]) -> bool:
         """Is what that stands for known already? A task is, once it ran."""
@@ -360,6 +382,21 @@ def _of_task(table: Table, row: int, steps: tuple[str | int, ...]) -> Any:
     return None if inner is None else _of_task(table, inner, steps[1:])
 
 
+def _error_data(failure: Try) -> dict[str, Any]:
+    """What a file can say of an error: the same before a crash and after it, when the exception itself is gone."""
+    error = failure.error
+    kind = error.kind.rpartition(":")[2] if isinstance(error, RecordedError) else type(error).__name__
+    message = describe(error)
+    if isinstance(error, RecordedError) or not isinstance(error, TaskError):
+        message = message.removeprefix(kind).removeprefix(": ")
+    return {
+        "type": kind,
+        "message": message,
+        "status": str(STATUSES[failure.state]),
+        "exit_code": error.exit_code if isinstance(error, CommandFailed) else None,
+    }
+
+
 def _filled(data: Any, scope: _Scope) -> Any:
     """Data with its templates replaced by their values."""
     if isinstance(data, Template):
@@ -375,12 +412,15 @@ def _filled(data: Any, scope: _Scope) -> Any:
 
 
 class _Tasks(Work):
-    """The tasks of a file or of a group."""
+    """The tasks of a file or of a group, behind them those that clean up."""
 
-    def __init__(self, tasks: Mapping[str, FlowTask], around: _Scope) -> None:
-        self._tasks = list(tasks.values())
+    def __init__(
+        self, tasks: Mapping[str, FlowTask], around: _Scope, cleanups: Mapping[str, FlowTask] | None = None
+    ) -> None:
+        self._tasks = [*tasks.values(), *(cleanups or {}).values()]
         self._around = around
-        self.place = {key: at for at, key in enumerate(tasks)}
+        self.place = {key: at for at, key in enumerate((*tasks, *(cleanups or ())))}
+        self.members = len(tasks)
         self.filed = [
             at
             for at, task in enumerate(self._tasks)
@@ -402,6 +442,8 @@ class _Tasks(Work):
                 for at, task in enumerate(self._tasks)
                 if task.when is not None or (task.wants is not None and task.foreach is None and self._decides(at))
             ],
+            cleanups=range(self.members, len(self._tasks)),
+            repairs=[at for at, task in enumerate(self._tasks) if task.on_error is not None and task.foreach is None],
         )
 
     def _decides(self, place: int) -> bool:
@@ -421,10 +463,13 @@ class _Tasks(Work):
             return None
         if task.foreach is None:
             assert isinstance(task.body, Group)
-            return Foreseen(_Tasks(task.body.tasks, self._around).batch(), many=False)
+            return Foreseen(_Tasks(task.body.tasks, self._around, task.body.cleanups).batch(), many=False)
         if isinstance(task.foreach, list) and not _holds_template(task.foreach):
             return Foreseen(_Items(task, task.foreach, self._around).shaped(), many=False)
         return Foreseen(_Items(task, [None], self._around.at_item(None, 0, _EACH)).shaped(), many=True)
+
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        return _grow_repair(self._tasks[place], failure, self._scope(table, first))
 
     def _scope(self, table: Table, first: int) -> _Scope:
         return self._around.inside(table, first, self.place)
@@ -464,7 +509,7 @@ class _Tasks(Work):
         task = self._tasks[place]
         if task.foreach is not None:
             return _Items(task, [], self._around)
-        return _Tasks(task.body.tasks, self._around) if isinstance(task.body, Group) else None
+        return _group_work(task.body, self._around) if isinstance(task.body, Group) else None
 
     def identities(self) -> list[str]:
         return [task.key for task in self._tasks]
@@ -506,6 +551,7 @@ class _Items(Work):
             policy=self._task.policy,
             conditional=range(size) if self._task.wants is not None and self._task.wants.decides else (),
             controls=range(size) if isinstance(self._task.body, Group) else (),
+            repairs=range(size) if self._task.on_error is not None else (),
         )
 
     def files(self, place: int) -> RawFiles | None:
@@ -518,7 +564,8 @@ class _Items(Work):
         body = self._task.body
         if not isinstance(body, Group) or not body.names_files:
             return None
-        return Foreseen(_Tasks(body.tasks, self._scope.at_item(self._items[place], place)).batch(), many=False)
+        scope = self._scope.at_item(self._items[place], place)
+        return Foreseen(_Tasks(body.tasks, scope, body.cleanups).batch(), many=False)
 
     def _keys(self) -> list[str]:
         template = self._task.item_key
@@ -550,12 +597,16 @@ class _Items(Work):
     def children(self, place: int, table: Table, first: int) -> Growth:
         return _grow_group(self._task, self._scope.at_item(self._items[place], place))
 
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        item = self._items[place] if place < len(self._items) else None
+        return _grow_repair(self._task, failure, self._scope.at_item(item, place))
+
     def declared(self, place: int) -> Any:
         return _declared(self._task, self._scope)
 
     def inside(self, place: int) -> Work | None:
         body = self._task.body
-        return _Tasks(body.tasks, self._scope) if isinstance(body, Group) else None
+        return _group_work(body, self._scope) if isinstance(body, Group) else None
 
     def identities(self) -> str:
         return f"{self._task.key}[]"
@@ -626,15 +677,39 @@ def _wanted(task: FlowTask, scope: _Scope) -> Wanted | None:
 
 def _grow_group(task: FlowTask, scope: _Scope) -> Growth:
     assert isinstance(task.body, Group)
-    work = _Tasks(task.body.tasks, scope)
+    work = _group_work(task.body, scope)
 
     def join(table: Table, rows: range) -> dict[str, Any]:
         return {
             key: table.values[rows.start + at] if table.status[rows.start + at] == SUCCEEDED else None
             for key, at in work.place.items()
+            if at < work.members
         }
 
     return Growth(work.batch(), join)
+
+
+def _group_work(group: Group, scope: _Scope) -> _Tasks:
+    return _Tasks(group.tasks, scope, group.cleanups)
+
+
+class _Repair(_Tasks):
+    """The `on_error` of a task."""
+
+    def __init__(self, task: FlowTask, scope: _Scope) -> None:
+        assert task.on_error is not None
+        super().__init__({REPAIR: task.on_error}, scope)
+        self._of = task.key
+
+    def identities(self) -> list[str]:
+        return [f"{self._of}/{REPAIR}"]
+
+
+def _grow_repair(task: FlowTask, failure: Try, scope: _Scope) -> Growth:
+    work = _Repair(task, scope.at_error(failure))
+    batch = work.batch()
+    batch.is_repair = True
+    return Growth(batch, lambda table, rows: table.values[rows.start])
 
 
 def _call(task: FlowTask, scope: _Scope) -> Call:

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-ROOTS = ("inputs", "tasks", "item", "index", "env")
+ROOTS = ("inputs", "tasks", "item", "index", "env", "error")
+ERROR = ("type", "message", "status", "exit_code")
+"""What an `on_error` may look up of `error`."""
 LONGEST = 10_000
 
 

@@ -46,11 +46,12 @@ class PythonCall:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`tasks:`: tasks that are one task to the outside."""
+    """`tasks:`: tasks that are one task to the outside, and those of its `finally:`."""
 
     tasks: Mapping[str, FlowTask]
     names_files: bool = False
     """Does a task in it say what it reads or writes?"""
+    cleanups: Mapping[str, FlowTask] = field(default_factory=dict)
 
 
 Body: TypeAlias = Script | Argv | PythonCall | Group
@@ -93,6 +94,7 @@ class FlowTask:
     wants: Wants | None = None
     files_at: Place | None = None
     file: str = ""
+    on_error: FlowTask | None = None
 
     @property
     def names_files(self) -> bool:
@@ -112,6 +114,12 @@ class FlowTask:
     def is_control(self) -> bool:
         """Does it grow others instead of running something itself?"""
         return self.foreach is not None or isinstance(self.body, Group)
+
+    @property
+    def inner(self) -> list[FlowTask]:
+        """The tasks that stand in it in the file: those of a group, its cleanups, its `on_error`."""
+        found = [*self.body.tasks.values(), *self.body.cleanups.values()] if isinstance(self.body, Group) else []
+        return found if self.on_error is None else [*found, self.on_error]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +142,6 @@ class FlowFile:
     env: Mapping[str, Template]
     tasks: Mapping[str, FlowTask]
     outputs: Mapping[str, Template]
+    cleanups: Mapping[str, FlowTask] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)  # max_concurrency, on_failure, deadline
     text: str = ""

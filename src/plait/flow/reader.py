@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plait._core.graph import cycle_text, find_cycle, safe_key
+from plait._core.graph import REPAIR, cycle_text, find_cycle, safe_key
 from plait._core.limits import check_uses, owned
-from plait._core.policy import PLAIN, Policy, Rules, check_quota, option_names, policy
+from plait._core.policy import PLAIN, Policy, Rules, check_quota, of_cleanup, option_names, policy
 from plait._engine.work import check_votes
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
-from plait.flow.lookups import ROOTS
+from plait.flow.lookups import ERROR, ROOTS
 from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script, Wants
 from plait.flow.problems import START, Place, Problems
 from plait.flow.templates import Template, TemplateError, check_script, parse_template
@@ -37,17 +37,17 @@ TOP = (
     "health",
     "defaults",
     "tasks",
+    "finally",
     "outputs",
 )
 BODIES = ("run", "call", "tasks")
 OF_GROUPS = ("on_failure", "max_concurrency", "min_success", "max_failures", "reduce")
 POLICIES = tuple(sorted(option_names() - set(OF_GROUPS)))
 WHOLE = ("join", "budget", *OF_GROUPS)
-COMMON = ("needs", "foreach", "key", "when", *POLICIES, *OF_GROUPS)
-BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ()}
+COMMON = ("needs", "foreach", "key", "when", "on_error", *POLICIES, *OF_GROUPS)
+BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ("finally",)}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace",
-    "on_error", "finally", "secrets",
+    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
 
@@ -85,11 +85,28 @@ def read_flow(
 class _Around:
     """What a task may refer to: the tasks beside it, and those around its group."""
 
-    def __init__(self, tasks: Map, outer: _Around | None = None, item: bool = False) -> None:
+    def __init__(
+        self,
+        tasks: Map,
+        outer: _Around | None = None,
+        item: bool = False,
+        error: bool = False,
+        cleanups: Map | None = None,
+    ) -> None:
         self.tasks = tasks
         self.outer = outer
         self.item = item  # within a foreach
+        self.error = error  # within an `on_error`
+        self.cleanups = cleanups  # of the same group, where this is for those that they clean up after
         self.lifted: list[str] = []  # tasks of outer groups that something here refers to
+
+    def within(self, *, item: bool = False, error: bool = False) -> _Around:
+        """The same, seen from an item of a foreach, or from an `on_error`."""
+        return _Around(self.tasks, self.outer, self.item or item, self.error or error, self.cleanups)
+
+    def is_cleanup(self, name: object) -> bool:
+        """Is there a task of that name, but for cleaning up?"""
+        return self.cleanups is not None and name in self.cleanups.items and name not in self.tasks.items
 
 
 class _Reader:
@@ -127,10 +144,10 @@ class _Reader:
         if "tasks" not in items:
             self.bad(tree.at, "missing", "the file has no `tasks:`")
             return None
-        tasks = self.tasks(items["tasks"], None, 1)
-        known = items["tasks"] if isinstance(items["tasks"], Map) else Map({}, {}, START)
+        tasks, cleanups = self.everything(tree, None, 1)
+        known = _together(items["tasks"], items.get("finally"))
         outputs = self.templates(items["outputs"], "outputs", _Around(known)) if "outputs" in items else {}
-        return FlowFile(self._path, name or self._path.stem, self._inputs, self._env, tasks, outputs, rules)
+        return FlowFile(self._path, name or self._path.stem, self._inputs, self._env, tasks, outputs, cleanups, rules)
 
     def rules(self, tree: Map) -> dict[str, Any]:
         rules: dict[str, Any] = {}
@@ -195,17 +212,32 @@ class _Reader:
 
     # -- tasks
 
-    def tasks(self, tree: Tree, outer: _Around | None, depth: int, item: bool = False) -> dict[str, FlowTask]:
+    def everything(
+        self, tree: Map, outer: _Around | None, depth: int
+    ) -> tuple[dict[str, FlowTask], dict[str, FlowTask]]:
+        """The tasks of a file or of a group, and those that clean up after them."""
+        tasks, last = tree.items["tasks"], tree.items.get("finally")
+        item, error = (outer.item, outer.error) if outer is not None else (False, False)
+        cleanups = last if isinstance(last, Map) else None
+        known = tasks if isinstance(tasks, Map) else Map({}, {}, START)
+        found = self.tasks(tasks, _Around(known, outer, item, error, cleanups), depth, "tasks")
+        if last is None:
+            return found, {}
+        for key in known.items.keys() & (cleanups.items.keys() if cleanups is not None else set()):
+            assert cleanups is not None
+            self.bad(cleanups.keys[key], "key", f"key {key!r} is one of `tasks:` already")
+        return found, self.tasks(last, _Around(_together(tasks, last), outer, item, error), depth, "finally")
+
+    def tasks(self, tree: Tree, around: _Around, depth: int, where: str) -> dict[str, FlowTask]:
         found: dict[str, FlowTask] = {}
         if not isinstance(tree, Map):
-            self.bad(tree.at, "type", f"tasks must be a mapping from keys to tasks, not {kind(tree)}")
+            self.bad(tree.at, "type", f"{where} must be a mapping from keys to tasks, not {kind(tree)}")
             return found
         if not tree.items:
             self.bad(tree.at, "empty", "there are no tasks: give at least one")
         if depth > DEEPEST_GROUPS:
             self.bad(tree.at, "too-deep", f"groups are nested deeper than {DEEPEST_GROUPS} levels")
             return found
-        around = _Around(tree, outer, item or (outer is not None and outer.item))
         for key, each in tree.items.items():
             try:
                 safe_key(key)
@@ -214,7 +246,7 @@ class _Reader:
             except GraphError as error:
                 self.bad(tree.keys[key], "key", str(error))
                 continue
-            task = self.task(key, each, tree.keys[key], around, depth)
+            task = self.task(key, each, tree.keys[key], around, depth, cleans=where == "finally")
             if task is not None:
                 found[key] = task
         self.whole &= len(found) == len(tree.items)
@@ -235,7 +267,9 @@ class _Reader:
             self.bad(tree.keys[names[0]], "cycle", cycle_text(names))
             keys = [key for key in keys if key not in names]
 
-    def task(self, key: str, tree: Tree, at: Place, around: _Around, depth: int) -> FlowTask | None:
+    def task(
+        self, key: str, tree: Tree, at: Place, around: _Around, depth: int, *, cleans: bool = False
+    ) -> FlowTask | None:
         if not isinstance(tree, Map):
             hint = (
                 ": write `run:` in front of the command"
@@ -263,7 +297,7 @@ class _Reader:
         foreach = self.foreach(items["foreach"], around, needs) if looped else None
         if "key" in items and not looped:
             self.bad(tree.keys["key"], "key", "`key` names the tasks of a foreach, and there is none here")
-        inner = _Around(around.tasks, around.outer, around.item or looped)
+        inner = around.within(item=looped)
         item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
         when = self.when(items["when"], around, needs) if "when" in items else None
         body = self.body(body_name, tree, inner, needs, depth)
@@ -272,11 +306,51 @@ class _Reader:
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key, body_name)
         self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key)
+        on_error = self.on_error(tree, key, inner, needs, depth) if REPAIR in items else None
+        if cleans:
+            own, whole = self.cleaning(tree, own, whole)
         if body is None:
             return None
         unique = tuple(dict.fromkeys(needs))
         said = next((tree.keys[name] for name in ("writes", "reads") if name in items), None)
-        return FlowTask(key, at, body, unique, own, whole, foreach, item_key, when, wants, said, self._problems.file)
+        return FlowTask(
+            key, at, body, unique, own, whole, foreach, item_key, when, wants, said, self._problems.file, on_error
+        )
+
+    def cleaning(self, tree: Map, own: Policy, whole: Policy | None) -> tuple[Policy, Policy | None]:
+        """The policies of a task that cleans up. One with its own times for each item needs no other limit for all of them."""
+        joined = "join" in tree.items
+        if whole is None:
+            return of_cleanup(own, joined=joined), None
+        bounded = own.timeout is not None or own.deadline is not None
+        made = of_cleanup(whole, joined=joined)
+        return own, made.but(deadline=whole.deadline) if bounded else made
+
+    def on_error(self, tree: Map, key: str, around: _Around, needs: list[str], depth: int) -> FlowTask | None:
+        """What runs when a task failed. What it refers to is a need of that task."""
+        each, at = tree.items[REPAIR], tree.keys[REPAIR]
+        if isinstance(each, Map):
+            for name in ("needs", "join"):
+                if name in each.items:
+                    self.bad(
+                        each.keys[name],
+                        "misplaced",
+                        f"`{name}` does not belong in on_error: it runs when task {key!r} failed",
+                    )
+        inner = tree.items.get("tasks")
+        if isinstance(inner, Map) and REPAIR in inner.items and "foreach" not in tree.items:
+            self.bad(
+                inner.keys[REPAIR],
+                "key",
+                f"{key}/{REPAIR} is the key of what runs when {key!r} fails: give this task another",
+            )
+        found = self.task(REPAIR, each, at, around.within(error=True), depth)
+        if found is None:
+            return None
+        needs += [need for need in found.needs if need != key]
+        if key in found.needs:
+            self.bad(at, "cycle", f"the on_error of task {key!r} refers to that task: what it failed of is in `error`")
+        return found
 
     def counted(self, tree: Map, policy: Policy, what: object, key: str) -> None:
         """What a group wants of its tasks must be possible, where their number stands in the file."""
@@ -328,6 +402,8 @@ class _Reader:
                 self.bad(each.at, "type", f"needs must be keys of tasks, not {kind(each)}")
             elif name == key:
                 self.bad(each.at, "cycle", f"task {key!r} needs itself. Drop that need.")
+            elif around.is_cleanup(name):
+                self.bad(each.at, "finally", _TOO_LATE.format(f"task {key!r} needs", name))
             elif name not in around.tasks.items:
                 self.bad(
                     each.at,
@@ -368,10 +444,10 @@ class _Reader:
     def body(self, name: str, tree: Map, around: _Around, needs: list[str], depth: int) -> Body | None:
         each = tree.items[name]
         if name == "tasks":
-            inner_needs = _Around(around.tasks, around.outer, around.item)
-            tasks = self.tasks(each, inner_needs, depth + 1, around.item)
+            inner_needs = around.within()
+            tasks, cleanups = self.everything(tree, inner_needs, depth + 1)
             needs += inner_needs.lifted
-            return Group(tasks, any(task.names_files for task in tasks.values()))
+            return Group(tasks, any(task.names_files for task in (*tasks.values(), *cleanups.values())), cleanups)
         if name == "call":
             return self.call(tree, around, needs)
         output = self.output(tree)
@@ -543,6 +619,14 @@ class _Reader:
         if root == "env" and (not steps or steps[0] not in self._env):
             shown = str(steps[0]) if steps else ""
             return "unknown-name", f"{shown!r} is not declared under `env:`{self._problems.nearest(shown, self._env)}"
+        if root == "error" and not around.error:
+            return "unknown-name", "'error' is known inside an on_error only"
+        if root == "error" and steps and steps[0] not in ERROR:
+            shown = str(steps[0])
+            return (
+                "unknown-name",
+                f"of `error` there are {', '.join(ERROR)}, not {shown!r}{self._problems.nearest(shown, ERROR)}",
+            )
         if root in ("item", "index") and not around.item:
             return "unknown-name", f"{root!r} is known inside a foreach only"
         return self.look_task(steps, around, needs) if root == "tasks" else None
@@ -554,6 +638,8 @@ class _Reader:
         scope: _Around | None = around
         level = 0
         while scope is not None and name not in scope.tasks.items:
+            if scope.is_cleanup(name):
+                return "finally", _TOO_LATE.format("a template refers to", name)
             scope = scope.outer
             level += 1
         if scope is None:
@@ -580,8 +666,10 @@ class _Reader:
         step = steps[0] if steps else None
         if step in ("output", "status"):
             return None
-        inner = tree.items.get("tasks") if isinstance(tree, Map) and "foreach" not in tree.items else None
-        if isinstance(inner, Map) and isinstance(step, str):
+        inner: Tree | None = None
+        if isinstance(tree, Map) and "foreach" not in tree.items and "tasks" in tree.items:
+            inner = _together(tree.items["tasks"], tree.items.get("finally"))
+        if isinstance(inner, Map) and inner.items and isinstance(step, str):
             if step in inner.items:
                 return self.look_into(inner.items[step], f"{name}.{step}", steps[1:])
             return "unknown-task", f"group {name!r} has no task {step!r}{self._problems.nearest(step, inner.items)}"
@@ -650,6 +738,21 @@ class _Reader:
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+_TOO_LATE = (
+    "{0} {1!r}, which is in `finally`: that runs when everything else is over. Drop this, or move {1!r} to `tasks:`"
+)
+
+
+def _together(tasks: Tree, last: Tree | None) -> Map:
+    """All tasks of a file or of a group, those of its `finally` included."""
+    parts = [each for each in (tasks, last) if isinstance(each, Map)]
+    return Map(
+        {key: value for part in reversed(parts) for key, value in part.items.items()},
+        {key: place for part in reversed(parts) for key, place in part.keys.items()},
+        tasks.at,
+    )
 
 
 def is_template(tree: Tree | None) -> bool:

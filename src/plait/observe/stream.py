@@ -430,26 +430,42 @@ def critical_path(table: Table) -> float:
     """Seconds of the longest chain of needs, each task counted with the run time of its last attempt.
 
     A task that grew counts with its own time until then and the longest chain among its children. Computed over the starts and ends of tasks in
-    topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it.
+    topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it, and a cleanup
+    starts after a moment that comes when all others beside it have ended.
     """
     size = table.size
-    length = [0.0] * (2 * size)  # the longest chain up to each start, then up to each end
+    length = [0.0] * (2 * size)  # the longest chain up to each start, then up to each end, then up to those moments
     left = [0] * size + [1] * size
+    moment: dict[int, int] = {}  # by task beside cleanups
+    behind: dict[int, list[int]] = {}  # the cleanups, by moment
+    for first, batch in table.batches():
+        if batch.cleanups:
+            at = len(length)
+            length.append(0.0)
+            left.append(batch.size - len(batch.cleanups))
+            behind[at] = [first + place for place in batch.cleanups]
+            moment.update((first + place, at) for place in range(batch.size) if place not in batch.cleanups)
+            for task in behind[at]:
+                left[task] += 1
     for task in range(size):
         for user in table.users_of(task):
             left[user] += 1
         if table.odd[task] & CHILD:
             left[task] += 1
             left[size + table.parent(task)] += 1
-    ready = [task for task in range(size) if not left[task]]
+    ready = [at for at in (*range(size), *behind) if not left[at]]
     while ready:
         at = ready.pop()
         task = at % size
-        if at < size:
+        if at in behind:
+            after = [(task, 0.0) for task in behind[at]]
+        elif at < size:
             alone = _alone(table, task)
             after = [(size + task, _own(table, task)), *((child, alone) for child in _grown(table, task))]
         else:
             after = [(user, 0.0) for user in table.users_of(task)]
+            if task in moment:
+                after.append((moment[task], 0.0))
             if table.odd[task] & CHILD:
                 after.append((size + table.parent(task), 0.0))
         for then, seconds in after:

@@ -29,13 +29,13 @@ from plait._core.commands import (
     Vacated,
 )
 from plait._core.events import Event, journalled
-from plait._core.graph import Batch
+from plait._core.graph import REPAIR, Batch
 from plait._core.health import HealthMonitor, monitors_of
 from plait._core.invariants import check
 from plait._core.limits import ALL, Share, check_batch
 from plait._core.outcome import Outcome, Outcomes
-from plait._core.policy import CONTROL, PLAIN, Join, OnConflict, OnFailure, Policy, Rules
-from plait._core.scheduler import NOT_BEGUN, Scheduler, Turn
+from plait._core.policy import CONTROL, NO_RETRY, PLAIN, Join, OnConflict, OnFailure, Policy, Retry, Rules, of_cleanup
+from plait._core.scheduler import NOT_BEGUN, OF_REPAIR, Scheduler, Turn
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
 from plait._engine.files import check_files
@@ -60,6 +60,8 @@ class Likelihood:
     asks: float = 0.0  # an attempt asks for input on its way
     holds: float = 0.7  # a `when`
     cancels: float = 0.0  # the whole run, at some moment
+    insists: float = 0.3  # and, where it was, once more
+    cleans: float = 0.0  # what is grown has tasks that clean up
     pauses: float = 0.0  # the whole run, for a while
     lends: float = 0.0  # whoever is at work is given another task, for afterwards
     later: float = 0.0  # an attempt ends by asking to be called later
@@ -249,6 +251,7 @@ class _Books:
     ticket: int = 0
     units: dict[tuple[str, int, float], list[_Units]] = field(default_factory=dict)  # by rate
     shut: dict[tuple[str, int, float], float] = field(default_factory=dict)
+    maybe_shut: dict[tuple[str, int, float], float] = field(default_factory=dict)
     spent: dict[int, int] = field(default_factory=dict)  # dollars, by task and by what it is in
     uncounted: dict[int, int] = field(default_factory=dict)  # attempts that only asked to be called later
     ran_s: dict[int, float] = field(default_factory=dict)  # seconds of code in the latest attempt
@@ -283,6 +286,7 @@ class _Play:
         self.due: list[tuple[float, float, int, Callable[[], None]]] = []
         self.count = 0
         self.halted = False
+        self.cancels = 0
         self.paused = False
         self.old: list[tuple[int, int]] = []
         self.grown = 0
@@ -297,7 +301,10 @@ class _Play:
     def run(self) -> Simulation:
         if self.chance(self.likely.cancels):
             mode = self.dice.choice([OnFailure.FAIL_FAST, OnFailure.FAIL_FAST, OnFailure.FINISH])
-            self.later(self.dice.uniform(0, 3 * self.likely.longest_s), lambda: self.halt(mode))
+            at = self.dice.uniform(0, 3 * self.likely.longest_s)
+            self.later(at, lambda: self.halt(mode))
+            if self.chance(self.likely.insists):
+                self.later(at + self.dice.uniform(0, 2 * self.likely.longest_s), lambda: self.halt(OnFailure.FAIL_FAST))
         if self.chance(self.likely.pauses):
             self.later(self.dice.uniform(0, self.likely.longest_s), self.pause)
         self.after()
@@ -511,7 +518,7 @@ class _Play:
             self.old.append((live.task, live.number))
             if error is None:
                 self.scheduler.returned(live.task, live.number, key, at, stopped)
-                latest = self.table.attempts(live.task) == live.number
+                latest = self.table.attempts(live.task) == live.number and live.task not in self.table.failures
                 if live.clock and latest and self.table.status[live.task] == SUCCEEDED:
                     self.wrong(f"{key} succeeded, though its time was up (C9)")
             else:
@@ -543,13 +550,64 @@ class _Play:
             self.books.spent[scope] = self.books.spent.get(scope, 0) + 1
         self.scheduler.spent(task, {"usd": 1}, self.now)
 
-    def broke(self, task: int) -> bool:
-        """Is a budget spent, of the task, of what it is in, or of the run?"""
-        limits = {scope: self.table.policies[scope].budget for scope in (task, *self.parents(task))}
+    def broke(self, task: int, *, around: bool = True) -> bool:
+        """Is a budget spent, of the task, of what it is in, or of the run? Not `around`: of what does not end with what it cleans up after."""
+        scopes = [task, *self.parents(task)]
+        limits = {scope: self.table.policies[scope].budget for scope in scopes}
+        limits[NONE] = self.rules.budget
+        if not around:
+            last = next((at for at, scope in enumerate(scopes) if self.is_cleanup(scope)), None)
+            if last is not None:
+                limits = {scope: limits[scope] for scope in scopes[: last + 1]}
         return any(
-            self.books.spent.get(scope, 0) >= dict(budget).get("usd", math.inf)
-            for scope, budget in {**limits, NONE: self.rules.budget}.items()
+            self.books.spent.get(scope, 0) >= dict(budget).get("usd", math.inf) for scope, budget in limits.items()
         )
+
+    # -- what comes last
+
+    def is_cleanup(self, task: int) -> bool:
+        batch, place = self.table.batch_of(task)
+        return place in batch.cleanups
+
+    def cleans(self, task: int) -> bool:
+        """Is it a cleanup, or in one?"""
+        return any(map(self.is_cleanup, (task, *self.parents(task))))
+
+    def others_over(self, task: int) -> bool:
+        """Is everything that the cleanup `task` comes after over, and none of its code at work but for what was given up?"""
+        parent = self.table.parent(task)
+        scope = [
+            other
+            for other in range(self.table.size)
+            if (parent == NONE or parent in self.parents(other)) and not self.within_cleanup_of(parent, other)
+        ]
+        working = self.books.alive.keys() - self.table.unenforced
+        return all(other in self.books.final for other in scope) and not working & set(scope)
+
+    def within_cleanup_of(self, parent: int, task: int) -> bool:
+        """Is `task` a cleanup of that group (`NONE`: of the run), or in one?"""
+        return any(self.is_cleanup(each) and self.table.parent(each) == parent for each in (task, *self.parents(task)))
+
+    def repair(self, task: int) -> None:
+        """The `on_error` of a task that failed."""
+        if task in self.books.alive and task not in self.table.unenforced:
+            self.wrong(f"the on_error of {self.table.key(task)} was asked for while that ran")
+        if self.halted and not self.cleans(task):
+            self.wrong(f"the on_error of {self.table.key(task)} was asked for after the run was ended")
+        failure = self.table.failures[task]
+        for watched in self.watchers(task):  # its attempt is over, though it stays running
+            watched.ends_with(task, self.speaks_for(STATUSES[failure.state], failure.error), failure.ended_at)
+        dice = random.Random(self.table.key(task))
+        again = Retry(attempts=2, delay=1) if dice.random() < 0.3 else NO_RETRY
+        made = Policy(
+            retry=again,
+            timeout=dice.choice([None, 5.0]) if self.ends is None else None,
+            allow_failure=dice.random() < 0.1,
+            critical=dice.random() < 0.3,
+        )
+        control = self.ends is None and dice.random() < 0.1
+        batch = Batch(1, calls=[REPAIR], keys=[REPAIR], policy=made, controls=[0] if control else (), is_repair=True)
+        self.scheduler.grew(task, batch, self.now)
 
     def called_later(self, task: int, tried: int, error: RetryAfter, at: float) -> None:
         """An attempt asked to be called later, if it had not been stopped before: that counts none, and slows its rates down.
@@ -558,9 +616,13 @@ class _Play:
         """
         history = self.table.history.get(task, [])
         again = len(history) > tried and history[-1].error is error
+        if self.scheduler.halt_reason is not None:  # there is no next try then, and its server is let be all the same
+            for rate in self.table.policies[task].rate_limit:
+                self.books.maybe_shut[rate] = max(self.books.maybe_shut.get(rate, 0.0), at + error.retry_after)
         if again:
             self.books.uncounted[task] = self.books.uncounted.get(task, 0) + 1
-        if again or self.table.errors.get(task) is error:
+        ended = self.table.errors.get(task) is error and STATUSES[self.table.status[task]] is not Status.CANCELLED
+        if again or (ended and self.scheduler.halt_reason is None):
             for rate in self.table.policies[task].rate_limit:
                 self.books.shut[rate] = max(self.books.shut.get(rate, 0.0), at + error.retry_after)
 
@@ -598,12 +660,27 @@ class _Play:
         keys = [f"c{at}" for at in range(size)]
         needs = [tuple(need for need in range(at) if self.chance(0.3)) for at in range(size)]
         policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
-        batch = Batch(size, calls=keys, keys=keys, needs=needs if any(needs) else None, policies=policies)
+        last: Sequence[int] = ()
+        if size > 1 and self.chance(self.likely.cleans):
+            last = range(self.dice.randint(1, size - 1), size)
+            policies[last.start :] = [of_cleanup(each, joined=False) for each in policies[last.start :]]
+        repairs = [at for at in range(size) if self.chance(self.likely.cleans / 2)]
+        controls = [at for at in range(size) if self.chance(self.likely.cleans / 4)]
+        batch = Batch(
+            size,
+            calls=keys,
+            keys=keys,
+            needs=needs if any(needs) else None,
+            policies=policies,
+            controls=controls,
+            cleanups=last,
+            repairs=repairs,
+        )
         self.scheduler.grew(live.task, batch, self.now)
-        if self.table.odd[live.task] & CONTROL:
-            self.see_moves()
+        if self.table.odd[live.task] & CONTROL and live.task not in self.table.failures:
             for watched in self.watchers(live.task):
                 watched.ends_with(live.task, True, self.now)
+            self.see_moves()
         self.pass_on(live)
 
     # -- what the scheduler asks for
@@ -657,8 +734,11 @@ class _Play:
                     self.scheduler.settled(task, self.chance(0.7), self.now)
             case Turn.LISTEN:
                 self.listen(task)
+            case Turn.REPAIR:
+                self.repair(task)
             case Turn.JOIN:
-                self.scheduler.returned(task, self.table.attempts(task), self.table.key(task), self.now)
+                number = OF_REPAIR if task in self.table.failures else self.table.attempts(task)
+                self.scheduler.returned(task, number, self.table.key(task), self.now)
 
     def listen(self, task: int) -> None:
         """It is told when an attempt was last alive; an old answer, about an earlier one, may come before."""
@@ -673,7 +753,13 @@ class _Play:
 
     def halt(self, mode: OnFailure) -> None:
         self.scheduler.halted(mode, self.now)
+        self.cancels += mode is OnFailure.FAIL_FAST
         self.halted = True
+
+    @property
+    def insisted(self) -> bool:
+        """Were cleanups ended, too?"""
+        return self.cancels > 1 or self.scheduler.halt_reason == "stuck" or bool(self.table.unenforced)
 
     def pause(self) -> None:
         self.scheduler.paused(self.now)
@@ -725,8 +811,22 @@ class _Play:
                 aged = math.floor((move.at - self.table.policies[move.task].priority * 60.0) / 1.0)
                 books.ready[move.task] = books.was_ready[move.task] = (aged, books.ticket)
             lent = move.task in self.was_lent
-            if self.halted and move.new == RUNNING and not lent and not self.table.odd[move.task] & CONTROL:
+            if move.old == PENDING and move.new == READY and self.is_cleanup(move.task):
+                self.check_last(move)
+            last = self.cleans(move.task)
+            if (
+                self.halted
+                and not last
+                and move.new == RUNNING
+                and not lent
+                and not self.table.odd[move.task] & CONTROL
+            ):
                 self.wrong(f"{self.table.key(move.task)} started after the run was ended")
+
+    def check_last(self, move: Move) -> None:
+        """A cleanup begins when everything else of its run or group is over."""
+        if not self.insisted and not self.others_over(move.task):
+            self.wrong(f"{self.table.key(move.task)} cleans up, and not everything else is over")
 
     def check_start(self, task: int, number: int, passed: bool) -> None:
         table, books = self.table, self.books
@@ -758,7 +858,7 @@ class _Play:
                 self.wrong(f"{key} started, though what it uses is unhealthy until {watched.shut_until} (B17)")
         if number > table.policies[task].retry.attempts + books.uncounted.get(task, 0):
             self.wrong(f"{key} got attempt {number}")
-        if not self.goes_on(task, number) and self.broke(task):
+        if not self.goes_on(task, number) and self.broke(task, around=False):
             self.wrong(f"{key} started, and a budget around it was spent (X6)")
         self.check_needs(task)
         if not passed:
@@ -776,11 +876,15 @@ class _Play:
     def speaks(self, move: Move) -> bool | None:
         """Does the end of an attempt speak for the health of what it used? None: it says nothing."""
         table, state = self.table, STATUSES[move.new]
+        error = table.history[move.task][-1].error if state is Status.RETRYING else table.errors.get(move.task)
+        return self.speaks_for(state, error)
+
+    @staticmethod
+    def speaks_for(state: Status, error: BaseException | None) -> bool | None:
         if state is Status.SUCCEEDED:
             return True
         if state not in (*_FAILED, Status.RETRYING):
             return None
-        error = table.history[move.task][-1].error if state is Status.RETRYING else table.errors.get(move.task)
         if isinstance(error, RetryAfter) or (isinstance(error, TaskTimedOut) and "deadline" in str(error)):
             return None
         return False
@@ -789,8 +893,9 @@ class _Play:
         """A failure that ends a task was the last one that it may have."""
         table = self.table
         tries = number - self.books.uncounted.get(task, 0)
+        ended = table.failures[task].error if task in table.failures else table.errors.get(task)
         if (
-            table.errors.get(task) is error
+            ended is error
             and tries < table.policies[task].retry.attempts
             and self.scheduler.halt_reason is None
             and not self.parents(task)
@@ -972,7 +1077,8 @@ class _Play:
             return full
         for rate in policy.rate_limit:
             used = self.used_of(rate, certain=True)
-            if used + policy.cost > rate[1] or self.now <= self.books.shut.get(rate, -1.0):
+            until = max(self.books.shut.get(rate, -1.0), self.books.maybe_shut.get(rate, -1.0))
+            if used + policy.cost > rate[1] or self.now <= until:
                 full.add(rate)
         return full
 
@@ -992,15 +1098,19 @@ class _Play:
 
     def check_work_conserved(self) -> None:
         """W13: with a free slot, every ready task waits for a full limit of its groups."""
-        if self.scheduler.halt_reason is None:
-            for task in self.table.within(PENDING):
-                if self.join_holds(task)[0]:
-                    self.wrong(f"{self.table.key(task)} is pending, though its needs are done (E1, E2)")
+        for task in self.table.within(PENDING):
+            if self.is_cleanup(task):
+                if not self.needs_of(task) and task not in self.scheduler._deciding and self.others_over(task):
+                    self.wrong(f"{self.table.key(task)} is pending, though everything else is over")
+            elif self.join_holds(task)[0] and self.scheduler.halt_reason is None:
+                self.wrong(f"{self.table.key(task)} is pending, though its needs are done (E1, E2)")
         slots = self.rules.max_concurrency
         held = len(self.books.alive) + len(self.books.unreported)
-        if self.paused or self.scheduler.halt_reason is not None or (slots is not None and held >= slots):
+        if self.paused or (slots is not None and held >= slots):
             return
         for task in self.books.ready if not self.time_alone() else ():
+            if self.scheduler.halt_reason is not None and not self.cleans(task):
+                continue
             if not self.full_for(task) and not self.stands_behind(task):
                 self.wrong(
                     f"{self.table.key(task)} is ready, every limit of it is free, and it does not start (A4, W13)"
@@ -1014,16 +1124,82 @@ class _Play:
             self.wrong(f"{self.books.peak} ran at once (A3)")
         for parent in set(self.table.parents.values()):
             ends = {STATUSES[self.books.final[child]] for child in self.table.children(parent)}
-            if self.counts(parent):
+            self.check_cleaned(parent)
+            if parent in self.table.failures:
+                self.check_repaired(parent)
+            elif self.counts(parent):
                 self.check_quota(parent)
             elif STATUSES[self.books.final[parent]] is Status.SUCCEEDED and ends & {
                 Status.NOT_STARTED,
                 Status.CANCELLED,
             }:
                 self.wrong(f"{self.table.key(parent)} succeeded, though not all of its children ran (E6)")
+        self.check_cleaned(NONE)
+        self.check_cause()
+        if self.scheduler.halt_reason is None:
+            self.check_all_repaired()
+        cut = (Status.NOT_STARTED, Status.CANCELLED)
+        rest = [STATUSES[end] for task, end in self.books.final.items() if not self.cleans(task)]
+        if self.scheduler.halt_reason == "budget" and not any(end in cut for end in rest):
+            self.wrong("the run's budget ended it, and nothing was left to start (X6)")
         if self.rules.on_failure is OnFailure.CONTINUE and self.scheduler.halt_reason is None:
             for task, state in self.books.final.items():
                 self.check_end(task, STATUSES[state])
+
+    def check_cleaned(self, parent: int) -> None:
+        """Every cleanup ran, unless the caller insisted; and a failed one fails its run or group."""
+        table, final = self.table, self.books.final
+        batches = (range(table.size),) if parent == NONE else table.grown(parent)
+        last = [task for rows in batches for task in rows if table.parent(task) == parent and self.is_cleanup(task)]
+        for task in last:
+            end = STATUSES[final[task]]
+            if end in (Status.NOT_STARTED, Status.CANCELLED) and not self.insisted:
+                self.wrong(f"{table.key(task)} was to clean up, and was {end}")
+            failed = end in _FAILED and not table.policies[task].allow_failure
+            whole = self.scheduler.status() if parent == NONE else STATUSES[final[parent]]
+            if failed and whole == "succeeded":
+                self.wrong(f"{table.key(task)} {end}, and what it cleaned up after {whole}")
+
+    def check_all_repaired(self) -> None:
+        """In a run that nothing ended, whatever had started and failed was to be made good where it has an `on_error`."""
+        table = self.table
+        for task, end in self.books.final.items():
+            batch, place = table.batch_of(task)
+            alone = table.parent(task) == NONE and not any(map(self.is_cleanup, table.children(task)))
+            started = table.attempts(task) > 0
+            if place in batch.repairs and alone and started and STATUSES[end] in _FAILED and task not in table.failures:
+                self.wrong(f"{table.key(task)} {STATUSES[end]}, and its on_error did not run")
+
+    def check_repaired(self, task: int) -> None:
+        """A task with an `on_error` ended as that did, and its first error is on record."""
+        table, final = self.table, self.books.final
+        failure, end = table.failures[task], STATUSES[final[task]]
+        repair = table.repairs.get(task)
+        state = Status.NOT_STARTED if repair is None else STATUSES[final[repair]]
+        good = state is Status.SUCCEEDED or (
+            repair is not None and state in _FAILED and table.policies[repair].allow_failure
+        )
+        if end is Status.SUCCEEDED and not good:
+            self.wrong(f"{table.key(task)} succeeded, and its on_error was {state}")
+        if not good and (end is not STATUSES[failure.state] or table.errors.get(task) is not failure.error):
+            self.wrong(f"{table.key(task)} ended {end}, and its on_error was {state}: its own end was {failure.state}")
+        tried = [each.error for each in table.history[task]]
+        if failure.error not in tried and final[task] == SUCCEEDED and len(tried) != table.attempts(task):
+            self.wrong(f"the error of {table.key(task)} is lost")
+
+    def check_cause(self) -> None:
+        """The first cause failed by itself, and not in an `on_error` that was to make something good."""
+        cause = self.scheduler.first_cause
+        if cause != NONE:
+            if STATUSES[self.books.final[cause]] not in _FAILED:
+                self.wrong(f"the first cause {self.table.key(cause)} ended {STATUSES[self.books.final[cause]]}")
+            if cause in self.table.repairs.values():
+                self.wrong(f"the first cause is {self.table.key(cause)}")
+        elif self.scheduler.halt_reason is None:
+            for task, state in self.books.final.items():
+                policy = self.table.policies[task]
+                if self.table.parent(task) == NONE and STATUSES[state] in _FAILED and not policy.allow_failure:
+                    self.wrong(f"{self.table.key(task)} {STATUSES[state]}, and nobody is to blame")
 
     def counts(self, task: int) -> bool:
         policy = self.table.policies[task]
@@ -1031,7 +1207,7 @@ class _Play:
 
     def check_quota(self, parent: int) -> None:
         """A group that counts succeeded with enough successes and few enough failures, and failed without."""
-        policy, children = self.table.policies[parent], self.table.children(parent)
+        policy, children = self.table.policies[parent], self.table.members(parent)
         ends = [STATUSES[self.books.final[child]] for child in children]
         good = ends.count(Status.SUCCEEDED)
         bad = sum(
@@ -1046,10 +1222,15 @@ class _Play:
         )
         most = policy.max_failures if isinstance(policy.max_failures, int) else len(children)
         end = STATUSES[self.books.final[parent]]
-        if end is Status.SUCCEEDED and (good < need or (bad > most and policy.min_success is None)):
+        if end is Status.SUCCEEDED and (
+            good < need or (bad > most and policy.min_success is None and policy.reduce is None)
+        ):
             self.wrong(f"{self.table.key(parent)} succeeded with {good} of {need} needed and {bad} of {most} failures")
         if policy.budget or policy.reduce is not None:
             return  # these may end it early, either way
+        rest = [child for child in self.table.children(parent) if child not in children]
+        if any(STATUSES[self.books.final[child]] in _FAILED for child in rest):
+            return  # it failed of that
         if end is Status.FAILED and good >= need and bad <= most and self.scheduler.halt_reason is None:
             self.wrong(f"{self.table.key(parent)} failed with {good} of {need} needed and {bad} of {most} failures")
         if (
