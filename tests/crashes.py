@@ -1,6 +1,6 @@
 """Kills a run at every point where it could be in the middle of something: `python tests/crashes.py --folder DIR`.
 
-`plait.points` is passed at every commit, rename and spawn, and between the steps of a recovery. Eleven small graphs are run once in
+`plait.points` is passed at every commit, rename and spawn, and between the steps of a recovery. Twelve small graphs are run once in
 peace; then, for n from 1 on until a run ends before its n-th point, a process that runs the graph kills itself there and another
 one resumes the run, which has to end as the one in peace did. The `--deep` graphs are killed once more at every point of that
 recovery, and so is one more graph (`held`), whose commands are still at work then. Exit status 1 where one does not end so: F01 to F04, W1 to W6.
@@ -31,7 +31,7 @@ from kept_runs import OVER, Place, drive, ends, look, warm
 from ledger import Fault
 from plait import points
 
-# -- eleven graphs
+# -- twelve graphs
 
 
 @plait.task
@@ -219,6 +219,16 @@ def ladder() -> plait.Graph:
     return graph
 
 
+def limited() -> plait.Graph:
+    """Tasks that wait for what all runs of the store share."""
+    graph = plait.Graph("limited", pools={"gpu": 2})
+    a = graph.add("a", soon, pool="gpu")
+    b = graph.add("b", apart, pool={"gpu": 2}, concurrency_key="one")
+    c = graph.add("c", soon, concurrency_key="one", rate_limit=plait.Rate("api", "3/1s"))
+    graph.add("end", soon, args=(a, b, c), pool="gpu", rate_limit=plait.Rate("api", "3/1s"))
+    return graph
+
+
 def held() -> plait.Graph:
     """Two commands that outlive their owner by far: what a recovery has to do with."""
     graph = plait.Graph("held")
@@ -237,7 +247,7 @@ def odd() -> plait.Graph:
 
 GRAPHS: dict[str, Callable[[], plait.Graph]] = {
     each.__name__: each
-    for each in (chain, fan, mapped, grown, commands, retried, conditional, group, large, once, ladder)
+    for each in (chain, fan, mapped, grown, commands, retried, conditional, group, large, once, ladder, limited)
 }
 MORE = {"held": held, "odd": odd}
 DEEP = ("chain", "commands", "mapped")
