@@ -339,6 +339,14 @@ class TestLocks:
             holder.kill()
             holder.communicate()
 
+    def test_a_lock_that_cannot_be_made_ends_the_run_and_says_so(self, tmp_path: Path) -> None:
+        """Nobody may run without the lock that was wanted."""
+        (tmp_path / "file").write_text("no folder")
+        seen = Seen()
+        with pytest.raises(plait.StoreError, match=r"lock file .* cannot be opened"):
+            plait.run(graph(seen, 2, lock=plait.Lock("index", folder=tmp_path / "file")))
+        assert not seen.calls
+
     def test_what_cannot_be_a_lock_is_refused(self) -> None:
         for wrong, says in (
             (7, "a lock's name must be printable text"),
@@ -358,6 +366,21 @@ class TestStores:
                 together(*(graph(seen, 4, **options) for _ in range(3)), store=tmp_path / "plait.db")  # type: ignore[arg-type]
             )
             assert seen.peak == 2
+
+    def test_stores_in_memory_share_each_for_itself(self) -> None:
+        """X4."""
+        from plait.stores.memory import MemoryStore
+
+        one, two, seen = MemoryStore(), MemoryStore(), Seen()
+
+        async def main() -> None:
+            made = [graph(seen, 3, pools={"db": 1}, pool="db") for _ in range(3)]
+            await asyncio.gather(
+                plait.arun(made[0], store=one), plait.arun(made[1], store=one), plait.arun(made[2], store=two)
+            )
+
+        VirtualClock().run(main())
+        assert seen.peak == 2
 
     def test_what_a_killed_process_held_is_free_at_once(self, tmp_path: Path) -> None:
         """X4: seen by who waits, without a look at any clock."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from importlib import import_module
@@ -892,8 +893,18 @@ class Driver:
 
     def cannot_share(self, error: Exception) -> None:
         """What the run has of shared limits is not known any more: it cannot go on."""
-        log.error("run %s ends: %s", self.id, error)
-        self.cancel()
+        if self.done.done():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        for attempt in list(self._attempts.values()):
+            with suppress(Exception):
+                attempt.signal_stop(self.now)
+                self._executor_of(attempt).stop(attempt)
+        self.kill()
+        for reader in self._readers:
+            self._guarded(reader, None)
+        self.done.set_exception(error)
 
     def follow(self) -> None:
         """Something from outside was told to the scheduler: what follows from it is done."""

@@ -141,8 +141,10 @@ class KeptDriver(Driver):
 
     def _exchange(self) -> Exchange:
         """All processes that use the store share the limits of their runs."""
+        from plait._engine.sharing import common_of
+
         own: Exchange | None = getattr(self._store, "exchange", None)
-        return super()._exchange() if own is None else own
+        return common_of(self._store) if own is None else own
 
     def cannot_share(self, error: Exception) -> None:
         self._fail(error)

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from plait._core.commands import Ask, Forget, Return, Shut, Used
 from plait._core.ledger import Ledger, News, Wish, news, trade
@@ -326,6 +327,14 @@ def common(loop: asyncio.AbstractEventLoop) -> Common:
     """The exchange of this process; of its clock, where a loop has one of its own."""
     own: Common | None = getattr(loop, "plait_common", None)
     return own or _common
+
+
+_of_stores: WeakKeyDictionary[Any, Common] = WeakKeyDictionary()
+
+
+def common_of(store: Any) -> Common:
+    """The exchange of the runs of a store that has none of its own: one that is this process's alone."""
+    return _of_stores.setdefault(store, Common())
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:

@@ -74,7 +74,9 @@ class FileMember:
         self._clock_id = boot() if clock is time.monotonic else f"{os.getpid()}/{id(clock):x}"
         self._jobs: deque[tuple[list[Wish], Told] | None] = deque()
         self._bell = -1
-        self._rings, self._ring = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._rings, self._ring = os.pipe()
+        for handle in (self._rings, self._ring):
+            os.set_blocking(handle, False)
         self._thread = threading.Thread(target=self._serve, name="plait-shares", daemon=True)
         self._thread.start()
 
