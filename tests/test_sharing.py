@@ -303,6 +303,8 @@ class TestLocks:
             f"name: locked\ntasks:\n  a: {{run: '{one}', lock: index}}\n  b: {{run: '{one}', lock: [index]}}\n"
         )
         assert plait.run(plait.load(flow)).status == "succeeded"
+        store = ".plait"  # beside which the locks lie
+        assert plait.run(plait.load(flow), store=store).status == "succeeded"
         with plait.Lock("index", timeout=5):
             handle = plait.start(plait.load(flow))
             while handle.why("a").reason != "lock":

@@ -25,8 +25,8 @@ except ImportError:  # pragma: no cover - Windows
 
 __all__ = ["Lock"]
 
-FOLDER = os.path.join(".plait", "locks")
-"""Of the working directory: where locks are whose `folder` is not given."""
+FOLDER = os.path.join(".plait", "named")
+"""Of the working directory: where locks are whose `folder` is not given; `locks` there is the store's own file."""
 
 
 class _Waiter:
@@ -206,7 +206,7 @@ class Lock:
     """`with plait.Lock("index"):` or `async with plait.Lock("index"):` - one at a time, in all threads, loops and processes.
 
     `timeout`: seconds to wait at most, or text such as `"30s"`; None: for ever. `folder`: where the lock's file is; processes that give
-    the same one share the lock (`.plait/locks` of the working directory by default). The clock starts when the block is entered. It may be
+    the same one share the lock (`.plait/named` of the working directory by default). The clock starts when the block is entered. It may be
     used again, also by several at once, and is not reentrant.
 
     Raises:
