@@ -84,8 +84,8 @@ BUGS = [
     Bug(
         "what is granted wakes nobody",
         admission,
-        "        if units:\n            share.asked = 0\n            while",
-        "        if units:\n            share.asked = 0\n            while share.asked and",
+        "        elif units:\n            share.asked = 0\n            while",
+        "        elif units:\n            share.asked = 0\n            while share.asked and",
     ),
     Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) -", "return -"),
     Bug(

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import pytest
 
 import plait
 import sharers
+from plait._core.ledger import Wish
+from plait.stores import shares
 from plait.testing import VirtualClock
 
 HERE = Path(__file__).parent
@@ -278,8 +281,106 @@ class TestObjects:
         VirtualClock().run(together(made))
         assert seen.peak == 2
 
+    def test_no_two_runs_wait_for_each_other_with_a_part_in_their_hands(self) -> None:
+        """X4 E11: whatever was granted first, and however the clocks stand."""
+        a, b = plait.Pool("a", 2), plait.Pool("b", 2)
+        seen: list[str] = []
+
+        async def body(name: str, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            seen.append(name)
+
+        def made(name: str, tasks: list[Any]) -> plait.Graph:
+            found = plait.Graph(name)
+            for number, (weights, seconds) in enumerate(tasks):
+                found.add(f"t{number}", plait.task(pool=weights)(body), args=(f"{name}{number}", seconds))
+            return found
+
+        async def later(seconds: float, target: plait.Graph) -> None:
+            await asyncio.sleep(seconds)
+            await plait.arun(target)
+
+        async def main() -> float:
+            one = [({a: 2}, 1), ({b: 2}, 0.5), ({a: 1, b: 1}, 0.5), ({b: 1}, 1), ({a: 2, b: 2}, 1.5)]
+            two = [({b: 1}, 0.5), ({a: 1, b: 2}, 1.5)]
+            await asyncio.gather(later(0.3, made("one", one)), later(0.1, made("two", two)))
+            return asyncio.get_running_loop().time()
+
+        assert VirtualClock().run(main()) < 15
+        assert len(seen) == 7
+
+    def test_tasks_ask_for_several_rates_in_one_order(self) -> None:
+        """X4: as they were given, one run would wait for the other for ever."""
+        one, two, seen = plait.Rate("one", "1/1s"), plait.Rate("two", "1/1s"), Seen()
+        VirtualClock().run(
+            together(graph(seen, 5, rate_limit=[one, two], seconds=0), graph(seen, 5, rate_limit=[two, one], seconds=0))
+        )
+        assert sorted(seen.calls) == pytest.approx(list(range(10)), abs=0.1)
+
+    def test_a_run_that_ends_has_not_used_what_it_had_in_hand(self) -> None:
+        """B8: 1% of a rate may be ahead of need; that is given back."""
+        rate, seen = plait.Rate("api", "300/1h"), Seen()
+
+        async def main() -> None:
+            for _ in range(300):
+                await plait.arun(graph(seen, 1, rate_limit=rate, seconds=0))
+
+        VirtualClock().run(main())
+        assert set(seen.calls) == {0}
+
+    def test_what_others_have_in_hand_waits_too_when_a_rate_is_shut(self) -> None:
+        """X5."""
+        rate, seen = plait.Rate("api", "1000/1s"), Seen()
+
+        async def fetch(first: bool) -> None:
+            seen.calls.append(asyncio.get_running_loop().time())
+            if first:
+                raise plait.RetryAfter(60)
+
+        async def main() -> None:
+            other = plait.Graph("other")
+            begin = other.add("begin", plait.task(rate_limit=rate)(fetch), args=(False,))
+            pause = other.add("pause", asyncio.sleep, args=(5,), needs=["begin"])
+            other.add("call", plait.task(rate_limit=rate)(fetch), args=(False,), needs=["pause"])
+            assert begin is not pause
+            going_on = plait.start(other)
+            await asyncio.sleep(1)
+            made = plait.Graph("asked")
+            made.add("call", plait.task(rate_limit=rate)(fetch), args=(True,))
+            await plait.arun(made, raise_on_failure=False, deadline=30)
+            await going_on
+
+        VirtualClock().run(main())
+        assert seen.calls == pytest.approx([0, 1, 61])
+
 
 class TestLocks:
+    def test_a_lock_of_a_run_whose_loop_was_closed_is_free(self, tmp_path: Path) -> None:
+        """B10: nobody is there any more who could give it back."""
+        lock, seen = plait.Lock("index", folder=tmp_path), Seen()
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> None:
+            handle = plait.start(graph(seen, 1, lock=lock, seconds=600))
+            while not seen.calls:
+                await asyncio.sleep(0.01)
+            handle._driver.keeper = None
+
+        loop.run_until_complete(begin())
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        asyncio.run(together(graph(seen, 1, lock=lock, seconds=0)))
+        assert len(seen.calls) == 2
+
+    def test_names_that_are_long_or_alike_are_told_apart(self, tmp_path: Path) -> None:
+        """B10."""
+        one, two = plait.Lock("\u0436" * 199 + "a", folder=tmp_path), plait.Lock("\u0436" * 199 + "b", folder=tmp_path)
+        with one, two:
+            assert len({os.path.basename(each) for each in (one.path, two.path)}) == 2
+        with pytest.raises(plait.LimitError, match="names a lock twice"):
+            plait.task(lock=["index", plait.Lock("index")])(nothing)
+
     def test_tasks_of_several_runs_and_blocks_of_code_take_turns_at_a_lock(self, tmp_path: Path) -> None:
         """B10: `lock:` is `plait.Lock`, whoever has it."""
         seen, lock = Seen(), plait.Lock("index", folder=tmp_path)
@@ -357,6 +458,19 @@ class TestLocks:
         ):
             with pytest.raises(plait.LimitError, match=says):
                 plait.task(lock=wrong)(nothing)
+
+
+async def removed(folder: Path, store: Path, seen: Seen) -> None:
+    """A run whose books somebody removes while it waits."""
+    made = graph(seen, 2, pools={"db": 1}, pool="db", seconds=0.2)
+    handle = plait.start(made, store=store)
+    while len(seen.calls) < 3:
+        await asyncio.sleep(0.01)
+    shutil.rmtree(folder / "shares")
+    await plait.arun(graph(seen, 1, pools={"x": 1}, pool="x", seconds=0), store=store)
+    second = plait.start(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store)
+    await handle
+    await second
 
 
 class TestStores:
@@ -447,6 +561,94 @@ class TestStores:
 
         run_id = VirtualClock().run(leave())
         assert VirtualClock().run(go_on(run_id)) > 3500
+
+    def test_a_forked_child_does_not_keep_a_turn_that_its_parent_died_in(self, tmp_path: Path) -> None:
+        """X4 F05: as a daemon that a task has left might."""
+        store = tmp_path / "plait.db"
+        plait.run(plait.Graph("first"), store=store)
+        code = (
+            "import os, time, plait\n"
+            "from plait import points\n"
+            "def hold():\n"
+            "    if os.fork() == 0:\n"
+            "        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)\n"
+            "        time.sleep(600)\n"
+            "        os._exit(0)\n"
+            "    points.hook = lambda name: os.kill(os.getpid(), 9) if name == 'before shares commit' else None\n"
+            "made = plait.Graph('holder', pools={'gpu': 1})\n"
+            "made.add('hold', plait.task(pool='gpu')(hold))\n"
+            f"plait.run(made, store={str(store)!r})\n"
+        )
+        holder = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        try:
+            assert holder.wait() == -signal.SIGKILL
+            seen = Seen()
+            asyncio.run(together(graph(seen, 1, pools={"gpu": 1}, pool="gpu", seconds=0), store=store))
+            assert len(seen.calls) == 1
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
+
+    def test_who_cannot_write_its_end_has_nothing_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """X4: a disk that is full for a moment must not take a pool for good."""
+        store, seen = tmp_path / "plait.db", Seen()
+        leave = shares._Books._enter
+
+        def full(self: Any, wishes: list[Any], *rest: Any) -> Any:
+            if wishes and all(wish.kind == "forget" for wish in wishes):
+                raise OSError(28, "No space left on device")
+            return leave(self, wishes, *rest)
+
+        monkeypatch.setattr(shares._Books, "_enter", full)
+        asyncio.run(together(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store))
+        monkeypatch.undo()
+        asyncio.run(together(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store))
+        assert len(seen.calls) == 2
+
+    def test_books_that_are_damaged_are_begun_anew_and_removed_ones_are_missed(self, tmp_path: Path) -> None:
+        """X4: what stands in them is worth little; two books at once would be worth nothing."""
+        store, seen = tmp_path / "plait.db", Seen()
+        asyncio.run(together(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store))
+        books = tmp_path / "shares" / "ledgers.db"
+        for suffix in ("-wal", "-shm"):
+            Path(f"{books}{suffix}").unlink(missing_ok=True)
+        books.write_bytes(b"rubbish" * 1000)
+        asyncio.run(together(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store))
+        assert len(seen.calls) == 2
+        assert books.with_name("ledgers.db.damaged").exists()
+
+        with pytest.raises(plait.StoreError, match="were removed while a run used them"):
+            asyncio.run(removed(tmp_path, store, seen))
+
+    def test_who_is_of_another_namespace_is_looked_at_and_the_last_descriptor_rings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """X4: a process that cannot be watched, and one that has no file left to open."""
+        monkeypatch.setattr(shares, "boot", lambda: "another namespace")
+        one = shares._Books(str(tmp_path), time.monotonic, "clock")
+        monkeypatch.undo()
+        two = shares._Books(str(tmp_path), time.monotonic, "clock")
+        assert one.trade([Wish("ask", "pool db", 1, 1, 0.0, 0)])[0].units == 1
+        assert two.trade([Wish("ask", "pool db", 1, 1, 0.0, 0)])[0].units == 0
+        assert two.blind
+
+        calls = []
+        opened = os.open
+
+        def full(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+            calls.append(str(path))
+            if "bell" in str(path) and len([each for each in calls if "bell" in each]) == 1:
+                raise OSError(24, "Too many open files")
+            return opened(path, flags, *rest, **more)
+
+        monkeypatch.setattr(os, "open", full)
+        one.trade([Wish("return", "pool db", 1, 1, 0.0, 0)])
+        monkeypatch.undo()
+        assert os.read(two.bell, 10) == b"."
+        assert two.trade([])[0].units == 1
+        one.leave()
+        two.leave()
 
     def test_books_that_cannot_be_kept_end_the_run_and_say_so(self, tmp_path: Path) -> None:
         """A run whose shared limits nobody counts must not go on."""

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait._core.ledger import MOST_ENTRIES, Ledger, Wish, news, trade
+from plait._core.ledger import EXACT, PARTS, Ledger, Wish, news, trade
 
 
 def ask(path: str, units: int, capacity: int = 3, interval: float = 0.0) -> Wish:
@@ -107,6 +107,17 @@ def test_nobody_gets_a_unit_of_what_is_shut() -> None:
     assert world.tell(2, "look") == 1
 
 
+def test_what_others_have_in_hand_is_shut_too() -> None:
+    """X5: they are told, and until when."""
+    world = World(interval=10.0)
+    assert world.tell(1, "ask", 2) == 2
+    world.tell(2, "shut", 30)
+    assert world.woken == {1}
+    assert (world.hear(1).shut, world.hear(1).opens_in) == (True, 30)
+    world.now = 30.0
+    assert not world.hear(1).shut
+
+
 def test_a_ledger_is_written_and_read() -> None:
     world = World(interval=10.0)
     world.tell(1, "ask", 2)
@@ -118,25 +129,28 @@ def test_a_ledger_is_written_and_read() -> None:
     later = Ledger.of(ledger.data(), later=-3.0)
     assert list(later.log) == [(7.0, 1)]
     assert later.shut_until == 1.0
-    assert list(Ledger.of(ledger.data(), later=1e6, latest=12.0).log) == [(12.0, 1)]
+    clipped = Ledger.of(ledger.data(), later=1e6, latest=12.0)
+    assert list(clipped.log) == [(12.0, 1)]
+    assert clipped.shut_until == 1e6 + 4, "whoever was asked said so, whatever the interval"
 
 
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=100, deadline=None)
-def test_a_long_log_never_frees_a_unit_too_early(seed: int) -> None:
-    """B8: what is counted together is counted as the later."""
+def test_a_long_log_never_frees_a_unit_too_early_and_none_much_too_late(seed: int) -> None:
+    """B8: with many entries those of one part of the interval count as of its end."""
     dice = random.Random(seed)
     ledger, exact, now = Ledger(), [], 0.0
-    for _ in range(MOST_ENTRIES * 2):
+    for _ in range(EXACT * 5):
         now += dice.expovariate(20)
         units = dice.randint(1, 3)
         ledger.held[1] = units
-        ledger.give_back(1, units, now + 60)
+        ledger.give_back(1, units, now, 60.0)
         exact.append((now + 60, units))
-        assert len(ledger.log) <= MOST_ENTRIES
-    for at in (now, now + 15, now + 45, now + 61):
-        assert ledger.taken(at) >= sum(units for until, units in exact if until > at)
-    assert ledger.taken(now + 60.1) == 0
+        taken = ledger.taken(now)
+        assert len(ledger.log) <= EXACT + PARTS + 2
+        assert taken >= sum(units for until, units in exact if until > now)
+        assert taken <= sum(units for until, units in exact if until > now - 60 / PARTS)
+    assert ledger.taken(now + 60 + 60 / PARTS) == 0
 
 
 @given(seed=st.integers(0, 10**6))

@@ -229,19 +229,33 @@ class Admission:
         elif first and limit.is_rate:
             self._await_opening(waiter)
         woken = self.queue.came_from
+        if task in self.claims:
+            self._let_go_of_later(task, limit, now)
         if woken is None or woken.limit is limit:
             self.queue.came_from = None
             if woken is not None and isinstance(limit, Share):
                 limit.sent -= 1
                 self._settle(limit, now)
             return
-        if now > woken.since:
+        if now > woken.since and (not woken.limit.shared or self._comes_before(task, woken.limit, limit)):
             # It had its turn there, and would lose it to those behind it again and again. What it keeps stays free for at most as
             # long as it had waited for it: a task that waits for hours elsewhere does not keep for hours what took it a second.
             woken.limit.claim(task, place, woken.weight)
             self.claims.setdefault(task, []).append(woken.limit)
             self.timers.arm(Due.CLAIM, task, now + (now - woken.since))
         self.wake_another(now)
+
+    def _comes_before(self, task: int, one: Limit, other: Limit) -> bool:
+        """Is `one` asked before `other`? All tasks of all runs ask in one order."""
+        limits, rates = self.asks[task]
+        asked = [limit for limit, _ in (*limits, *rates)]
+        return asked.index(one) < asked.index(other)
+
+    def _let_go_of_later(self, task: int, limit: Limit, now: float) -> None:
+        """Who waits at `limit` keeps nothing of shares that are asked after it: else two runs could wait for each other."""
+        for each in self.claims[task]:
+            if each.shared and each is not limit and not self._comes_before(task, each, limit) and each.unclaim(task):
+                self.wake(each, now)
 
     def drop_claims(self, task: int, now: float) -> None:
         """What a task keeps, where it keeps anything, is free again."""
@@ -355,9 +369,7 @@ class Admission:
         for rate, _ in self.asks[task][1] if self.asks else ():
             if isinstance(rate, Share):
                 rate.opens_at = now + seconds
-                for each in list(rate.claims):
-                    rate.unclaim(each)
-                self._return_idle(rate)
+                self._shut(rate)
                 self._tell(Shut(rate, seconds))
             else:
                 rate.roll(now)
@@ -366,12 +378,14 @@ class Admission:
 
     # -- limits that other runs have parts of, too
 
-    def leased(self, share: Share, units: int, wanted: bool, opens_at: float | None, now: float) -> None:
-        """So many units more are granted; whether other runs wait for the same; when time alone may bring more."""
+    def leased(self, share: Share, units: int, wanted: bool, opens_at: float | None, shut: bool, now: float) -> None:
+        """So many units more are granted; whether other runs wait for the same; when time alone may bring more; is it `shut` until then?"""
         share.capacity += units
         share.wanted = wanted
         share.opens_at = opens_at
-        if units:
+        if shut:
+            self._shut(share)
+        elif units:
             share.asked = 0
             while (waiter := self.first_waiter(share)) is not None and share.fits(waiter.weight, waiter.place):
                 self._send(waiter, share, now)
@@ -410,6 +424,13 @@ class Admission:
             behind = min(len(share.line) + len(share.early), self._free()) - 1
             ahead = share.total // AHEAD if share.is_rate else 0
             self._tell(Ask(share, units, units + max(0, behind, ahead)))
+
+    def _shut(self, share: Share) -> None:
+        """Nobody is to start with what is in hand: it goes back."""
+        share.asked = 0
+        for each in list(share.claims):
+            share.unclaim(each)
+        self._return_idle(share)
 
     def _return_idle(self, share: Share) -> None:
         idle = share.idle

@@ -182,6 +182,7 @@ class Leased(NamedTuple):
     wanted: bool
     now: float
     opens_at: float | None = None
+    shut: bool = False
 
 
 class Answered(NamedTuple):
@@ -388,8 +389,8 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.asked(task, attempt, now)
         case Answered(task, now):
             scheduler.answered(task, now)
-        case Leased(number, units, wanted, now, opens_at):
-            scheduler.leased(number, units, wanted, now, opens_at)
+        case Leased(number, units, wanted, now, opens_at, shut):
+            scheduler.leased(number, units, wanted, now, opens_at, shut)
         case Abandoned(task, attempt, now):
             scheduler.abandoned(task, attempt, now)
         case Interrupted(task, attempt, why, now):

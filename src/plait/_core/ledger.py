@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, MutableMapping
-from math import inf
+from math import floor, inf
 from typing import Any, NamedTuple
 
-MOST_ENTRIES = 512
-"""Of a log: with more, two that follow each other count as one of the later time. A window never gets more than its capacity."""
+EXACT, PARTS = 256, 256
+"""With more than so many entries in a log, new ones count as of the end of the 256th part of the interval that they are in: a window never
+gets more than its capacity."""
 
 
 class Ledger:
@@ -40,36 +41,34 @@ class Ledger:
         else:
             self.line.pop(holder, None)
 
-    def give_back(self, holder: int, units: int, used_until: float | None = None) -> None:
-        """A holder has so many units less; those that it used up of a rate are free again at `used_until`."""
+    def give_back(self, holder: int, units: int, now: float = 0.0, interval: float = 0.0) -> None:
+        """A holder has so many units less; those that it used up of a rate are free again an `interval` after `now`."""
         left = self.held.get(holder, 0) - units
         if left > 0:
             self.held[holder] = left
         else:
             self.held.pop(holder, None)
-        if used_until is not None:
-            self._enter(used_until, units)
+        if interval:
+            self._enter(now, interval, units)
 
-    def drop(self, holder: int, used_until: float | None = None) -> None:
-        """A holder is gone. Of a rate what it had may have been used up to now: it is free again at `used_until`."""
+    def drop(self, holder: int, now: float = 0.0, interval: float = 0.0) -> None:
+        """A holder is gone. Of a rate what it had may have been used up to `now`: it is free again an `interval` later."""
         self.line.pop(holder, None)
         self.granted.pop(holder, None)
         units = self.held.pop(holder, 0)
-        if units and used_until is not None:
-            self._enter(used_until, units)
+        if units and interval:
+            self._enter(now, interval, units)
 
-    def _enter(self, until: float, units: int) -> None:
-        log = self.log
+    def _enter(self, now: float, interval: float, units: int) -> None:
+        log, until = self.log, now + interval
+        if len(log) >= EXACT:
+            until = (floor(until / interval * PARTS) + 1) * (interval / PARTS)
+            if log[-1][0] == until:
+                log[-1] = until, log[-1][1] + units
+                return
         log.append((until, units))
         if len(log) > 1 and log[-2][0] > until:
             self.log = log = deque(sorted(log))
-        if len(log) > MOST_ENTRIES:
-            whole = list(log)
-            self.log = deque(
-                (later, before + units) for (_, before), (later, units) in zip(whole[0:-1:2], whole[1::2], strict=True)
-            )
-            if len(whole) % 2:
-                self.log.append(whole[-1])
 
     def shut(self, until: float) -> None:
         """Nobody gets a unit before `until`."""
@@ -152,7 +151,7 @@ class Ledger:
         made.granted = {holder: granted for holder, _, granted in held if granted}
         made.line = {holder: (units, most, capacity) for holder, units, most, capacity in line}
         made.log = deque((min(until + later, latest), units) for until, units in log)
-        made.shut_until = min(shut_until + later, latest) if shut_until else 0.0
+        made.shut_until = shut_until + later if shut_until else 0.0
         return made
 
 
@@ -179,6 +178,7 @@ class News(NamedTuple):
     units: int
     wanted: bool
     opens_in: float | None
+    shut: bool = False
 
 
 def trade(
@@ -203,12 +203,12 @@ def trade(
             case "return":
                 ledger.give_back(holder, units)
             case "used":
-                ledger.give_back(holder, units, now + wish.interval)
+                ledger.give_back(holder, units, now, wish.interval)
             case "forget":
-                ledger.drop(holder, now + wish.interval if wish.interval else None)
+                ledger.drop(holder, now, wish.interval)
             case "shut":
                 ledger.shut(now + wish.units)
-                woken.update((other, wish.path) for other in ledger.line)
+                woken.update((other, wish.path) for other in ledger.members())
     for path, wish in touched.items():
         ledger = ledgers[path]
         served = ledger.serve(now)
@@ -216,7 +216,7 @@ def trade(
             # Who has what the next one wants may be dead, and so may those who stand before it.
             gone = [member for member in ledger.members() if member != holder and not alive(member)]
             for member in gone:
-                ledger.drop(member, now + wish.interval if wish.interval else None)
+                ledger.drop(member, now, wish.interval)
             if gone:
                 served += ledger.serve(now)
         woken.update((other, path) for other in served)
@@ -228,6 +228,7 @@ def trade(
 
 def news(ledger: Ledger, path: str, number: int, holder: int, now: float) -> News:
     """What `holder` is to know now of a limit, which it knows by `number`."""
-    opens_at = ledger.opens_at(now) if holder in ledger.line else None
+    shut = ledger.shut_until > now
+    opens_at = ledger.opens_at(now) if holder in ledger.line else ledger.shut_until if shut else None
     opens_in = None if opens_at is None else max(0.0, opens_at - now)
-    return News(path, number, ledger.told(holder), ledger.wanted(holder), opens_in)
+    return News(path, number, ledger.told(holder), ledger.wanted(holder), opens_in, shut)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plait._core.graph import Batch
 from plait._core.paths import Files, enclosing
-from plait._core.policy import Policy, count, named, nearest
+from plait._core.policy import Policy, count, in_turn, named, nearest
 from plait.errors import LimitError, UsageError
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ class Share(Limit):
         if not self.is_rate:
             return f"{self.kind} {self.home}{'/' if self.home else ''}{self.name}"
         own = f" {self.total}" if self.name.startswith(OWNED) else ""
-        return f"rate {self.name}{own} per {self.interval:g}s"
+        return f"rate {self.name}{own} per {self.interval!r}s"
 
     @property
     def idle(self) -> int:
@@ -565,6 +565,9 @@ def owned(policy: Policy, owner: str) -> Policy:
         return policy
     return policy.but(
         rate_limit=tuple(
-            (name or f"{OWNED}{owner}", capacity, interval) for name, capacity, interval in policy.rate_limit
+            sorted(
+                ((name or f"{OWNED}{owner}", capacity, interval) for name, capacity, interval in policy.rate_limit),
+                key=in_turn,
+            )
         )
     )

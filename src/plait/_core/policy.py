@@ -462,7 +462,12 @@ def _rates(name: str, value: object) -> tuple[tuple[str, int, float], ...]:
     ]
     if len({(key, interval) for key, _, interval in found}) < len(found):
         raise LimitError(f"{name} has two rates for one interval: {value!r}")
-    return tuple(found)
+    return tuple(sorted(found, key=in_turn))
+
+
+def in_turn(rate: tuple[str, int, float]) -> tuple[str, float]:
+    """By name, then by interval: all tasks ask in one order, so that no two wait for each other."""
+    return rate[0], rate[2]
 
 
 def _locks(name: str, value: object) -> tuple[tuple[str, str], ...]:
@@ -471,7 +476,7 @@ def _locks(name: str, value: object) -> tuple[tuple[str, str], ...]:
         return ()
     found = []
     for each in value if isinstance(value, (list, tuple)) else (value,):
-        folder = getattr(each, "folder", None)  # a `plait.Lock`, whose module is not asked for
+        folder = getattr(each, "home", None)  # of a `plait.Lock`, whose module is not asked for
         if folder is None:
             found.append((named("a lock's name", each), ""))
         elif each.timeout is not None:

@@ -469,11 +469,13 @@ class Scheduler:
             self.table.move(task, READY, now)
             self._queue.push(task, self._level(task))
 
-    def leased(self, number: int, units: int, wanted: bool, now: float, opens_at: float | None = None) -> None:
+    def leased(
+        self, number: int, units: int, wanted: bool, now: float, opens_at: float | None = None, shut: bool = False
+    ) -> None:
         """Units of a shared limit were granted to this run; do other runs wait for the same? `opens_at`: when time alone may bring more."""
         share = self.admission.book.shares.get(number)
         if share is not None:
-            self.admission.leased(share, units, wanted, opens_at, now)
+            self.admission.leased(share, units, wanted, opens_at, shut, now)
 
     # -- facts about the graph
 

@@ -52,11 +52,11 @@ from plait.stores.base import Blob as Blob
     SEEN,  # task, attempt, now
     SETTLED,  # parent, won, now
     SPENT,  # task, units, now
-    LEASED,  # number of a shared limit, units, wanted, now, when it opens
+    LEASED,  # number of a shared limit, units, wanted, now, when it opens, is it shut
     LISTENED,  # task, attempt, when its last sign of life was, now
 ) = range(24)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 6, 5)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 7, 5)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8

@@ -369,8 +369,8 @@ class Replay:
                 _, task, now = line
                 scheduler.answered(task, now)
             case lines.LEASED:
-                _, number, units, wanted, now, opens_at = line
-                scheduler.leased(number, units, wanted, now, opens_at)
+                _, number, units, wanted, now, opens_at, shut = line
+                scheduler.leased(number, units, wanted, now, opens_at, bool(shut))
             case lines.ABANDONED:
                 _, task, attempt, now = line
                 scheduler.abandoned(task, attempt, now)

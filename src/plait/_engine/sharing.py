@@ -113,7 +113,7 @@ class Sharing:
             return True
 
         try:
-            mine.append(Queued(share.name, share.home, granted))
+            mine.append(Queued(share.name, share.home, granted, self._loop.is_closed))
         except Exception as error:
             self._failed(error)
             return
@@ -128,7 +128,7 @@ class Sharing:
             return
         self._held[share.number] = self._waiting.pop(share.number)
         driver = self._driver
-        driver.scheduler.leased(share.number, 1, True, driver.look(), None)
+        driver.scheduler.leased(share.number, 1, True, driver.look(), None, False)
         driver.follow()
 
     def _forget(self, path: str) -> None:
@@ -186,10 +186,15 @@ class Sharing:
             share, before = known
             self._known[each.path] = share, each
             self._await(each)
-            if each.units or each.wanted != before.wanted or (each.opens_in is None) != (before.opens_in is None):
+            told = (each.wanted, each.opens_in is None, each.shut) != (
+                before.wanted,
+                before.opens_in is None,
+                before.shut,
+            )
+            if each.units or told:
                 now = driver.look()
                 opens_at = None if each.opens_in is None else now + each.opens_in
-                driver.scheduler.leased(share.number, each.units, each.wanted, now, opens_at)
+                driver.scheduler.leased(share.number, each.units, each.wanted, now, opens_at, each.shut)
         driver.follow()
 
     def _await(self, each: News) -> None:
@@ -215,6 +220,14 @@ class Sharing:
             lock.give_up()
         for timer in self._timers.values():
             timer.cancel()
+        wishes = self._wishes
+        for path, (share, _) in self._known.items():
+            if share.is_rate:  # what is in hand was not used: only what a run cannot say any more counts as that
+                wishes.append(Wish("used", path, share.gone, share.total, share.interval, share.number))
+                idle = share.capacity - share.used
+                wishes.append(Wish("return", path, idle, share.total, share.interval, share.number))
+        if wishes:
+            self._member.trade(wishes, lambda found: None)
         self._member.close()
 
 

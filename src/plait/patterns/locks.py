@@ -29,14 +29,19 @@ FOLDER = os.path.join(".plait", "named")
 """Of the working directory: where locks are whose `folder` is not given; `locks` there is the store's own file."""
 
 
+LONGEST = 240
+"""Characters of a file's name; a lock's own may take more, as a file system knows them."""
+
+
 class _Waiter:
     """Somebody who asked; `grant` tells them that the lock is theirs, and is False where nobody is there any more."""
 
-    __slots__ = ("error", "grant", "owner")
+    __slots__ = ("error", "gone", "grant", "owner")
 
-    def __init__(self, owner: object, grant: Callable[[], bool]) -> None:
+    def __init__(self, owner: object, grant: Callable[[], bool], gone: Callable[[], bool] = bool) -> None:
         self.owner = owner
         self.grant = grant
+        self.gone = gone  # is nobody there any more who could give it back?
         self.error: OSError | None = None
 
 
@@ -52,6 +57,8 @@ class _Name:
 
     def ask(self, waiter: _Waiter) -> bool:
         """True if the lock is the waiter's now; else it stands in line. Under the guard."""
+        if self.holder is not None and self.holder.gone():
+            self.release(self.holder)
         if self.holder is not None and self.holder.owner == waiter.owner:
             raise UsageError(
                 f"lock {os.path.basename(self.path)!r} is held already by who asks for it: it would wait for itself"
@@ -159,8 +166,9 @@ def _opened(path: str) -> int:
 
 
 def _closed(handle: int) -> None:
-    _state.handles.discard(handle)
-    os.close(handle)
+    if handle in _state.handles:  # else a forked child gives back what its parent has: that was closed at the fork
+        _state.handles.discard(handle)
+        os.close(handle)
 
 
 def _locked(handle: int, *, wait: bool) -> bool:
@@ -174,6 +182,7 @@ def _locked(handle: int, *, wait: bool) -> bool:
 
 class Queued:
     """A lock that is wanted without a thread or a coroutine that waits for it: `granted` is called, in any thread, once it is there.
+    `gone` says whether nobody is there any more who could give it back.
 
     `granted` is False where nobody wants it any more: then the next one has it.
 
@@ -182,9 +191,9 @@ class Queued:
         UsageError: on a system without kernel locks.
     """
 
-    def __init__(self, name: str, folder: str, granted: Callable[[], bool]) -> None:
+    def __init__(self, name: str, folder: str, granted: Callable[[], bool], gone: Callable[[], bool]) -> None:
         _check_system()
-        self._waiter = _Waiter(self, granted)
+        self._waiter = _Waiter(self, granted, gone)
         path = Lock(name, folder=folder or None).path
         with _guard():
             self._name = _state.names.setdefault(path, _Name(path))
@@ -225,11 +234,21 @@ class Lock:
         self._held: dict[object, _Waiter] = {}
 
     @property
+    def home(self) -> str:
+        """Its folder, where that is not the usual one."""
+        return "" if self.folder == os.path.abspath(FOLDER) else self.folder
+
+    @property
     def path(self) -> str:
         """Its file."""
         from urllib.parse import quote
 
-        return os.path.join(self.folder, quote(self.name, safe=" ").replace(".", "%2E")[:240])
+        name = quote(self.name, safe=" ").replace(".", "%2E")
+        if len(name) > LONGEST:
+            from hashlib import sha256
+
+            name = f"{name[: LONGEST - 33]}-{sha256(name.encode()).hexdigest()[:32]}"
+        return os.path.join(self.folder, name)
 
     def _of_process(self) -> _Name:
         """What this process knows of it. Under the guard."""

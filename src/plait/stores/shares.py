@@ -9,6 +9,7 @@ waits is rung at, and watches the processes that stand in its way, so that the e
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import sqlite3
@@ -36,12 +37,26 @@ PATIENCE_S = 1.0
 """So long the end of a run waits, at most, for what it had to be given back. Should it not be: its process ends, or is asked for."""
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS holders(id INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS holders(id INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL, home TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS ledgers(path TEXT PRIMARY KEY, clock TEXT NOT NULL, wall REAL NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS news(holder INTEGER, path TEXT, PRIMARY KEY(holder, path)) WITHOUT ROWID;
 """
 
 Told = Callable[[list[News]], None]
+
+_handles: set[int] = set()
+"""Open files by which this process has its turn: a forked child would keep it, should its parent die in the midst of it."""
+
+
+def _in_child() -> None:
+    for handle in _handles:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _handles.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class FileExchange:
@@ -120,15 +135,19 @@ class FileMember:
         poll.register(self._rings, select.POLLIN)
         poll.register(books.bell, select.POLLIN)
         watched: dict[int, int] = {}  # pidfds, by process
-        strange: set[int] = set()  # processes that are not seen here, and yet hold their locks: of another namespace
+        strange: set[int] = set()  # processes that are not seen here, and yet hold their locks
         try:
             while True:
-                unseen = self._watch(poll, watched, books.in_the_way)
-                wait_s = None if not unseen else LOOK_S if unseen <= strange else 0.0
-                strange = unseen
-                came = [handle for handle, _ in poll.poll(None if wait_s is None else wait_s * 1000)]
+                unseen = self._watch(poll, watched, books.in_the_way - strange)
+                look_s = 0.0 if unseen else LOOK_S if strange or books.blind or books.unrung else None
+                came = {handle for handle, _ in poll.poll(None if look_s is None else look_s * 1000)}
+                gone = {pid for pid, handle in watched.items() if handle in came} | unseen
+                looked = look_s is not None or bool(gone)
+                # Once they are gone their locks are free. What is still in the way then is no process that can be seen from here.
+                strange = (strange | gone) & books.in_the_way
                 _drained(self._rings)
                 _drained(books.bell)
+                books.ring_again()
                 wishes: list[Wish] = []
                 tellers: list[Told] = []
                 over = False
@@ -144,8 +163,9 @@ class FileMember:
                     for told in tellers:
                         told(found)
                         found = []
-                elif not over and books.look(gone=bool(unseen or set(came) & set(watched.values()))):
+                elif not over and books.look(gone=looked):
                     self._poked()
+                strange &= books.in_the_way
                 if over:
                     return
         finally:
@@ -154,7 +174,7 @@ class FileMember:
 
     @staticmethod
     def _watch(poll: select.poll, watched: dict[int, int], pids: set[int]) -> set[int]:
-        """Has the end of these processes wake us. Those that cannot be watched."""
+        """Has the end of these processes wake us, and of no others. Those that cannot be watched."""
         for pid in watched.keys() - pids:
             poll.unregister(watched[pid])
             os.close(watched.pop(pid))
@@ -180,28 +200,80 @@ class _Books:
         self._folder = folder
         self._clock = clock
         self._clock_id = clock_id
+        self._home = boot()
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._turn = os.open(os.path.join(folder, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._locks = Locks(os.path.join(folder, "alive"))
         self._numbers: dict[str, int] = {}
         self._waits: dict[str, Wish] = {}
         self.in_the_way: set[int] = set()
         """Other processes that hold what this one waits for, or stand before it."""
-        with self._exclusive():
-            path = os.path.join(folder, "ledgers.db")
+        self.blind = False
+        """Is one of them of another namespace, where it cannot be watched?"""
+        self.unrung: set[int] = set()
+        """Holders for whom there is news, and at whose pipe nobody could ring yet."""
+        self.number = 0
+        self.bell = self._spare = -1
+        self._db: sqlite3.Connection
+        self._turn = os.open(os.path.join(folder, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _handles.add(self._turn)
+        try:
+            with self._exclusive():
+                self._db = self._opened()
+                self._enrol()
+                self._clear_up()
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _opened(self) -> sqlite3.Connection:
+        """The file; a new one in the place of one that cannot be read, for what stood there is worth little."""
+        path = os.path.join(self._folder, "ledgers.db")
+        for again in (True, False):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(SCHEMA)
-            self.number = self._db.execute("INSERT INTO holders(pid) VALUES(?)", (os.getpid(),)).lastrowid or 0
-            if self._locks.take(self.number) is not None:
-                raise StoreError(f"holder {self.number} of {folder} is there already")
-            path = self._pipe(self.number)
-            os.mkfifo(path, 0o600)
-            # For writing, too: else each ring's end would look like the end of all rings.
-            self.bell = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._clear_up()
+            db = sqlite3.connect(path, isolation_level=None)
+            try:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=NORMAL")
+                db.executescript(SCHEMA)
+                return db
+            except sqlite3.DatabaseError as error:
+                db.close()
+                if not again or isinstance(error, sqlite3.OperationalError):
+                    raise
+                log.warning("the shared limits in %s are counted anew: %s is damaged (%s)", self._folder, path, error)
+                for suffix in ("-wal", "-shm"):
+                    with contextlib.suppress(OSError):
+                        os.unlink(path + suffix)
+                points.reach("before shares commit")
+                os.replace(path, path + ".damaged")
+        raise AssertionError
+
+    def _enrol(self) -> None:
+        """Takes a number that nobody has."""
+        while not self.number:
+            row = (os.getpid(), self._home)
+            number = self._db.execute("INSERT INTO holders(pid, home) VALUES(?, ?)", row).lastrowid or 0
+            if self._locks.take(number) is None:  # else the file is new, and somebody goes on with an older one
+                self.number = number
+        path = self._pipe(self.number)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.mkfifo(path, 0o600)
+        # For writing, too: else each ring's end would look like the end of all rings.
+        self.bell = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _let_go(self) -> None:
+        """Nothing is held any more, whatever the file says of it: who is not alive has nothing."""
+        if self.number:
+            self._locks.free(self.number)
+        with contextlib.suppress(sqlite3.Error, AttributeError):  # it may never have been opened
+            self._db.close()
+        for handle in (self.bell, self._spare, self._turn):
+            if handle >= 0:
+                os.close(handle)
+        _handles.discard(self._turn)
+        self.bell = self._spare = self._turn = -1
 
     def _pipe(self, number: int) -> str:
         return os.path.join(self._folder, f"bell-{number}")
@@ -211,6 +283,8 @@ class _Books:
         """Nobody else, of any process, reads or writes meanwhile."""
         fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
+            if not os.fstat(self._turn).st_nlink:
+                raise StoreError(f"the shared limits in {self._folder} were removed while a run used them")
             yield
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
@@ -294,12 +368,14 @@ class _Books:
             self._ring(woken)
             with self._exclusive():
                 self._db.close()  # the last one copies the log back
-        except Exception:
-            log.exception("what a run had of shared limits in %s is given back when its process ends", self._folder)
-            return
-        self._locks.free(self.number)
-        for handle in (self.bell, self._turn):
-            os.close(handle)
+        except Exception as error:
+            log.warning(
+                "a run has left the shared limits in %s without a word (%s): whoever asks next sees that",
+                self._folder,
+                error,
+            )
+        finally:
+            self._let_go()
 
     def _intervals(self, path: str) -> float:
         return float(path.rpartition(" per ")[2][:-1]) if path.startswith("rate ") else 0.0
@@ -344,27 +420,53 @@ class _Books:
 
     def _see_who_stands_in_the_way(self, ledgers: dict[str, Ledger]) -> None:
         if not self._waits:
-            self.in_the_way = set()
+            self.in_the_way, self.blind = set(), False
             return
         others: set[int] = set()
         for path in self._waits:
             others |= (ledgers[path] if path in ledgers else self._read(path, self._clock())).members()
         marks = ",".join("?" * len(others))
-        rows = self._db.execute(f"SELECT DISTINCT pid FROM holders WHERE id IN ({marks})", list(others)).fetchall()
-        self.in_the_way = {pid for (pid,) in rows} - {os.getpid()}
+        rows = self._db.execute(
+            f"SELECT DISTINCT pid, home FROM holders WHERE id IN ({marks})", list(others)
+        ).fetchall()
+        self.in_the_way = {pid for pid, home in rows if home == self._home} - {os.getpid()}
+        self.blind = any(home != self._home for _, home in rows)
+
+    def ring_again(self) -> None:
+        """Rings at those at whose pipe nobody could ring."""
+        again, self.unrung = self.unrung, set()
+        self._ring(again)
 
     def _ring(self, holders: Iterable[int]) -> None:
         """Has others look. One that is dead, or has rings enough, needs none."""
         for number in holders:
             try:
-                handle = os.open(self._pipe(number), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                with contextlib.suppress(OSError):
-                    os.write(handle, b".")
-            finally:
-                os.close(handle)
+                self._ring_at(self._pipe(number))
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._ring_with_the_spare(number)
+
+    @staticmethod
+    def _ring_at(path: str) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):  # it is full of rings, or nobody hears it any more
+                os.write(handle, b".")
+        finally:
+            os.close(handle)
+
+    def _ring_with_the_spare(self, number: int) -> None:
+        """The program has no descriptor left, and somebody waits for this one: there is one that was kept for that."""
+        if self._spare >= 0:
+            os.close(self._spare)
+        try:
+            self._ring_at(self._pipe(number))
+        except OSError:
+            self.unrung.add(number)  # another thread took it: once more, a second later
+        try:
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._spare = -1
 
 
 def _drained(handle: int) -> None:

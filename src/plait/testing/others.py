@@ -22,7 +22,7 @@ class Others:
         dice: random.Random,
         later: Callable[[float, Callable[[], None]], None],
         now: Callable[[], float],
-        leased: Callable[[int, int, bool, float, float | None], None],
+        leased: Callable[[int, int, bool, float, float | None, bool], None],
     ) -> None:
         self._dice = dice
         self._later = later
@@ -80,7 +80,12 @@ class Others:
                 self._granted(holder, path, found.units, share)
             return
         self._leased(
-            share.number, found.units, found.wanted, now, None if found.opens_in is None else now + found.opens_in
+            share.number,
+            found.units,
+            found.wanted,
+            now,
+            None if found.opens_in is None else now + found.opens_in,
+            found.shut,
         )
 
     def _look_again(self, holder: int, path: str, seconds: float) -> None:

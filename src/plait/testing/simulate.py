@@ -406,8 +406,8 @@ class _Play:
             self.start(task, passed=True)
             self.books.alive[task].behind = behind
 
-    def leased(self, number: int, units: int, wanted: bool, now: float, opens_at: float | None) -> None:
-        self.scheduler.leased(number, units, wanted, now, opens_at)
+    def leased(self, number: int, units: int, wanted: bool, now: float, opens_at: float | None, shut: bool) -> None:
+        self.scheduler.leased(number, units, wanted, now, opens_at, shut)
 
     def chance(self, likely: float) -> bool:
         return likely > 0 and self.dice.random() < likely
