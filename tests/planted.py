@@ -64,7 +64,7 @@ BUGS = [
     Bug(
         "nobody is woken for the room in a limit",
         admission,
-        "            limit.used -= weight\n            if limit.crowd or limit.shared:\n                self.wake(limit, now)",
+        "            limit.used -= weight\n            if limit.crowd or limit.wanted:\n                self.wake(limit, now)",
         "            limit.used -= weight",
     ),
     Bug("what is returned is kept, too", admission, "            share.capacity -= idle\n", ""),
@@ -84,8 +84,8 @@ BUGS = [
     Bug(
         "what is granted wakes nobody",
         admission,
-        "        elif units:\n            share.asked = 0\n            while",
-        "        elif units:\n            share.asked = 0\n            while share.asked and",
+        "        elif units:\n            share.asked, share.ahead = 0, False\n            sent = 0\n            while",
+        "        elif units:\n            share.asked, share.ahead = 0, False\n            sent = 0\n            while share.asked and",
     ),
     Bug("priorities do not age", scheduler, "return int(self.table.ready_at[task]) -", "return -"),
     Bug(
@@ -109,7 +109,7 @@ BUGS = [
     Bug(
         "only one is woken for the room of many",
         scheduler,
-        "                if queue.came_from is not None:\n                    admission.wake_another(now)",
+        "                if queue.came_from is not None:\n                    self.admission.wake_another(now)",
         "                queue.came_from = None",
     ),
     Bug("an answer costs another call", admission, "if rates and task not in self.answered:", "if rates:"),
@@ -123,7 +123,7 @@ BUGS = [
     Bug(
         "a spent budget ends nothing",
         scheduler,
-        "        if self.spending.broke:\n            self._end",
+        "        if self._broke:\n            self._end",
         "        if False:\n            self._end",
     ),
     Bug(

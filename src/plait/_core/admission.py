@@ -344,7 +344,7 @@ class Admission:
                 health.leave(task)
         for limit, weight in limits:
             limit.used -= weight
-            if limit.crowd or limit.shared:
+            if limit.crowd or limit.wanted:
                 self.wake(limit, now)
         if rates and task in self.unseen:
             self.count_units(task, now, begun)
@@ -359,9 +359,12 @@ class Admission:
                 if not rate.gone:
                     self._tell(Used(rate))
                 rate.begun(cost)
+                if not (rate.asked or rate.wanted) and rate.capacity - rate.used < rate.total // (2 * AHEAD):
+                    rate.asked, rate.ahead = 1, True  # before all that is ready finds nothing, and has to be parked
+                    self._tell(Ask(rate, 1, rate.total // AHEAD))
             else:
                 rate.begun(cost, now)
-            if rate.crowd or rate.shared:
+            if rate.crowd or rate.wanted:
                 self.wake(rate, now)
 
     def slow_down(self, task: int, seconds: float, now: float) -> None:
@@ -381,16 +384,21 @@ class Admission:
     def leased(self, share: Share, units: int, wanted: bool, opens_at: float | None, shut: bool, now: float) -> None:
         """So many units more are granted; whether other runs wait for the same; when time alone may bring more; is it `shut` until then?"""
         share.capacity += units
+        if wanted and share.sent and not share.wanted:
+            # Who was woken before others wanted it is to have its turn all the same.
+            for (*_, task), woken in self.queue.back:
+                if woken.limit is share and self.table.status[task] == READY:
+                    self._keep(woken, share, now)
         share.wanted = wanted
         share.opens_at = opens_at
         if shut:
             self._shut(share)
         elif units:
-            share.asked = 0
-            while (waiter := self.first_waiter(share)) is not None and share.fits(waiter.weight, waiter.place):
+            share.asked, share.ahead = 0, False
+            sent = 0
+            while (waiter := self.first_waiter(share)) is not None and share.fits(sent + waiter.weight, waiter.place):
                 self._send(waiter, share, now)
-                if not share.wanted:
-                    break  # the next one is woken when this one has its turn
+                sent += 0 if share.wanted else waiter.weight  # else it is kept for the task, which `fits` knows
         self._settle(share, now)
 
     def _send(self, waiter: Waiter, share: Share, now: float) -> None:
@@ -401,10 +409,14 @@ class Admission:
         del self.parked[task]
         self.queue.come_back(waiter)
         if share.wanted:
-            # A slot may be long in coming, and nobody else has the units for so long. See `_park` for the measure.
-            share.claim(task, waiter.place, waiter.weight)
-            self.claims.setdefault(task, []).append(share)
-            self.timers.arm(Due.CLAIM, task, now + max(now - waiter.since, CLAIM_S))
+            self._keep(waiter, share, now)
+
+    def _keep(self, waiter: Waiter, share: Share, now: float) -> None:
+        """Units stay with a task that was woken, also where others want them: a slot may be long in coming. See `_park` for the measure."""
+        task = waiter.place[3]
+        share.claim(task, waiter.place, waiter.weight)
+        self.claims.setdefault(task, []).append(share)
+        self.timers.arm(Due.CLAIM, task, now + max(now - waiter.since, CLAIM_S))
 
     def _settle(self, share: Share, now: float) -> None:
         """Asks for what the first that waits needs, and returns what nobody here is to use."""
@@ -420,14 +432,16 @@ class Admission:
         if share.wanted or units:
             self._return_idle(share)
         if units != share.asked:
-            share.asked = units
+            if share.ahead and not units and not share.wanted:
+                return  # what was asked for is for those to come
+            share.asked, share.ahead = units, False
             behind = min(len(share.line) + len(share.early), self._free()) - 1
             ahead = share.total // AHEAD if share.is_rate else 0
             self._tell(Ask(share, units, units + max(0, behind, ahead)))
 
     def _shut(self, share: Share) -> None:
         """Nobody is to start with what is in hand: it goes back."""
-        share.asked = 0
+        share.asked, share.ahead = 0, False
         for each in list(share.claims):
             share.unclaim(each)
         self._return_idle(share)
@@ -493,6 +507,7 @@ class Admission:
                 rate.went_on(away)
         for share in self.book.shares.values():
             share.capacity = share.asked = share.gone = 0
+            share.ahead = False
             share.wanted = True
             share.opens_at = None
         if self.book.shares:

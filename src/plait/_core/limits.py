@@ -43,6 +43,7 @@ class Limit:
 
     is_rate = False
     shared = False
+    wanted = False
     is_health = False
 
     def __init__(self, kind: str, name: str, capacity: int) -> None:
@@ -277,7 +278,7 @@ class Share(Limit):
     Of a rate each granted unit is good for one start, and `gone` with it: the log is with whoever grants.
     """
 
-    __slots__ = ("asked", "gone", "home", "interval", "number", "opens_at", "sent", "total", "wanted")
+    __slots__ = ("ahead", "asked", "gone", "home", "interval", "number", "opens_at", "sent", "total", "wanted")
 
     shared = True
 
@@ -287,6 +288,7 @@ class Share(Limit):
         self.interval = interval  # 0: of no rate
         self.number = number
         self.home = ""  # of a lock: the folder that it was given
+        self.ahead = False  # is `asked` for those to come?
         self.asked = 0  # units, for the first that waits here
         self.wanted = False  # do other runs wait for it?
         self.sent = 0  # tasks that were woken here and did not have their turn yet

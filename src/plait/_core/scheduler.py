@@ -115,6 +115,7 @@ class Scheduler:
         self._families: dict[int, Family] = {}
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
         self.spending = Spending(self.table, rules.budget)
+        self._broke = self.spending.broke  # asked for every start
         self.cleanups = Cleanups(self.table)
         self._cancels = 0
         self._repairs: set[int] = set()  # tasks whose `on_error` may run yet
@@ -196,9 +197,9 @@ class Scheduler:
             if self._abandoned:
                 self._watch_for_stuck(now)
             return NONE
-        if self.spending.broke:
+        if self._broke:
             self._end_the_broke(now)
-        table, queue, admission = self.table, self._queue, self.admission
+        table, queue = self.table, self._queue
         while True:
             # The first line of `pop`, where nothing else is to be seen to.
             task = queue.first.popleft() if queue.first and not queue.back else queue.pop()
@@ -208,14 +209,14 @@ class Scheduler:
                     self._recall()
                 return NONE
             if table.status[task] != READY:  # it ended while it stood in the queue
-                admission.wake_another(now)
+                self.admission.wake_another(now)
                 continue
             odd = table.odd[task]
             if odd and odd & ASKING:
-                if odd & LIMITED and not admission.admit(task, now):
+                if odd & LIMITED and not self.admission.admit(task, now):
                     continue
                 if queue.came_from is not None:
-                    admission.wake_another(now)
+                    self.admission.wake_another(now)
                 if odd & HELD:
                     self._start(task, now)
                     self.used += 1

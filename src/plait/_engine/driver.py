@@ -750,11 +750,11 @@ class Driver:
                 scheduler.decided(task, True, now, check_wants(table.policies[task], key, most, cost, files))
             case Turn.GROW:
                 growth = work.children(place, table, task - place)
-                members = [key for at, key in enumerate(growth.batch.keys) if at not in growth.batch.cleanups]
                 self._check_growth(task, growth)
-                check_votes(
-                    table.policies[task], table.key(task), members if growth.batch.cleanups else growth.batch.keys
-                )
+                keys, last = growth.batch.keys, growth.batch.cleanups
+                if last:
+                    keys = [key for at, key in enumerate(keys) if at not in last]
+                check_votes(table.policies[task], table.key(task), keys)
                 self._joins[task] = joining(table.policies[task], growth.join)
                 scheduler.grew(task, growth.batch, now, growth.vacant)
             case Turn.REPAIR:

@@ -55,6 +55,7 @@ class Sharing:
         self._driver = driver
         self._loop = driver.loop
         self._wishes: list[Wish] = []
+        self._used: list[Share] = []
         self._scheduled = False
         self._closed = False
         self._known: dict[str, tuple[Share, News]] = {}
@@ -65,12 +66,17 @@ class Sharing:
         self.under_way = 0
         """Calls whose answer is still to come."""
         self._member = exchange.join(self._poked, self._failed, clock)
+        self._prompt = isinstance(exchange, Common)
 
     def tell(self, command: Ask | Return | Used | Shut | Forget) -> None:
         """What the scheduler wants: entered together with all else of this turn of the loop."""
         share = command.share
         if share.kind == "lock":
             self._lock(command)
+            return
+        if isinstance(command, Used):
+            self._used.append(share)  # how much it is by then is told when all else is
+            self._schedule()
             return
         path = share.path
         match command:
@@ -81,9 +87,6 @@ class Sharing:
                     self._known[path] = share, News(path, share.number, 0, False, None)
             case Return(_, units):
                 wish = Wish("return", path, units, share.total, share.interval, share.number)
-            case Used():
-                wish = Wish("used", path, share.gone, share.total, share.interval, share.number)
-                share.gone = 0
             case Shut(_, seconds):
                 wish = Wish("shut", path, seconds, share.total, share.interval, share.number)
             case Forget():
@@ -91,6 +94,14 @@ class Sharing:
                 if path in self._known and self._known[path][0] is share:
                     self._forget(path)
         self._wish(wish)
+        if wish.kind == "ask" and wish.units and self._prompt:
+            self._ask_now()
+
+    def _ask_now(self) -> None:
+        """Enters all wishes, and makes what is granted facts: in memory that takes no time, and a turn of the loop may be long."""
+        wishes, self._wishes = [*self._what_was_used(), *self._wishes], []
+        if not self._closed:
+            self._member.trade(wishes, self._learn)
 
     def _lock(self, command: Ask | Return | Used | Shut | Forget) -> None:
         """A lock of the kernel is wanted, or is not any more."""
@@ -139,6 +150,9 @@ class Sharing:
 
     def _wish(self, wish: Wish) -> None:
         self._wishes.append(wish)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self.under_way += 1
@@ -146,11 +160,19 @@ class Sharing:
 
     def _flush(self) -> None:
         self._scheduled = False
-        wishes, self._wishes = self._wishes, []
+        wishes, self._wishes = [*self._what_was_used(), *self._wishes], []
         if self._closed:
             self.under_way -= 1
         else:
             self._member.trade(wishes, self._told)
+
+    def _what_was_used(self) -> list[Wish]:
+        """What starts have used up of rates, and nobody was told yet."""
+        used, self._used = self._used, []
+        wishes = [Wish("used", each.path, each.gone, each.total, each.interval, each.number) for each in used]
+        for each in used:
+            each.gone = 0
+        return wishes
 
     def _told(self, found: list[News]) -> None:
         try:
@@ -176,8 +198,11 @@ class Sharing:
     def _deliver(self, found: list[News]) -> None:
         """News become facts, where the scheduler does not know them yet."""
         self.under_way -= 1
-        if self._closed:
-            return
+        if not self._closed:
+            self._learn(found)
+            self._driver.follow()
+
+    def _learn(self, found: list[News]) -> None:
         driver = self._driver
         for each in found:
             known = self._known.get(each.path)
@@ -195,7 +220,6 @@ class Sharing:
                 now = driver.look()
                 opens_at = None if each.opens_in is None else now + each.opens_in
                 driver.scheduler.leased(share.number, each.units, each.wanted, now, opens_at, each.shut)
-        driver.follow()
 
     def _await(self, each: News) -> None:
         """Has the exchange look again once time alone may have changed something."""
@@ -220,10 +244,9 @@ class Sharing:
             lock.give_up()
         for timer in self._timers.values():
             timer.cancel()
-        wishes = self._wishes
+        wishes = [*self._what_was_used(), *self._wishes]
         for path, (share, _) in self._known.items():
             if share.is_rate:  # what is in hand was not used: only what a run cannot say any more counts as that
-                wishes.append(Wish("used", path, share.gone, share.total, share.interval, share.number))
                 idle = share.capacity - share.used
                 wishes.append(Wish("return", path, idle, share.total, share.interval, share.number))
         if wishes:
