@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._core.graph import Batch, Numbered
-from plait._core.policy import CONTROL, PLAIN, Policy, Rules
+from plait._core.policy import CONTROL, PLAIN, TAKES, Policy, Rules
 from plait._core.result import RunResult
 from plait._core.table import Table
 from plait._engine.doors import finish
@@ -161,19 +161,7 @@ class _Shadow(Work):
 
 def _played(policy: Policy) -> Policy:
     """What of a policy says when a task may start: it needs one attempt here, nobody fails, and there are no results to vote with."""
-    kept = (
-        "priority",
-        "join",
-        "max_concurrency",
-        "pool",
-        "concurrency_key",
-        "rate_limit",
-        "cost",
-        "lock",
-        "reads",
-        "writes",
-        "on_conflict",
-    )
+    kept = ("priority", "join", "max_concurrency", *TAKES)
     return Policy(**{name: getattr(policy, name) for name in kept})
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, ove
 
 from plait._core.graph import REPAIR, safe_key
 from plait._core.limits import owned
-from plait._core.policy import PLAIN, Policy, Pool, Rules, declared_pools, flag, of_cleanup, policy
+from plait._core.policy import PLAIN, TAKES, Policy, Pool, Rules, declared_pools, flag, of_cleanup, policy
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -370,14 +370,7 @@ class TaskFunction(Generic[P, R]):
             "uninterruptible",
             "executor",
             "memory_limit",
-            "pool",
-            "concurrency_key",
-            "rate_limit",
-            "cost",
-            "lock",
-            "reads",
-            "writes",
-            "on_conflict",
+            *TAKES,
             "idle_timeout",
             "on_error",
         )

@@ -535,6 +535,9 @@ def odd_of(policy: Policy) -> int:
 
 PLAIN = Policy()
 
+TAKES = ("pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict")
+"""Options that say what a task takes beside its slot, where it waits for others."""
+
 
 def policy(base: Policy = PLAIN, /, **options: Any) -> Policy:
     """`base` with `options` in the public vocabulary (`retries=2`, `timeout="5m"`, `priority="high"`, ...) applied.
