@@ -10,9 +10,10 @@ stores             the checks that every store passes (likewise)
 
 from __future__ import annotations
 
+from plait.testing.books import SimulationError
 from plait.testing.clock import VirtualClock
 from plait.testing.scripted import Scripted, ScriptedExecutor
-from plait.testing.simulate import Faults, Likelihood, Simulation, SimulationError, simulate
+from plait.testing.simulate import Faults, Likelihood, Simulation, simulate
 from plait.testing.world import World, graph
 
 __all__ = [
