@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -620,6 +622,21 @@ class TestStores:
 
         with pytest.raises(plait.StoreError, match="were removed while a run used them"):
             asyncio.run(removed(tmp_path, store, seen))
+
+    def test_books_that_a_newer_plait_wrote_are_refused_and_not_touched(self, tmp_path: Path) -> None:
+        """X4, F32: both versions are named, no task of it starts, and nothing in there has changed."""
+        store, seen = tmp_path / "plait.db", Seen()
+        asyncio.run(together(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store))
+        books = tmp_path / "shares" / "ledgers.db"
+        with contextlib.closing(sqlite3.connect(books)) as db:
+            db.executescript("PRAGMA journal_mode=DELETE; PRAGMA user_version=9; CREATE TABLE of_the_newer(one);")
+        before = books.read_bytes()
+        with pytest.raises(
+            plait.StoreTooNew, match=r"ledgers\.db has schema version 9, .* reads up to 1: upgrade plait"
+        ):
+            asyncio.run(together(graph(seen, 1, pools={"db": 1}, pool="db", seconds=0), store=store))
+        assert len(seen.calls) == 1
+        assert books.read_bytes() == before
 
     def test_who_is_of_another_namespace_is_looked_at_and_the_last_descriptor_rings(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -91,10 +91,10 @@ def refuse_a_log_without_its_store(path: str) -> None:
             )
 
 
-def refuse_newer(path: str, version: int) -> None:
-    if version > len(schema.MIGRATIONS):
+def refuse_newer(path: str, version: int, known: int = len(schema.MIGRATIONS), what: str = "store") -> None:
+    if version > known:
         raise StoreTooNew(
-            f"the store {path} has schema version {version}, and plait {__version__} reads up to {len(schema.MIGRATIONS)}: "
+            f"the {what} {path} has schema version {version}, and plait {__version__} reads up to {known}: "
             "upgrade plait; it was not touched"
         )
 

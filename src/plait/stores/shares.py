@@ -23,6 +23,7 @@ from plait import points
 from plait._core.ledger import Ledger, News, Wish, news, trade
 from plait.errors import PlaitError, StoreError
 from plait.logs import log
+from plait.stores.files import refuse_newer
 from plait.stores.locks import Locks, boot
 
 try:
@@ -36,7 +37,10 @@ LOOK_S = 1.0
 PATIENCE_S = 1.0
 """So long the end of a run waits, at most, for what it had to be given back. Should it not be: its process ends, or is asked for."""
 
-SCHEMA = """
+VERSION = 1
+
+SCHEMA = f"""
+PRAGMA user_version={VERSION};
 CREATE TABLE IF NOT EXISTS holders(id INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL, home TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS ledgers(path TEXT PRIMARY KEY, clock TEXT NOT NULL, wall REAL NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS news(holder INTEGER, path TEXT, PRIMARY KEY(holder, path)) WITHOUT ROWID;
@@ -233,13 +237,14 @@ class _Books:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             db = sqlite3.connect(path, isolation_level=None)
             try:
+                refuse_newer(path, db.execute("PRAGMA user_version").fetchone()[0], VERSION, "books of limits")
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute("PRAGMA synchronous=NORMAL")
                 db.executescript(SCHEMA)
                 return db
-            except sqlite3.DatabaseError as error:
+            except (PlaitError, sqlite3.DatabaseError) as error:
                 db.close()
-                if not again or isinstance(error, sqlite3.OperationalError):
+                if not again or isinstance(error, (PlaitError, sqlite3.OperationalError)):
                     raise
                 log.warning("the shared limits in %s are counted anew: %s is damaged (%s)", self._folder, path, error)
                 for suffix in ("-wal", "-shm"):
