@@ -415,6 +415,39 @@ class TestLocks:
             assert "waits for lock 'index'" in handle.why("a").text
         assert handle.wait().status == "succeeded"
 
+    def test_a_task_that_enters_the_lock_that_it_has_by_its_option_is_told_so(self, tmp_path: Path) -> None:
+        """B10: it would wait for itself in silence, on the loop and in a thread; another task's code waits as it should."""
+        lock = plait.Lock("index", folder=tmp_path)
+        held, asked = asyncio.Event(), asyncio.Event()
+
+        async def holder() -> None:
+            held.set()
+            await asked.wait()
+
+        async def again() -> None:
+            async with plait.Lock("index", folder=tmp_path):
+                raise AssertionError
+
+        def blocking() -> None:
+            with plait.Lock("index", folder=tmp_path):
+                raise AssertionError
+
+        async def other() -> str:
+            await held.wait()
+            asked.set()
+            async with lock:
+                return "in turn"
+
+        made = plait.Graph("locked")
+        for body in (holder, again, blocking):
+            made.add(body.__name__, plait.task(lock=lock)(body))
+        made.add("other", plait.task(other))
+        (result,) = asyncio.run(together(made, max_concurrency=8))
+        for name in ("again", "blocking"):
+            assert isinstance(result[name].error, plait.UsageError)
+            assert "it would wait for itself" in str(result[name].error)
+        assert result["other"].value == "in turn"
+
     def test_a_lock_that_another_process_has_is_free_when_it_is_killed(self, tmp_path: Path) -> None:
         """B10 F76."""
         code = (

@@ -19,6 +19,7 @@ from plait._core.commands import Ask, Forget, Return, Shut, Used
 from plait._core.ledger import Ledger, News, Wish, news, trade
 from plait._core.limits import Share
 from plait.errors import StoreError
+from plait.executors.base import current_attempt
 
 if TYPE_CHECKING:
     from plait._engine.driver import Driver
@@ -123,8 +124,14 @@ class Sharing:
                 return False  # the loop was closed under its run
             return True
 
+        def is_here() -> bool:
+            attempt = current_attempt()
+            if attempt is None or attempt.sink is not self._driver:
+                return False
+            return (share.name, share.home) in self._driver.scheduler.table.policies[attempt.task].lock
+
         try:
-            mine.append(Queued(share.name, share.home, granted, self._loop.is_closed))
+            mine.append(Queued(share.name, share.home, granted, self._loop.is_closed, is_here))
         except Exception as error:
             self._failed(error)
             return

@@ -36,13 +36,24 @@ LONGEST = 240
 class _Waiter:
     """Somebody who asked; `grant` tells them that the lock is theirs, and is False where nobody is there any more."""
 
-    __slots__ = ("error", "gone", "grant", "owner")
+    __slots__ = ("error", "gone", "grant", "is_here", "owner")
 
-    def __init__(self, owner: object, grant: Callable[[], bool], gone: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self,
+        owner: object,
+        grant: Callable[[], bool],
+        gone: Callable[[], bool] = bool,
+        is_here: Callable[[], bool] | None = None,
+    ) -> None:
         self.owner = owner
         self.grant = grant
         self.gone = gone  # is nobody there any more who could give it back?
+        self.is_here = is_here  # is the code that runs now what it was got for? None: it is got by code itself
         self.error: OSError | None = None
+
+    def stops(self, other: _Waiter) -> bool:
+        """Would `other` wait for itself, while this one has the lock?"""
+        return self.owner == other.owner or (other.is_here is None and self.is_here is not None and self.is_here())
 
 
 class _Name:
@@ -59,7 +70,7 @@ class _Name:
         """True if the lock is the waiter's now; else it stands in line. Under the guard."""
         if self.holder is not None and self.holder.gone():
             self.release(self.holder)
-        if self.holder is not None and self.holder.owner == waiter.owner:
+        if self.holder is not None and self.holder.stops(waiter):
             raise UsageError(
                 f"lock {os.path.basename(self.path)!r} is held already by who asks for it: it would wait for itself"
             )
@@ -182,7 +193,8 @@ def _locked(handle: int, *, wait: bool) -> bool:
 
 class Queued:
     """A lock that is wanted without a thread or a coroutine that waits for it: `granted` is called, in any thread, once it is there.
-    `gone` says whether nobody is there any more who could give it back.
+    `gone` says whether nobody is there any more who could give it back, `is_here` whether the code that asks for it once more is what
+    it was got for.
 
     `granted` is False where nobody wants it any more: then the next one has it.
 
@@ -191,9 +203,16 @@ class Queued:
         UsageError: on a system without kernel locks.
     """
 
-    def __init__(self, name: str, folder: str, granted: Callable[[], bool], gone: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: str,
+        granted: Callable[[], bool],
+        gone: Callable[[], bool],
+        is_here: Callable[[], bool],
+    ) -> None:
         _check_system()
-        self._waiter = _Waiter(self, granted, gone)
+        self._waiter = _Waiter(self, granted, gone, is_here)
         path = Lock(name, folder=folder or None).path
         with _guard():
             self._name = _state.names.setdefault(path, _Name(path))
@@ -221,7 +240,7 @@ class Lock:
     Raises:
         LimitError: for a name or a timeout that cannot be.
         LockTimeout: on entering, where it was not free in time.
-        UsageError: on entering, for who holds it already; on a system without kernel locks.
+        UsageError: on entering, for who holds it already, also by `lock:` of the task whose code enters it; on a system without kernel locks.
         StoreError: on entering, where its file cannot be made.
     """
 
