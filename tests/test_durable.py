@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from plait.errors import NotStorable, OwnershipLost, RunChanged, RunNotFound, Ru
 from plait.stores.contract import Store
 from plait.stores.memory import MemoryStore
 from plait.stores.opening import open_store
+from plait.testing import VirtualClock
 
 CALLS: list[str] = []
 FAILING: set[str] = set()
@@ -301,6 +303,48 @@ class TestEdits:
         CALLS.clear()
         assert plait.resume("last", graph(), store=store).wait()["sum"].value == 12
         assert CALLS == []
+
+
+RUNS: list[plait.Run] = []
+
+
+@plait.task
+async def a_second() -> None:
+    await asyncio.sleep(1)
+
+
+@plait.task
+async def leaves() -> None:
+    """Has its process leave the run at once, the first time."""
+    if plait.current().attempt == 1:
+        RUNS[-1]._driver.interrupt()
+    await asyncio.sleep(1)
+
+
+class TestTimes:
+    def test_what_ended_before_a_run_was_left_ended_then(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """W1 E11: hours lie between; who goes on with the run, and whoever looks at it later, say the same."""
+        path = tmp_path / "p.db"
+
+        async def first() -> plait.RunResult:
+            made = plait.Graph("g")
+            made.add("a", a_second)
+            made.add("b", leaves, needs=["a"])
+            RUNS.append(plait.start(made, store=path))
+            return await RUNS[-1]
+
+        async def again() -> plait.RunResult:
+            return await plait.resume("last", store=path)
+
+        before = VirtualClock().run(first())
+        later = time.time() + 7200
+        monkeypatch.setattr("plait.resuming.time.time", lambda: later)
+        result = VirtualClock().run(again())
+        shown = plait.show_run("last", path)
+        for each in (result, shown):
+            assert each["a"].ended_at == pytest.approx(before["a"].ended_at, abs=1e-3)
+            assert each["b"].history[0].ended_at == pytest.approx(before["a"].ended_at, abs=1e-3)
+            assert each["b"].ended_at == pytest.approx(later + 1, abs=0.5)
 
 
 class TestRetry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import threading
 import time
 from contextvars import copy_context
@@ -203,6 +204,18 @@ class TestCoroutines:
         made = one(agent, idle_timeout=10, retry={"attempts": 3, "delay": 0, "on": "timeout"})
         outcome = run(made)["task"]
         assert (outcome.attempts, TRIES, outcome.status) == (3, [1, 2, 3], "timed_out")
+
+    def test_a_stored_run_ends_it_wherever_on_the_clock_it_began(self, tmp_path: Path) -> None:
+        """E11: the run's clock and the loop's round differently, and the answer to the question is told a commit later."""
+        dice = random.Random(1)
+
+        async def later(wait: float) -> str:
+            await asyncio.sleep(wait)
+            made = one(agent, idle_timeout=0.8)
+            return str((await plait.arun(made, raise_on_failure=False, store=tmp_path / "p.db"))["task"].status)
+
+        for _ in range(8):
+            assert VirtualClock().run(later(dice.uniform(0, 100))) == "timed_out"
 
     def test_the_timeout_counts_as_well(self) -> None:
         assert str(run(one(agent, 99, 1.0, idle_timeout=2, timeout=7))["task"].error) == (

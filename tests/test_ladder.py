@@ -364,6 +364,55 @@ tasks:
         assert seen[0] is None
         assert isinstance(seen[1], ValueError)
 
+    def test_a_spent_budget_of_its_own_does_not_keep_it_from_running(self, tmp_path: Path) -> None:
+        """D8 X6: the fallback of a costly call; what it spends counts for what is around."""
+
+        async def costly() -> None:
+            plait.current().spend(usd=2)
+            raise ValueError("no")
+
+        async def cheap() -> str:
+            plait.current().spend(usd=0.25)
+            await asyncio.sleep(0)
+            return "cheap"
+
+        graph = plait.Graph()
+        graph.add("task", plait.task(budget={"usd": 1}, retries=3)(costly), on_error=plait.task(cheap))
+        result = run(graph, budget={"usd": 3})
+        assert statuses(result) == {"task": "succeeded", "task/on_error": "succeeded"}
+        assert (result["task"].value, result["task"].attempts, result.spent) == ("cheap", 1, {"usd": 2.25})
+
+        group = plait.Graph()
+
+        async def both() -> Any:
+            return [plait.task(costly).bind().named("x"), plait.task(say).bind("y").named("y")]
+
+        group.add("g", plait.task(budget={"usd": 1}, max_concurrency=1)(both), on_error=plait.task(cheap))
+        result = run(group)
+        assert statuses(result) == {"g": "succeeded", "g/x": "failed", "g/y": "not_started", "g/on_error": "succeeded"}
+
+    def test_why_a_group_failed_is_said_around_it(self, tmp_path: Path) -> None:
+        """B16: also where that is no error of a task, but what its results or its budget came to."""
+        result = of_file(
+            tmp_path,
+            """
+tasks:
+  outer:
+    on_failure: fail_fast
+    tasks:
+      inner:
+        min_success: 2
+        tasks:
+          a: {run: exit 3, allow_failure: true}
+          b: {run: exit 4, allow_failure: true}
+          c: {run: echo}
+    on_error: {run: 'echo {{ error.message }}'}
+""",
+        )
+        text = str(result["outer"].history[0].error)
+        assert text.startswith("task 'outer/inner' failed: 0 of 3 tasks succeeded, and ")
+        assert result["outer"].value == text
+
 
 def cleaned(tmp_path: Path, door: str, first: str, **options: Any) -> plait.RunResult:
     """A run of two tasks, the first of which may fail, and two that clean up, one after the other."""
@@ -391,6 +440,48 @@ DOORS = pytest.mark.parametrize("door", ["file", "python"])
 
 
 class TestFinally:
+    def test_nobodys_health_holds_it_back(self) -> None:
+        """D8 B17: it may be there to restore it, and its five minutes would pass while nothing starts."""
+
+        async def steps(word: str) -> Any:
+            return [plait.task(say, pool="db").bind(word).named("inner")]
+
+        graph = plait.Graph("g", pools={"db": 1})
+        for at in range(3):
+            graph.add(f"a{at}", plait.task(boom, pool="db"))
+        graph.add("clean", plait.task(say, pool="db"), args=("clean",), finally_=True)
+        graph.add("keyed", plait.task(say, pool="db", concurrency_key=str), args=("keyed",), finally_=True)
+        graph.add("grows", plait.task(steps), args=("grown",), finally_=True)
+        monitor = plait.HealthMonitor(0.1, 2, pause=4000, max_pause=4000)
+        for health in (monitor, {"db": monitor}):
+            with VirtualClock() as clock:
+                result = plait.run(graph, health=health, deadline=60, raise_on_failure=False)
+                assert clock.now < 120
+            found = statuses(result)
+            assert [found[f"a{at}"] for at in range(3)] == ["failed", "failed", "not_started"]
+            assert {found[key] for key in ("clean", "keyed", "grows", "grows/inner")} == {"succeeded"}
+
+    def test_it_is_tried_again_where_the_runs_budget_is_spent(self) -> None:
+        """D8 X6: nothing that ends its run ends it."""
+
+        async def spends() -> None:
+            plait.current().spend(usd=2)
+            await asyncio.sleep(1)
+
+        async def second_time() -> str:
+            await asyncio.sleep(1)
+            if plait.current().attempt == 1:
+                raise OSError("not yet")
+            return "clean"
+
+        graph = plait.Graph()
+        graph.add("a", spends)
+        graph.add("b", say, needs=["a"])
+        graph.add("clean", plait.task(retries=2)(second_time), finally_=True)
+        result = run(graph, budget={"usd": 1})
+        assert (result["clean"].value, result["clean"].attempts) == ("clean", 2)
+        assert result.reason == "the run's budget is spent"
+
     @DOORS
     @pytest.mark.parametrize(
         ("first", "options", "ends"),

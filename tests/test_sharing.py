@@ -356,6 +356,10 @@ class TestObjects:
         assert seen.calls == pytest.approx([0, 1, 61])
 
 
+async def by_option() -> None:
+    await asyncio.sleep(1)
+
+
 class TestLocks:
     def test_a_lock_of_a_run_whose_loop_was_closed_is_free(self, tmp_path: Path) -> None:
         """B10: nobody is there any more who could give it back."""
@@ -447,6 +451,24 @@ class TestLocks:
             assert isinstance(result[name].error, plait.UsageError)
             assert "it would wait for itself" in str(result[name].error)
         assert result["other"].value == "in turn"
+
+    def test_a_virtual_clock_waits_for_the_kernel(self, tmp_path: Path) -> None:
+        """B10 E11: a lock goes from one to the next by a thread, which no clock can hurry."""
+        lock = plait.Lock("index", folder=tmp_path)
+
+        async def second() -> None:
+            async with lock:
+                await asyncio.sleep(1)
+
+        clock = VirtualClock()
+        for options in ({"lock": lock, "deadline": 1000}, {}):
+            made = plait.Graph("locked")
+            for at in range(5):
+                made.add(f"t{at}", plait.task(**options)(by_option if options else second))
+            before = clock.now
+            (result,) = clock.run(together(made, max_concurrency=8))
+            assert result.status == "succeeded"
+            assert clock.now - before == pytest.approx(5)
 
     def test_a_lock_that_another_process_has_is_free_when_it_is_killed(self, tmp_path: Path) -> None:
         """B10 F76."""
@@ -655,6 +677,22 @@ class TestStores:
 
         with pytest.raises(plait.StoreError, match="were removed while a run used them"):
             asyncio.run(removed(tmp_path, store, seen))
+
+    def test_a_rate_opens_on_a_virtual_clock_whatever_its_digits_are(self, tmp_path: Path) -> None:
+        """B8 E11: a timer that is due a hair before its time would ask again and again, and the clock would stand."""
+        seen, clock = Seen(), VirtualClock()
+
+        async def main() -> None:
+            ticks = asyncio.create_task(ticking())
+            await together(graph(seen, 12, rate_limit="1/2s", seconds=0.3), store=tmp_path / "p.db")
+            ticks.cancel()
+
+        async def ticking() -> None:
+            while True:
+                await asyncio.sleep(0.3)
+
+        clock.run(main())
+        assert clock.now == pytest.approx(22.3)
 
     def test_books_that_a_newer_plait_wrote_are_refused_and_not_touched(self, tmp_path: Path) -> None:
         """X4, F32: both versions are named, no task of it starts, and nothing in there has changed."""

@@ -152,6 +152,10 @@ def changed(run: RunInfo, changes: Changes) -> RunChanged:
     )
 
 
+LATER_S = 1e-6
+"""So much later the clock of a process begins that takes a run over: more than a clock's rounding."""
+
+
 def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, driving: dict[str, Any]) -> KeptDriver:
     program = definition.program
     carry: Carried | None = None
@@ -163,8 +167,9 @@ def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, 
             carry.adopt_all(replay.table)
         except RunNotFound:
             carry = None  # the run that it was forked from was forgotten meanwhile
-    now = time.time()
-    replay.wall.went_on(replay.now, now)
+    # What happened at the last moment on record happened in the process before.
+    since = replay.now + LATER_S
+    replay.wall.went_on(since, time.time())
     replay.table.moves = None
     _check_growths(replay)
     return KeptDriver(
@@ -174,7 +179,7 @@ def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, 
         claim=claim,
         wall=replay.wall,
         scheduler=replay.scheduler,
-        clock_at=replay.now,
+        clock_at=since,
         strict=replay.strict,
         joins=replay.joins,
         carry=carry,

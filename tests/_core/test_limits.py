@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from plait._core.commands import Ask
 from plait._core.limits import check_batch
 from plait._core.policy import AGE, PLAIN, policy
 from plait._core.scheduler import NOT_BEGUN
@@ -220,6 +221,23 @@ class TestRates:
             assert made.running == (set() if starts else {"b"})
             made.passes(0.5)
             assert made.running == {"b"}
+
+    @pytest.mark.parametrize(("rate", "cost"), [("1/10s", 1), ("2/10s", 1), ("2/10s", 2)])
+    def test_what_a_killed_process_had_in_hand_is_counted_once(self, rate: str, cost: int) -> None:
+        """B8 X4 F76: it died before anybody knew that its call had begun; who goes on with the run has nothing, and owes nothing."""
+        made = world({key: {"rate_limit": rate, "cost": cost} for key in "ab"}, slots=1, sharing=True)
+        (share,) = made.scheduler.admission.book.shares.values()
+        made.grants(share.path, cost)
+        assert made.running == {"a"}
+        made.commands.clear()
+        made.recovers()
+        assert (made.running, share.capacity, share.used, share.gone) == (set(), 0, 0, 0)
+        assert [type(each) for each in made.commands] == [Ask]
+        for key in "ab":
+            made.grants(share.path, cost)
+            assert made.running == {key}
+            made.begins(key)
+            made.returns(key)
 
     def test_a_clock_that_jumps_lets_nobody_in_twice(self) -> None:
         """F77: a laptop was closed: the window is over, and holds again what it may."""

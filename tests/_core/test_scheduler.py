@@ -6,7 +6,7 @@ import pytest
 
 from plait._core.commands import Cancel, Force, Recall, Stop
 from plait._core.events import Taken, journalled
-from plait._core.graph import Batch
+from plait._core.graph import Batch, Kept
 from plait._core.invariants import check
 from plait._core.policy import PLAIN, Policy, Rules, policy
 from plait._core.scheduler import Scheduler, Turn
@@ -502,6 +502,19 @@ class TestGrowth:
         world.grows("b", graph(x=[]))
         world.grows("b/x", graph(p=[], q=[], r=[]))
         assert world.running == {"b/x/p", "b/x/q", "b/x/r"}
+
+
+def test_what_a_kept_child_decides_at_once_is_counted() -> None:
+    """W13 W14: a retry keeps one, by which another is skipped before it could start; the group ends all the same."""
+    world = World(graph(g=[]))
+    batch = graph({"alarm": {"join": "one_failed"}}, kept=[], alarm=["kept"], other=[])
+    batch.kept = {0: Kept(1, 0.0, 0.0, 1)}
+    world.grows("g", batch)
+    assert world.statuses["g/alarm"] == "skipped"
+    assert world.running == {"g/other"}
+    world.returns("g/other")
+    world.scheduler.returned(0, 1, {}, world.now)
+    assert world.status("g") == "succeeded"
 
 
 def test_an_illegal_move_raises_with_the_tasks_story() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -173,16 +176,20 @@ class TestInAProcess:
         loop = asyncio.new_event_loop()
 
         async def wait() -> None:
-            async with plait.Lock("name", folder=tmp_path):
+            async with plait.Lock("name", 600, folder=tmp_path):
                 raise AssertionError("its loop is closed")
 
         with lock:
             task = loop.create_task(wait())
             loop.run_until_complete(asyncio.sleep(0))
             assert len(_waiting(lock)()) == 1
+            next_one = threading.Thread(target=lambda: plait.Lock("name", 10, folder=tmp_path).__enter__())
+            next_one.start()
+            while len(_waiting(lock)()) < 2:
+                threading.Event().wait(0.001)
             loop.close()
-        with plait.Lock("name", 10, folder=tmp_path):
-            pass
+        next_one.join(20)
+        assert not _waiting(lock)()
         task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def test_who_holds_it_is_told_so(self, tmp_path: Path) -> None:
@@ -194,6 +201,79 @@ class TestInAProcess:
             plait.Lock("name", folder=tmp_path),
         ):
             pass
+
+    def test_who_would_wait_for_itself_is_told_so_however_it_asks(self, tmp_path: Path) -> None:
+        """B10: coroutines, and code that blocks the loop that the holder runs on, or that somebody before it in the line does."""
+
+        def made() -> plait.Lock:
+            return plait.Lock("name", folder=tmp_path)
+
+        def blocking() -> None:
+            with made():
+                raise AssertionError
+
+        async def coroutine() -> None:
+            async with made():
+                raise AssertionError
+
+        async def once_more() -> None:
+            async with made():
+                with pytest.raises(plait.UsageError, match="wait for itself"):
+                    blocking()
+                with pytest.raises(plait.UsageError, match="wait for itself"):
+                    await coroutine()
+                other = asyncio.create_task(coroutine())
+                await asyncio.sleep(0)
+                other.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await other
+            with made(), pytest.raises(plait.UsageError, match="wait for itself"):
+                await coroutine()
+
+        async def behind_a_coroutine() -> None:
+            waiting = asyncio.create_task(coroutine())
+            await asyncio.sleep(0)
+            with pytest.raises(plait.UsageError, match="use `async with`"):
+                blocking()
+            waiting.cancel()
+
+        asyncio.run(once_more())
+        with made(), pytest.raises(plait.UsageError, match="wait for itself"):
+            asyncio.run(coroutine())
+        child = holder(tmp_path)
+        asyncio.run(behind_a_coroutine())
+        child.kill()
+        child.communicate()
+
+    def test_whoever_leaves_gives_it_back(self, tmp_path: Path) -> None:
+        """B10: what an abandoned generator holds is given back by another task, and an `ExitStack` may be closed in another thread."""
+
+        async def values() -> AsyncIterator[int]:
+            async with plait.Lock("name", folder=tmp_path):
+                yield 1
+
+        async def first() -> None:
+            async for _ in values():
+                break
+            gc.collect()
+
+        asyncio.run(first())
+        stack = contextlib.ExitStack()
+        stack.enter_context(plait.Lock("name", 10, folder=tmp_path))
+        thread = threading.Thread(target=stack.close)
+        thread.start()
+        thread.join()
+        with plait.Lock("name", 10, folder=tmp_path):
+            pass
+
+    def test_a_folder_is_the_same_under_two_names(self, tmp_path: Path) -> None:
+        """B10."""
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        (tmp_path / "real").mkdir()
+        one, two = (plait.Lock("name", folder=tmp_path / each) for each in ("real", "link"))
+        assert one.path == two.path
+        with pytest.raises(plait.LimitError, match="names a lock twice"):
+            plait.task(lock=[one, two])(lambda: None)
 
     @pytest.mark.parametrize("name", ["a/b", "../x", "ü ß", ".", "x" * 200])
     def test_any_name_is_a_file_of_its_own_in_the_folder(self, tmp_path: Path, name: str) -> None:
@@ -264,6 +344,45 @@ class TestBetweenProcesses:
         with plait.Lock("name", 10, folder=tmp_path):
             pass
         parent.communicate("go\n")
+
+    @pytest.mark.parametrize("call", ["open", "close"])
+    def test_a_fork_while_another_thread_opens_or_closes_a_lock_keeps_nothing(self, tmp_path: Path, call: str) -> None:
+        """B10 F76: a fork waits until it is known which files are open; else the child would keep the lock for as long as it lives."""
+        program = (
+            "import os, plait, sys, threading\n"
+            "from plait.patterns import locks\n"
+            "folder, call = sys.argv[1:]\n"
+            "there, forked = threading.Event(), threading.Event()\n"
+            "do = getattr(os, call)\n"
+            "class Slow:\n"
+            "    def __getattr__(self, name):\n"
+            "        return slowly if name == call else getattr(os, name)\n"
+            "def slowly(*what):\n"
+            "    if call == 'open':\n"
+            "        handle = do(*what)\n"
+            "    there.set()\n"
+            "    forked.wait(0.2)\n"  # a fork that does not wait for the thread is over long before
+            "    return handle if call == 'open' else do(*what)\n"
+            "def enter():\n"
+            "    with plait.Lock('name', folder=folder):\n"
+            "        pass\n"
+            "thread = threading.Thread(target=enter)\n"
+            "locks.os = Slow()\n"
+            "thread.start()\n"
+            "there.wait()\n"
+            "if os.fork() == 0:\n"
+            "    held = [os.readlink(f'/proc/self/fd/{each}') for each in os.listdir('/proc/self/fd') if int(each) > 2\n"
+            "            and os.path.exists(f'/proc/self/fd/{each}')]\n"
+            "    print([each for each in held if folder in each], flush=True)\n"
+            "    os._exit(0)\n"
+            "forked.set()\n"
+            "thread.join()\n"
+            "os.wait()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path), call], capture_output=True, text=True, timeout=30
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
 
     def test_eight_processes_never_hold_it_together_whoever_is_killed(self, tmp_path: Path) -> None:
         """B10 F76: each writes that it is in and that it is out; some are killed in between."""

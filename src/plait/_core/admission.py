@@ -111,16 +111,27 @@ class Admission:
         capacity = self.table.policies[parent].max_concurrency
         return around if capacity is None else (*around, Limit("group", self.table.key(parent), capacity))
 
-    def add(self, rows: range, batch: Batch, limits: tuple[Limit, ...], metered: bool) -> None:
+    def add(
+        self, rows: range, batch: Batch, limits: tuple[Limit, ...], metered: bool, *, cleaning: bool = False
+    ) -> None:
         """What new tasks take beside their slots: of the limits of the groups around them, and what their policies name.
 
-        `metered`: the seconds of their code count for a budget, too.
+        `metered`: the seconds of their code count for a budget, too. `cleaning`: a cleanup grew them.
         """
         if limits and rows:
             self._groups[rows.start] = limits
         self._add_held(rows, batch, limits, metered)
+        if self.book.healths:
+            for task in rows if cleaning else (rows.start + place for place in batch.cleanups):
+                self._let_pass(task)
         for place in batch.files:
             self._add_files(rows.start + place)
+
+    def _let_pass(self, task: int) -> None:
+        """What cleans up is not held back by anybody's health, which it may well be there to restore."""
+        if task < len(self.asks):
+            held, used = self.asks[task]
+            self.asks[task] = tuple(each for each in held if not each[0].is_health), used
 
     def _add_files(self, task: int) -> None:
         """What a task reads and writes it takes as it takes a pool, where it waits for those that it conflicts with."""
@@ -152,9 +163,12 @@ class Admission:
         """Gives a task limits of its own."""
         table, column = self.table, self.asks
         column.extend([NOTHING] * (table.size - len(column)))
+        watched = any(True for _ in self._healths_of(task))
         held, used = self.book.asks(table.policies[task])
         around = tuple((limit, 1) for limit in self._groups.get(table.first_row(task), ()))
         column[task] = self.book.own((around + held, used), wants)
+        if not watched:
+            self._let_pass(task)
         if column[task] != NOTHING:
             table.odd[task] |= LIMITED
         if wants[3] is not None:
@@ -507,10 +521,13 @@ class Admission:
                 rate.went_on(away)
         for share in self.book.shares.values():
             share.capacity = share.asked = share.gone = 0
+            if share.is_rate:
+                share.used = 0  # whoever had it in hand is dead, and the log has it as used
             share.ahead = False
             share.wanted = True
             share.opens_at = None
-        if self.book.shares:
+        if self.book.shares:  # a stored run shares all that it counts
+            self.unseen.clear()
             for task in list(self.claims):
                 self.drop_claims(task, now)
         for health in self.book.healths:

@@ -551,7 +551,8 @@ class Scheduler:
         if last and self._mode is not None:
             self._set_room()
         self._repairs.update(rows.start + place for place in batch.repairs)
-        self.admission.add(rows, batch, family.limits, self.spending.add(rows, batch))
+        metered, cleaning = self.spending.add(rows, batch), self.cleanups.spares(parent)
+        self.admission.add(rows, batch, family.limits, metered, cleaning=cleaning)
         if vacant:
             family.stream = family.open = True
             family.asking = bool(batch.conditional)
@@ -560,7 +561,8 @@ class Scheduler:
         else:
             family.left += batch.size - last
             self.unfinished += batch.size
-            family.left -= self._keep(rows, batch, now)
+            kept = self._keep(rows, batch, now)  # some of the others may be final by that
+            family.left -= kept
             if not batch.is_repair:
                 self._set_quota(family, batch)
             self._enter(rows, batch, now)
@@ -1075,7 +1077,7 @@ class Scheduler:
             or error is None
             or not (later or (retry.wanted(tries, error) if again is None else again and tries < retry.attempts))
             or self._ends(task)
-            or self.spending.over(task) is not None
+            or self.spending.over(task, self.cleanups.alive) is not None
         ):
             return False
         table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
@@ -1446,7 +1448,7 @@ class Scheduler:
     def _blame_child(self, family: Family) -> None:
         """The error of a group is that of the child that made it fail."""
         cause = self.table.errors.get(family.failed)
-        root = cause.root if isinstance(cause, ChildFailed) else cause
+        root = cause.root or cause if isinstance(cause, ChildFailed) else cause
         text = "" if family.failed == NONE else f"task {self.table.key(family.failed)!r} failed: {describe(root)}"
         failure = ChildFailed("; ".join(filter(None, (family.verdict_text, text))), root)
         failure.__cause__ = cause
@@ -1468,6 +1470,7 @@ class Scheduler:
         if failure.number > len(tries):
             tries.append(failure)
         table.values[task] = None
+        self.spending.close(task)
         self._disarm(task)
         self.timers.disarm(Due.RETRY, task)
         self.timers.disarm(Due.DEADLINE, task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING
 
 from plait._core.graph import Batch
@@ -86,13 +86,20 @@ class Spending:
                 if scope not in self.broke and budget.over() is not None:
                     self.broke.add(scope)
 
-    def over(self, task: int) -> str | None:
-        """Why an attempt of `task` cannot start any more; None if it can."""
+    def over(self, task: int, cleanups: Set[int]) -> str | None:
+        """Why an attempt of `task` cannot start any more; None if it can. What is around `cleanups` does not end them."""
         if self.broke:
             for scope in self._scopes(task):
                 if scope in self.broke:
                     return self.budgets[scope].over()
+                if scope in cleanups:
+                    break
         return None
+
+    def close(self, task: int) -> None:
+        """What `task` was given for itself and what it grew is of the past: what is done about its failure spends of what is around."""
+        self.budgets.pop(task, None)
+        self.broke.discard(task)
 
 
 def _budget(limits: tuple[tuple[str, float], ...]) -> Budget:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -323,6 +324,9 @@ class Driver:
         """Is something at work in a thread or a process, which a virtual clock cannot hurry?"""
         if self._sharing is not None and self._sharing.under_way:
             return True
+        locks = sys.modules.get("plait.patterns.locks")  # without it there are none
+        if locks is not None and locks.is_asked():
+            return True
         if self._factories:
             return False
         return any(
@@ -409,8 +413,8 @@ class Driver:
         return {"PLAIT_RUN": self.id}
 
     def look(self) -> float:
-        """Reads the clock: what is told and pulled from here on is at that time."""
-        now = self.now = self.clock()
+        """Reads the clock: what is told and pulled from here on is at that time. A timer that was due a hair before stays due."""
+        now = self.now = max(self.now, self.clock())
         return now
 
     def suspended(self) -> bool:

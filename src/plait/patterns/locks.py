@@ -8,6 +8,7 @@ however it does, has nothing locked any more. The files stay: to delete one woul
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -36,24 +37,65 @@ LONGEST = 240
 class _Waiter:
     """Somebody who asked; `grant` tells them that the lock is theirs, and is False where nobody is there any more."""
 
-    __slots__ = ("error", "gone", "grant", "is_here", "owner")
+    __slots__ = ("error", "gone", "grant")
 
-    def __init__(
-        self,
-        owner: object,
-        grant: Callable[[], bool],
-        gone: Callable[[], bool] = bool,
-        is_here: Callable[[], bool] | None = None,
-    ) -> None:
-        self.owner = owner
+    blocks = False
+    """Does its thread do nothing else while it waits?"""
+
+    def __init__(self, grant: Callable[[], bool], gone: Callable[[], bool] = bool) -> None:
         self.grant = grant
         self.gone = gone  # is nobody there any more who could give it back?
-        self.is_here = is_here  # is the code that runs now what it was got for? None: it is got by code itself
         self.error: OSError | None = None
 
     def stops(self, other: _Waiter) -> bool:
-        """Would `other` wait for itself, while this one has the lock?"""
-        return self.owner == other.owner or (other.is_here is None and self.is_here is not None and self.is_here())
+        """Would `other` wait for itself, while this one has the lock or stands before it?"""
+        return False
+
+
+class _Code(_Waiter):
+    """A block of code: of a coroutine, or one that blocks its thread while it waits."""
+
+    __slots__ = ("for_ever", "task", "thread")
+
+    def __init__(
+        self, grant: Callable[[], bool], timeout: float | None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        super().__init__(grant, bool if loop is None else loop.is_closed)
+        self.for_ever = timeout is None
+        self.thread = threading.get_ident()
+        self.task = _task()
+
+    def stops(self, other: _Waiter) -> bool:
+        if not isinstance(other, _Code) or self.thread != other.thread:
+            return False
+        # Who blocks the thread keeps every coroutine on it from going on; and who got it outside of them waits until the loop ends.
+        return other.blocks or self.task is other.task or (self.task is None and other.for_ever)
+
+
+class _Blocking(_Code):
+    __slots__ = ()
+    blocks = True
+
+
+class _OfTask(_Waiter):
+    """A task that has it by its option."""
+
+    __slots__ = ("_is_here",)
+
+    def __init__(self, grant: Callable[[], bool], gone: Callable[[], bool], is_here: Callable[[], bool]) -> None:
+        super().__init__(grant, gone)
+        self._is_here = is_here  # is the code that runs now what it was got for?
+
+    def stops(self, other: _Waiter) -> bool:
+        return isinstance(other, _Code) and self._is_here()
+
+
+def _task() -> asyncio.Task[object] | None:
+    """The task of a loop that runs in this thread now, if any does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 class _Name:
@@ -66,13 +108,20 @@ class _Name:
         self.handle = -1  # of the open file, while it is locked
         self.asks_kernel = False  # is a thread under way that waits there?
 
+    @property
+    def called(self) -> str:
+        """Its name, for people."""
+        return repr(os.path.basename(self.path))
+
     def ask(self, waiter: _Waiter) -> bool:
         """True if the lock is the waiter's now; else it stands in line. Under the guard."""
         if self.holder is not None and self.holder.gone():
             self.release(self.holder)
         if self.holder is not None and self.holder.stops(waiter):
+            raise UsageError(f"lock {self.called} is held already by who asks for it: it would wait for itself")
+        if waiter.blocks and any(other.stops(waiter) and not other.gone() for other in self.waiting):
             raise UsageError(
-                f"lock {os.path.basename(self.path)!r} is held already by who asks for it: it would wait for itself"
+                f"lock {self.called} is waited for by a coroutine of this thread, which cannot go on while it is blocked: use `async with`"
             )
         if self.holder is None and not self.waiting and not self.asks_kernel:
             handle = _opened(self.path)
@@ -139,7 +188,7 @@ class _State:
     """What this process knows of locks; a forked child begins anew."""
 
     def __init__(self) -> None:
-        self.guard = threading.Lock()
+        self.guard = threading.RLock()  # a signal's code may fork in the midst of it
         self.names: dict[str, _Name] = {}
         self.handles: set[int] = set()
 
@@ -147,8 +196,23 @@ class _State:
 _state = _State()
 
 
-def _guard() -> threading.Lock:
+def _guard() -> threading.RLock:
     return _state.guard
+
+
+def is_asked() -> bool:
+    """Does the kernel have to say who is next at a lock that somebody in this process wants? What it has said was told by then."""
+    with _guard():
+        return any(name.asks_kernel for name in _state.names.values())
+
+
+def _before_fork() -> None:
+    """Which files are open is known at a fork, also of those that other threads are about to open or close."""
+    _state.guard.acquire()
+
+
+def _in_parent() -> None:
+    _state.guard.release()
 
 
 def _in_child() -> None:
@@ -163,7 +227,7 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 
 
 def _opened(path: str) -> int:
@@ -179,6 +243,8 @@ def _opened(path: str) -> int:
 def _closed(handle: int) -> None:
     if handle in _state.handles:  # else a forked child gives back what its parent has: that was closed at the fork
         _state.handles.discard(handle)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # some program that is being started may have a copy for a moment
         os.close(handle)
 
 
@@ -212,7 +278,7 @@ class Queued:
         is_here: Callable[[], bool],
     ) -> None:
         _check_system()
-        self._waiter = _Waiter(self, granted, gone, is_here)
+        self._waiter = _OfTask(granted, gone, is_here)
         path = Lock(name, folder=folder or None).path
         with _guard():
             self._name = _state.names.setdefault(path, _Name(path))
@@ -249,13 +315,13 @@ class Lock:
     ) -> None:
         self.name = named("a lock's name", name)
         self.timeout = None if timeout is None else seconds("timeout", timeout)
-        self.folder = os.path.abspath(os.fspath(folder) if folder is not None else FOLDER)
-        self._held: dict[object, _Waiter] = {}
+        self.folder = os.path.realpath(os.fspath(folder) if folder is not None else FOLDER)
+        self._held: _Code | None = None
 
     @property
     def home(self) -> str:
         """Its folder, where that is not the usual one."""
-        return "" if self.folder == os.path.abspath(FOLDER) else self.folder
+        return "" if self.folder == os.path.realpath(FOLDER) else self.folder
 
     @property
     def path(self) -> str:
@@ -277,13 +343,12 @@ class Lock:
     def __enter__(self) -> Lock:
         _check_system()
         free = threading.Event()
-        owner = threading.get_ident()
 
         def grant() -> bool:
             free.set()
             return True
 
-        waiter = _Waiter(owner, grant)
+        waiter = _Blocking(grant, self.timeout)
         with _guard():
             name = self._of_process()
             there = name.ask(waiter)
@@ -291,21 +356,20 @@ class Lock:
             if not there and not free.wait(self.timeout):
                 self._gave_up(name, waiter)
             self._check(waiter)
+            self._held = waiter
         except BaseException:
             name.give_up(waiter)
             raise
-        self._held[owner] = waiter
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._release(threading.get_ident())
+        self._release()
 
     async def __aenter__(self) -> Lock:
         _check_system()
         loop = asyncio.get_running_loop()
-        owner = asyncio.current_task()
         free: asyncio.Future[None] = loop.create_future()
 
         def arrived() -> None:
@@ -319,7 +383,7 @@ class Lock:
                 return False  # that loop was closed under its task
             return True
 
-        waiter = _Waiter(owner, grant)
+        waiter = _Code(grant, self.timeout, loop)
         with _guard():
             name = self._of_process()
             there = name.ask(waiter)
@@ -331,16 +395,16 @@ class Lock:
                 except TimeoutError:
                     self._gave_up(name, waiter)
             self._check(waiter)
+            self._held = waiter
         except BaseException:
             name.give_up(waiter)
             raise
-        self._held[owner] = waiter
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._release(asyncio.current_task())
+        self._release()
 
     def _check(self, waiter: _Waiter) -> None:
         if waiter.error is not None:
@@ -352,11 +416,12 @@ class Lock:
             if name.leave(waiter):
                 raise LockTimeout(f"lock {self.name!r} was not free within {self.timeout:g} s")
 
-    def _release(self, owner: object) -> None:
-        waiter = self._held.pop(owner)
+    def _release(self) -> None:
+        """Whoever leaves: what a generator holds that nobody ends is given back by another task than had entered."""
+        waiter, self._held = self._held, None  # there is one at a time
         with _guard():
             name = _state.names.get(self.path)
-            if name is not None:  # else a forked child leaves a block that its parent entered
+            if name is not None and waiter is not None:  # else a forked child leaves a block that its parent entered
                 name.release(waiter)
 
     def __repr__(self) -> str:

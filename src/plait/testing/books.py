@@ -176,7 +176,11 @@ class Books:
             last = next((at for at, scope in enumerate(scopes) if self.is_cleanup(scope)), None)
             if last is not None:
                 limits = {scope: limits[scope] for scope in scopes[: last + 1]}
-        return any(self.spent.get(scope, 0) >= dict(budget).get("usd", math.inf) for scope, budget in limits.items())
+        return any(
+            self.spent.get(scope, 0) >= dict(budget).get("usd", math.inf)
+            for scope, budget in limits.items()
+            if scope not in self.table.failures  # what is done about a failure is not paid for by what failed
+        )
 
     def is_cleanup(self, task: int) -> bool:
         batch, place = self.table.batch_of(task)
@@ -301,7 +305,7 @@ class Books:
 
     def watchers(self, task: int) -> list[_Watched]:
         """Who watches over the health of what a task uses."""
-        if not self.watched:
+        if not self.watched or self.cleans(task):
             return []
         names = (None, *(name for name, _, _ in self.table.policies[task].pool))
         return [self.watched[name] for name in names if name in self.watched]

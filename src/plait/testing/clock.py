@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -56,6 +57,16 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self._drivers: list[Any] = []
         super().__init__(_JumpingSelector(self))
 
+    @property
+    def _clock_resolution(self) -> float:
+        """A timer is due when its time has come, to the last digit: whoever asks then whether it has is told yes."""
+        return math.ulp(self._clock.now)
+
+    @_clock_resolution.setter
+    def _clock_resolution(
+        self, seconds: float
+    ) -> None: ...  # what `asyncio` sets is the resolution of a clock that runs
+
     def time(self) -> float:
         return self._clock.now
 
@@ -71,12 +82,14 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self._drivers = [each for each in self._drivers if not each.done.done()]
         self._drivers.append(driver)
 
-    def jump(self, seconds: float) -> bool:
-        """Moves time ahead, unless somebody is at work outside of the loop."""
-        if any(driver.outside for driver in self._drivers):
-            return False
+    @property
+    def outside(self) -> bool:
+        """Is somebody at work outside of the loop?"""
+        return any(driver.outside for driver in self._drivers)
+
+    def jump(self, seconds: float) -> None:
+        """Moves time ahead."""
         self._clock.now += seconds
-        return True
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -90,4 +103,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         found = super().select(0)
         if found or timeout is None or timeout <= 0:
             return found or (super().select(None) if timeout is None else [])
-        return [] if self._virtual.jump(timeout) else super().select(0.01)
+        if self._virtual.outside:
+            return super().select(0.01)
+        found = super().select(0)  # who is at work no more may have said something in the last moment
+        if not found:
+            self._virtual.jump(timeout)
+        return found

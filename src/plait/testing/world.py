@@ -8,6 +8,7 @@ from typing import Any
 from plait._core.commands import Cancel, Command, Force
 from plait._core.graph import Batch, refuse_cycles
 from plait._core.invariants import check
+from plait._core.limits import ALL
 from plait._core.policy import CONTROL, PLAIN, OnFailure, Policy, Rules, policy
 from plait._core.scheduler import Scheduler
 from plait._core.states import RUNNING, STATUSES, Status
@@ -39,6 +40,7 @@ class World:
         budget: Mapping[str, float] | None = None,
         on_conflict: str = "refuse",
         health: Any = None,
+        sharing: bool = False,
     ) -> None:
         self.now = 0.0
         rules = Rules.of(
@@ -50,6 +52,8 @@ class World:
             on_conflict=on_conflict,
             health=health,
         )
+        if sharing:
+            rules = rules.but(sharing=(ALL,))
         check_files(batch, rules.on_conflict)
         self.scheduler = Scheduler(rules, self.now, record_moves=True)
         self.table = self.scheduler.table
@@ -142,6 +146,17 @@ class World:
         """A stopped attempt cannot be ended."""
         task = self.task(key)
         self.scheduler.abandoned(task, self.table.attempts(task), self.now)
+        self._settle()
+
+    def grants(self, path: str, units: int, *, wanted: bool = False) -> None:
+        """The run has so many more of a limit that it shares."""
+        (share,) = (each for each in self.scheduler.admission.book.shares.values() if each.path == path)
+        self.scheduler.leased(share.number, units, wanted, self.now, None, False)
+        self._settle()
+
+    def recovers(self, away: float = 0.0) -> None:
+        """Another process has the run."""
+        self.scheduler.recovered(self.now, away)
         self._settle()
 
     def halts(self, mode: str = "fail_fast") -> None:
