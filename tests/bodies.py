@@ -123,6 +123,42 @@ def picky() -> None:
     raise Picky("odd", "thing")
 
 
+class Busy(Exception):
+    """As those of many clients: it has the answer at hand, which does not travel."""
+
+    def __init__(self, answer: object, wait: float) -> None:
+        super().__init__(answer, "busy")
+        self.answer = answer
+        self.retry_after = wait
+        self.status = 429
+
+
+def nameless() -> None:
+    """Raises what no module has."""
+
+    class Nameless(Exception):
+        retry_after = 0.02
+
+    raise Nameless("odd thing")
+
+
+def at_last(path: str, kind: str) -> str:
+    """Fails twice."""
+    with open(path, "a") as file:
+        file.write("x")
+    if len(open(path).read()) < 3:
+        match kind:
+            case "busy":
+                raise Busy(lambda: 1, 0.02)
+            case "picky":
+                picky()
+            case "nameless":
+                nameless()
+            case _:
+                raise plait.RetryAfter(0.02)
+    return "done"
+
+
 @plait.task(executor="process")
 def tripled(number: int) -> int:
     return 3 * number

@@ -88,6 +88,16 @@ class PlaitError(Exception):
     retryable = True
     """False where another attempt cannot end differently; retries leave such a failure alone."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return revived, (type(self), self.args, self.__dict__)
+
+
+def revived(kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]) -> BaseException:
+    """An exception as it was, in another process: without its `__init__`, which wants what it was once given."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(PlaitError):
     """The call is wrong in itself; raised before anything started."""
@@ -247,13 +257,15 @@ class NotStorable(TaskError):
 
 
 class RecordedError(TaskError):
-    """What a task raised in an earlier process: the text as it was recorded, the exception itself is gone.
+    """What a task raised in another process: its text, the exception itself is gone.
 
-    `kind` is the name of its class, `trace` its traceback as text.
+    So it is with what is on record of an earlier process, and with what a worker process cannot send, as an exception of a class that no
+    module has. `kind` is the name of its class, `trace` its traceback as text.
     """
 
     code = "RECORDED"
     retryable = False
+    retry_after = 0.0
 
     def __init__(self, message: str, kind: str = "", trace: str = "") -> None:
         super().__init__(message)

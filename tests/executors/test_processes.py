@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import os
+import pickle
 import py_compile
 import shutil
 import signal
@@ -146,12 +148,13 @@ class TestBadCalls:
             (lambda: 1, (), plait.MissingExtra, r"install plait\[process\]"),
             (bodies.unsendable, (), plait.NotPicklable, "its result cannot be sent back: a value of type builtins.dict: it does not travel"),
             (bodies.liar, (), plait.NotPicklable, "its result cannot be read: SystemExit: what a result does"),
-            (bodies.picky, (), plait.RecordedError, "Picky: odd thing"),
+            (bodies.picky, (), bodies.Picky, "odd thing"),
+            (bodies.nameless, (), plait.RecordedError, "Nameless: odd thing"),
             (bodies.throw, (SystemExit, 3), SystemExit, "3"),
             (bodies.throw, (KeyboardInterrupt, "now"), KeyboardInterrupt, "now"),
             (bodies.throw, (ValueError, "odd"), ValueError, "odd"),
         ],
-        ids=["argument", "closure", "result", "liar", "exception", "exit", "interrupt", "plain"],
+        ids=["argument", "closure", "result", "liar", "exception", "nameless", "exit", "interrupt", "plain"],
     )  # fmt: skip
     def test_it_fails_by_name_and_the_others_go_on(
         self, body: Any, args: Any, kind: Any, text: str, monkeypatch: pytest.MonkeyPatch
@@ -171,6 +174,36 @@ class TestBadCalls:
         assert type(error) is kind
         with pytest.raises(kind, match=text):
             raise error
+
+    @pytest.mark.parametrize("kind", ["busy", "picky", "nameless", "later"])
+    def test_what_cannot_travel_whole_is_tried_again_all_the_same(self, tmp_path: Path, kind: str) -> None:
+        """F49 X5 B15: exceptions of clients, that cannot be made of their text alone; `plait.RetryAfter`, which counts no try."""
+        retry = {"attempts": 1} if kind == "later" else {"attempts": 3, "delay": 0, "on": [Exception]}
+        graph = plait.Graph("g")
+        graph.add(
+            "task",
+            plait.task(bodies.at_last).options(executor="process", retry=retry, rate_limit="100/1s"),
+            args=(str(tmp_path / "calls"), kind),
+        )
+        outcome = plait.run(graph, raise_on_failure=False)["task"]
+        assert (outcome.value, outcome.attempts) == ("done", 3)
+        first = outcome.history[0].error
+        assert getattr(first, "retry_after", 0) == (0 if kind == "picky" else 0.02)
+        if kind == "busy":
+            assert isinstance(first, bodies.Busy)
+            assert first.status == 429
+            assert str(first.args[0]).startswith("<function")
+
+    @pytest.mark.parametrize("error", [
+        plait.RetryAfter(3), plait.RunFailed("failed", None), plait.RunInterrupted("left", "r1"), plait.RunOwned("owned", 7),
+        plait.RunChanged("changed", ["a"]), plait.LockTimeout("late"), plait.HttpError("429", status=429, retry_after=2),
+        plait.FlowError(["one"]), plait.ChildFailed("child", ValueError("root")),
+    ], ids=lambda error: type(error).__name__)  # fmt: skip
+    def test_errors_of_plait_travel_and_are_copied(self, error: plait.PlaitError) -> None:
+        """F49."""
+        for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+            assert type(again) is type(error)
+            assert (str(again), again.args, vars(again).keys()) == (str(error), error.args, vars(error).keys())
 
     def test_closures_and_lambdas_travel_where_their_library_is(self) -> None:
         pytest.importorskip("cloudpickle", reason="the extra `process` is not installed")

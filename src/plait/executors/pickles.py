@@ -104,7 +104,10 @@ def end_of(kind: int, data: bytes, at: float, attempt: Attempt) -> Ended:
     if isinstance(raised, Stopped):
         return Ended(at, stopped=True)
     if isinstance(raised, tuple):
-        raised = RecordedError(f"{raised[0]}: {raised[1]}", raised[0], trace)
+        name, text, after = raised
+        raised = RecordedError(f"{name}: {text}", name, trace)
+        raised.retryable = True  # as the exception itself would be
+        raised.retry_after = after
     else:
         raised.__cause__ = RecordedError(f"in the worker process:\n{trace}", type(raised).__name__, trace)
     return Ended(at, error=raised, stopped=stopped)

@@ -454,16 +454,41 @@ def _function(reference: str) -> Any:
 
 
 def _error_data(error: BaseException) -> bytes:
-    """An exception with its traceback as text; where it cannot be sent, its type's name and text alone."""
+    """An exception with its traceback as text; where it cannot be sent, what of it can be, or its type's name and text alone."""
     import traceback
 
     trace = "".join(traceback.format_exception(error))
+    for sent in (lambda: error, lambda: _Parts(error)):
+        data = _sent((sent(), trace))
+        if data is not None:
+            return data
+    after = getattr(error, "retry_after", None)
+    return dumps(((type(error).__name__, _text(error), after if type(after) in (int, float) else 0.0), trace))
+
+
+def _sent(value: Any) -> bytes | None:
+    """It pickled, if it can be read again, which not all can that is pickled."""
     try:
-        data = dumps((error, trace), NEWEST_PICKLE)
-        loads(data)  # many can be pickled, and not be read again
+        data = dumps(value, NEWEST_PICKLE)
+        loads(data)
         return data
     except BaseException:
-        return dumps(((type(error).__name__, _text(error)), trace))
+        return None
+
+
+class _Parts:
+    """An exception of which some parts cannot be sent, such as the answer of a server, or that cannot be made of its `args` alone."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from plait.errors import revived
+
+        error = self._error
+        args = tuple(each if _sent(each) is not None else repr(each) for each in error.args)
+        state = {name: value for name, value in error.__dict__.items() if _sent(value) is not None}
+        return revived, (type(error), args, state)
 
 
 def _text(error: BaseException) -> str:
