@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plait._core.commands import Ask
+from plait._core.commands import Ask, Return
 from plait._core.limits import check_batch
 from plait._core.policy import AGE, PLAIN, policy
 from plait._core.scheduler import NOT_BEGUN
@@ -271,6 +271,25 @@ class TestBeingCalledLater:
         assert made.running == {"t0", "t1", "t2", "t3"}
         made.fails("t0")
         assert made.status("t0") == "failed"
+
+    @pytest.mark.parametrize("heard", [True, False])
+    def test_what_was_granted_before_it_was_said_goes_back(self, heard: bool) -> None:
+        """X5 X4: the unit for the next call was on its way when the first one was told to come later."""
+        made = world({key: {"rate_limit": "5/1s"} for key in ("limited", "other")}, slots=1, sharing=True)
+        (share,) = made.scheduler.admission.book.shares.values()
+        made.grants(share.path, 1)
+        assert made.running == {"limited"}
+        made.begins("limited")
+        made.fails("limited", RetryAfter(10))
+        made.grants(share.path, 1)
+        assert made.running == set()
+        assert [each.units for each in made.commands if isinstance(each, Return)] == [1]
+        if heard:
+            made.grants(share.path, 0, shut=True)
+        else:
+            made.passes(10)
+        made.grants(share.path, 1)
+        assert made.running == {"other"}
 
     def test_an_exception_of_ones_own_with_retry_after_does_the_same(self) -> None:
         """X5."""

@@ -30,6 +30,10 @@ AHEAD = 100
 when its process is killed."""
 
 
+ROUNDING_S = 1e-6
+"""What the clock of a run and that of those who grant may differ by in the last digits."""
+
+
 class Admission:
     """Who may start of those that are next in order.
 
@@ -385,7 +389,7 @@ class Admission:
         """Somebody who was called says that it is to be called again in so many seconds: nobody calls it before."""
         for rate, _ in self.asks[task][1] if self.asks else ():
             if isinstance(rate, Share):
-                rate.opens_at = now + seconds
+                rate.opens_at = rate.shut_until = now + seconds
                 self._shut(rate)
                 self._tell(Shut(rate, seconds))
             else:
@@ -406,7 +410,10 @@ class Admission:
         share.wanted = wanted
         share.opens_at = opens_at
         if shut:
+            share.shut_until = 0.0
             self._shut(share)
+        elif units and now < share.shut_until - ROUNDING_S:
+            self._shut(share)  # it was granted before that was said, and was on its way
         elif units:
             share.asked, share.ahead = 0, False
             sent = 0

@@ -278,7 +278,19 @@ class Share(Limit):
     Of a rate each granted unit is good for one start, and `gone` with it: the log is with whoever grants.
     """
 
-    __slots__ = ("ahead", "asked", "gone", "home", "interval", "number", "opens_at", "sent", "total", "wanted")
+    __slots__ = (
+        "ahead",
+        "asked",
+        "gone",
+        "home",
+        "interval",
+        "number",
+        "opens_at",
+        "sent",
+        "shut_until",
+        "total",
+        "wanted",
+    )
 
     shared = True
 
@@ -294,6 +306,7 @@ class Share(Limit):
         self.sent = 0  # tasks that were woken here and did not have their turn yet
         self.gone = 0  # units of a rate that were used up, and nobody was told yet
         self.opens_at: float | None = None  # as far as is known
+        self.shut_until = 0.0  # by what a task was told here, until whoever grants has heard of it
 
     @property
     def is_rate(self) -> bool:  # type: ignore[override]

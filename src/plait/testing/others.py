@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 from plait._core.commands import Ask, Forget, Return, Shut, Used
-from plait._core.ledger import Ledger, Wish, news, trade
+from plait._core.ledger import Ledger, News, Wish, news, trade
 from plait._core.limits import Share
 
 RUN = 0
@@ -36,12 +37,15 @@ class Others:
         """What others have in their hands, by limit: counted here, not in the ledger."""
         self.used: dict[str, list[tuple[float, int]]] = {}
         """Of rates: when others used how many units."""
-        self._looks: set[str] = set()
+        self._wishes: list[Wish] = []
+        self._changed: set[str] = set()
+        self._mail: deque[list[News]] = deque()
+        """Of the run: what it wishes, of what there is news for it, and what is on its way to it."""
 
     # -- the run that is simulated
 
     def tell(self, command: Ask | Return | Used | Shut | Forget) -> None:
-        """Something is wanted: it is entered at once, or a little later."""
+        """Something is wanted: it is entered a little later, perhaps, and the answer takes its time, too."""
         share = command.share
         path = share.path
         match command:
@@ -59,34 +63,51 @@ class Others:
                 wish = Wish("shut", path, seconds, share.total, share.interval, share.number)
             case Forget():
                 wish = Wish("forget", path, 0, share.total, share.interval, share.number)
-        self._trade(RUN, [wish])
+        self._wishes.append(wish)
+        self._later(self._some_time(), self._enter)
+
+    def _some_time(self) -> float:
+        return self._dice.choice([0.0, 0.0, self._dice.uniform(0, 0.5), self._dice.uniform(0, 5)])
+
+    def _enter(self) -> None:
+        """What the run wishes by now is entered, in order; what is new to it then is on its way to it, in order."""
+        wishes, self._wishes = self._wishes, []
+        if wishes:
+            self._trade(RUN, wishes)
+        paths, self._changed = sorted(self._changed), set()
+        if paths:
+            now = self._now()
+            self._mail.append([news(self._ledgers[path], path, self._shares[path].number, RUN, now) for path in paths])
+            self._later(self._some_time(), self._deliver)
+
+    def _deliver(self) -> None:
+        now = self._now()
+        for found in self._mail.popleft():
+            if found.opens_in is not None:
+                self._look_again(RUN, found.path, found.opens_in)
+            opens_at = None if found.opens_in is None else now + found.opens_in
+            self._leased(found.number, found.units, found.wanted, now, opens_at, found.shut)
 
     def _trade(self, holder: int, wishes: list[Wish]) -> None:
         now = self._now()
         woken = trade(self._ledgers, holder, wishes, now, lambda member: member not in self._dead)
         for other, path in sorted({*woken, *((holder, wish.path) for wish in wishes)}):
-            self._later(self._dice.choice([0.0, 0.0, self._dice.uniform(0, 0.5)]), partial(self._hear, other, path))
+            if other == RUN:
+                self._changed.add(path)
+                self._later(self._some_time(), self._enter)
+            else:
+                self._later(self._some_time(), partial(self._hear, other, path))
 
     def _hear(self, holder: int, path: str) -> None:
-        """A holder is told what is new to it."""
+        """Somebody else is told what is new to them."""
         if holder in self._dead:
             return
         ledger, share, now = self._ledgers[path], self._shares[path], self._now()
         found = news(ledger, path, share.number, holder, now)
         if found.opens_in is not None:
             self._look_again(holder, path, found.opens_in)
-        if holder != RUN:
-            if found.units:
-                self._granted(holder, path, found.units, share)
-            return
-        self._leased(
-            share.number,
-            found.units,
-            found.wanted,
-            now,
-            None if found.opens_in is None else now + found.opens_in,
-            found.shut,
-        )
+        if found.units:
+            self._granted(holder, path, found.units, share)
 
     def _look_again(self, holder: int, path: str, seconds: float) -> None:
         share = self._shares[path]

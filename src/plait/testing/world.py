@@ -148,10 +148,10 @@ class World:
         self.scheduler.abandoned(task, self.table.attempts(task), self.now)
         self._settle()
 
-    def grants(self, path: str, units: int, *, wanted: bool = False) -> None:
-        """The run has so many more of a limit that it shares."""
+    def grants(self, path: str, units: int, *, wanted: bool = False, shut: bool = False) -> None:
+        """The run has so many more of a limit that it shares; or hears that it is `shut`."""
         (share,) = (each for each in self.scheduler.admission.book.shares.values() if each.path == path)
-        self.scheduler.leased(share.number, units, wanted, self.now, None, False)
+        self.scheduler.leased(share.number, units, wanted, self.now, None, shut)
         self._settle()
 
     def recovers(self, away: float = 0.0) -> None:
