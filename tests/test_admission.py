@@ -376,8 +376,30 @@ class TestDoors:
         assert SEEN == []
 
     def test_a_map_gives_its_limits_to_its_items(self) -> None:
-        with pytest.raises(plait.UsageError, match="pool belongs to each item"):
-            plait.task(step).map([1], pool="db")
+        """X4 B8: what the whole would leave undone is refused wherever it is said."""
+        body = plait.task(step)
+        for name, value in (
+            ("pool", "db"),
+            ("concurrency_key", "k"),
+            ("rate_limit", "1/1s"),
+            ("lock", "l"),
+            ("retries", 1),
+            ("retry", {"attempts": 2}),
+            ("idle_timeout", 1),
+            ("priority", "high"),
+            ("grace", 1),
+            ("uninterruptible", True),
+            ("on_interrupt", "fail"),
+            ("executor", "process"),
+            ("on_error", step),
+        ):
+            says = rf"{name} belongs to each item: step\.options\({name}=\.\.\.\)\.map"
+            with pytest.raises(plait.UsageError, match=says):
+                body.map([1], **{name: value})
+            with pytest.raises(plait.UsageError, match=says):
+                body.map([1]).options(**{name: value})
+            with pytest.raises(plait.UsageError, match=says):
+                plait.Graph().add("m", body.map([1]), **{name: value})
 
     def test_a_file_names_every_wrong_limit_with_its_place(self, tmp_path: Path) -> None:
         """X4 B8."""

@@ -538,6 +538,11 @@ PLAIN = Policy()
 TAKES = ("pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict")
 """Options that say what a task takes beside its slot, where it waits for others."""
 
+OF_CODE = (
+    "priority", "retries", "retry", "idle_timeout", "grace", "uninterruptible", "on_interrupt", "memory_limit", *TAKES,
+)  # fmt: skip
+"""Options of what runs something: a group and a map, which run nothing and hold nothing themselves, refuse them."""
+
 
 def policy(base: Policy = PLAIN, /, **options: Any) -> Policy:
     """`base` with `options` in the public vocabulary (`retries=2`, `timeout="5m"`, `priority="high"`, ...) applied.
