@@ -401,6 +401,43 @@ class TestDoors:
             with pytest.raises(plait.UsageError, match=says):
                 plait.Graph().add("m", body.map([1]), **{name: value})
 
+    def test_a_group_of_a_file_refuses_what_it_would_leave_undone(self, tmp_path: Path) -> None:
+        """X4 B2: also where it is an item of a foreach; what a group can do it takes."""
+        misplaced = {
+            "pool": "db",
+            "concurrency_key": "'{{ inputs.nope }}'",
+            "rate_limit": "1/1s",
+            "lock": "l",
+            "retries": "1",
+            "retry": "{attempts: 2}",
+            "idle_timeout": "1",
+            "priority": "high",
+            "grace": "1",
+            "uninterruptible": "true",
+            "on_interrupt": "fail",
+            "memory_limit": "null",
+        }
+        for around in ("", "foreach: [1], "):
+            with pytest.raises(plait.FlowError) as error:
+                from_file(
+                    tmp_path,
+                    "tasks:\n"
+                    + "".join(
+                        f"  {name}: {{{around}{name}: {value}, tasks: {{x: {{run: echo}}}}}}\n"
+                        for name, value in misplaced.items()
+                    ),
+                )
+            lines = [line for line in str(error.value).splitlines() if "error[misplaced]" in line]
+            assert len(lines) == len(misplaced) == str(error.value).count("error[")
+            for number, (name, line) in enumerate(zip(misplaced, lines, strict=True), 2):
+                assert f":{number}:{len(f'  {name}: {{{around}') + 1}: " in line
+                assert f"{name} belongs to what runs, not to a group" in line
+        from_file(
+            tmp_path,
+            "tasks: {g: {timeout: 1, deadline: 2, join: all_done, critical: true, allow_failure: true, on_failure: finish, max_concurrency: 1, "
+            "min_success: 1, max_failures: 0, reduce: union, budget: {usd: 1}, on_error: {run: echo}, tasks: {x: {run: echo}}}}",
+        )
+
     def test_a_file_names_every_wrong_limit_with_its_place(self, tmp_path: Path) -> None:
         """X4 B8."""
         with pytest.raises(plait.FlowError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from plait._core.graph import REPAIR, cycle_text, find_cycle, safe_key
 from plait._core.limits import check_uses, owned
-from plait._core.policy import PLAIN, Policy, Rules, check_quota, of_cleanup, option_names, policy
+from plait._core.policy import OF_CODE, PLAIN, Policy, Rules, check_quota, of_cleanup, option_names, policy
 from plait._engine.work import check_votes
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
@@ -304,7 +304,7 @@ class _Reader:
         given = {} if body_name == "tasks" else {**self._defaults, **items}
         wants = self.wants(given, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
-        own = self.limited(own, tree, key, body_name)
+        own = self.limited(own, tree, key)
         self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key)
         on_error = self.on_error(tree, key, inner, needs, depth) if REPAIR in items else None
         if cleans:
@@ -522,7 +522,13 @@ class _Reader:
                 if not same & tree.items.keys() and not is_worked_out(name, each):
                     own[name] = plain(each)
         for name in (*POLICIES, *OF_GROUPS):
-            if name not in tree.items or is_worked_out(name, tree.items[name]):
+            if name not in tree.items:
+                continue
+            if name in OF_CODE and body == "tasks":
+                instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
+                self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")
+                continue
+            if is_worked_out(name, tree.items[name]):
                 continue
             if name in OF_GROUPS and not looped and body != "tasks":
                 self.bad(
@@ -540,15 +546,8 @@ class _Reader:
             self.bad(tree.at, "value", str(error))
             return PLAIN, None
 
-    def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
+    def limited(self, own: Policy, tree: Map, key: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
-        for name in (
-            "pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict", "idle_timeout",
-        ):  # fmt: skip
-            if body == "tasks" and name in tree.items:
-                instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
-                self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")
-                return PLAIN
         own = owned(own, f"task {key!r} of {self._path.name}")
         try:
             check_uses((own,), self._pools)
