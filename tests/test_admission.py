@@ -438,6 +438,23 @@ class TestDoors:
             "min_success: 1, max_failures: 0, reduce: union, budget: {usd: 1}, on_error: {run: echo}, tasks: {x: {run: echo}}}}",
         )
 
+    def test_a_template_in_what_is_not_worked_out_is_refused(self, tmp_path: Path) -> None:
+        """X4: a lock's name is plain text, wherever it stands."""
+        with pytest.raises(plait.FlowError) as error:
+            from_file(
+                tmp_path,
+                """
+defaults: {lock: "{{"}
+tasks:
+  a: {foreach: [1], run: echo, lock: "db-{{ item }}"}
+  b: {run: echo, lock: [db, "{{ inputs.nope }}"]}
+  c: {foreach: [1], run: echo, concurrency_key: "db-{{ item }}"}
+""",
+            )
+        lines = [line.split(":", 1)[1] for line in str(error.value).splitlines() if "error[" in line]
+        assert [line.split(" ", 1)[0] for line in lines] == ["2:18:", "4:38:", "5:29:"]
+        assert all("lock is taken as it stands" in line for line in lines)
+
     def test_a_file_names_every_wrong_limit_with_its_place(self, tmp_path: Path) -> None:
         """X4 B8."""
         with pytest.raises(plait.FlowError) as error:

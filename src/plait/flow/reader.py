@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -563,10 +563,18 @@ class _Reader:
     def option(self, name: str, tree: Tree) -> Policy | None:
         """The policy with this one option; None, and a problem, where it cannot be."""
         try:
-            return policy(PLAIN, **{name: plain(tree)})
+            made = policy(PLAIN, **{name: plain(tree)})
         except UsageError as error:
             self.bad(tree.at, "value", str(error))
             return None
+        filled_in = [each for each in scalars(tree) if is_template(each)]
+        for each in filled_in:
+            self.bad(
+                each.at,
+                "value",
+                f"{name} is taken as it stands, without a template: concurrency_key, cost, reads and writes are worked out for each task",
+            )
+        return None if filled_in else made
 
     # -- templates
 
@@ -752,6 +760,19 @@ def _together(tasks: Tree, last: Tree | None) -> Map:
         {key: place for part in reversed(parts) for key, place in part.keys.items()},
         tasks.at,
     )
+
+
+def scalars(tree: Tree) -> Iterator[Scalar]:
+    """All values in it, in order."""
+    match tree:
+        case Scalar():
+            yield tree
+        case Sequence(items):
+            for each in items:
+                yield from scalars(each)
+        case Map(items):
+            for each in items.values():
+                yield from scalars(each)
 
 
 def is_template(tree: Tree | None) -> bool:
