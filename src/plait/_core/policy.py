@@ -369,6 +369,18 @@ def named(what: str, name: object) -> str:
     return name
 
 
+def file_path(what: str, value: object) -> str:
+    """`value`, text or an `os.PathLike` of it, if a file can have that path."""
+    as_path = getattr(type(value), "__fspath__", None)
+    path = value if as_path is None else as_path(value)
+    try:
+        if isinstance(path, str) and path and "\0" not in path and path.encode(errors="surrogateescape"):
+            return path
+    except UnicodeEncodeError:
+        pass  # half a character
+    raise LimitError(f"{what} must be the path of a file or folder, not {value!r}")
+
+
 def rate_of(name: str, value: object) -> tuple[int, float]:
     """Units and interval, in seconds, of text such as `"100/1m"`, `"5/s"`."""
     found = re.fullmatch(_RATE, value.strip()) if isinstance(value, str) else None
@@ -470,19 +482,30 @@ def in_turn(rate: tuple[str, int, float]) -> tuple[str, float]:
     return rate[0], rate[2]
 
 
+class Lockable:
+    """What `lock` takes beside a name: a `plait.Lock`, whose module is not asked for here."""
+
+    name: str
+    timeout: float | None
+
+    @property
+    def home(self) -> str:
+        """Its folder, where that is not the usual one."""
+        raise NotImplementedError
+
+
 def _locks(name: str, value: object) -> tuple[tuple[str, str], ...]:
     """The name of a lock, a `plait.Lock`, or a list of these."""
     if value is None:
         return ()
     found = []
     for each in value if isinstance(value, (list, tuple)) else (value,):
-        folder = getattr(each, "home", None)  # of a `plait.Lock`, whose module is not asked for
-        if folder is None:
+        if not isinstance(each, Lockable):
             found.append((named("a lock's name", each), ""))
         elif each.timeout is not None:
             raise LimitError(f"{name} takes a lock without a timeout: a task has a deadline for that")
         else:
-            found.append((each.name, folder))
+            found.append((each.name, each.home))
     if len(set(found)) < len(found):
         raise LimitError(f"{name} names a lock twice: it would wait for itself")
     return tuple(sorted(found))
