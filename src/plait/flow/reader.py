@@ -116,7 +116,6 @@ class _Reader:
         self._inputs: dict[str, Input] = {}
         self._env: dict[str, Template] = {}
         self._defaults: dict[str, Tree] = {}
-        self._default_keys: dict[str, Place] = {}
         self._pools: dict[str, int] = {}
         self.whole = True
         """Are all tasks of the file there, in an order?"""
@@ -207,6 +206,8 @@ class _Reader:
         for name, each in self.entries(tree, "defaults"):
             if name not in POLICIES:
                 self.refuse_key(name, self.key_place(tree, name), POLICIES, "defaults")
+            elif {"retries", "retry"} <= {name, *self._defaults}:
+                self.bad(self.key_place(tree, name), "value", "retries and retry say the same: give one of them")
             elif is_worked_out(name, each) or self.option(name, each) is not None:
                 self._defaults[name] = each
 
@@ -538,8 +539,13 @@ class _Reader:
             if self.option(name, tree.items[name]) is not None:
                 (whole if looped and name in WHOLE else own)[name] = plain(tree.items[name])
         if own.get("memory_limit") is not None and not self.can_be_limited(tree, body):
-            at = tree.keys["memory_limit"] if "memory_limit" in tree.items else tree.at
-            self.bad(at, "misplaced", "memory_limit is for commands and for calls with `executor: process`")
+            says = "memory_limit is for commands and for calls with `executor: process`"
+            if "memory_limit" in tree.items:
+                self.bad(tree.keys["memory_limit"], "misplaced", says)
+            else:
+                self.bad(
+                    tree.at, "misplaced", f"{says}: against that of `defaults` give this task `memory_limit: null`"
+                )
         try:
             return policy(PLAIN, **own), (policy(PLAIN, **whole) if looped else None)
         except UsageError as error:
@@ -549,11 +555,12 @@ class _Reader:
     def limited(self, own: Policy, tree: Map, key: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
         own = owned(own, f"task {key!r} of {self._path.name}")
-        try:
-            check_uses((own,), self._pools)
-        except UsageError as error:
-            given = next((name for name in ("cost", "pool", "rate_limit") if name in tree.items), None)
-            self.bad(tree.items[given].at if given else tree.at, "value", str(error))
+        for names, part in ((("pool",), PLAIN.but(pool=own.pool)), (("cost", "rate_limit"), own.but(pool=()))):
+            try:
+                check_uses((part,), self._pools)
+            except UsageError as error:
+                given = [where[name] for where in (tree.items, self._defaults) for name in names if name in where]
+                self.bad(given[0].at, "value", str(error))
         return own
 
     def can_be_limited(self, tree: Map, body: str) -> bool:
