@@ -240,7 +240,9 @@ tasks:
         assert errors[1] == "cost must be a whole number of at least 1, not 0"
         assert errors[3] == "'d'"
         target = from_file(
-            tmp_path, 'tasks: {a: {foreach: [2, x], call: "timed_steps:step", rate_limit: 5/1s, cost: "{{ item }}"}}'
+            tmp_path,
+            "inputs: {all: {type: list, default: [2, x]}}\n"
+            'tasks: {a: {foreach: "{{ inputs.all }}", call: "timed_steps:step", rate_limit: 5/1s, cost: "{{ item }}"}}',
         )
         assert "cost must be a whole number of at least 1, not 'x'" in str(run(target)["a[1]"].error)
 
@@ -437,6 +439,29 @@ class TestDoors:
             "tasks: {g: {timeout: 1, deadline: 2, join: all_done, critical: true, allow_failure: true, on_failure: finish, max_concurrency: 1, "
             "min_success: 1, max_failures: 0, reduce: union, budget: {usd: 1}, on_error: {run: echo}, tasks: {x: {run: echo}}}}",
         )
+
+    def test_a_cost_above_the_rate_is_refused_at_the_item_that_has_it(self, tmp_path: Path) -> None:
+        """B8: where the items stand in the file, and nothing else decides it."""
+        with pytest.raises(plait.FlowError) as error:
+            from_file(
+                tmp_path,
+                """
+inputs: {n: {type: integer, default: 9}}
+defaults: {rate_limit: 5/1s}
+tasks:
+  a: {foreach: [5, 9], run: echo, cost: "{{ item }}"}
+  b: {foreach: [{n: "7"}, {n: " 5"}, {}], run: echo, cost: "{{ item.n }}"}
+  c: {tasks: {x: {foreach: [1, 2], run: echo, cost: "{{ index }}"}}}
+  d: {foreach: [9, "{{ inputs.n }}"], run: echo, cost: "{{ item }}"}
+  e: {foreach: [9], run: echo, cost: "{{ inputs.n }}"}
+""",
+            )
+        lines = [line.split(":", 1)[1] for line in str(error.value).splitlines() if "error[" in line]
+        assert lines == [
+            "5:20: error[value]: of this item: a cost of 9 under a rate of 5/1s: it would wait for ever",
+            "6:17: error[value]: of this item: a cost of 7 under a rate of 5/1s: it would wait for ever",
+            "7:29: error[value]: of this item: cost must be a whole number of at least 1, not 0",
+        ]
 
     def test_a_template_in_what_is_not_worked_out_is_refused(self, tmp_path: Path) -> None:
         """X4: a lock's name is plain text, wherever it stands."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from plait._core.graph import REPAIR, safe_key
 from plait._core.limits import owned
-from plait._core.policy import OF_CODE, PLAIN, Policy, Pool, Rules, declared_pools, flag, of_cleanup, policy
+from plait._core.policy import OF_CODE, PLAIN, Policy, Pool, Rules, declared_pools, file_path, flag, of_cleanup, policy
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -475,8 +475,7 @@ def shell(
         raise UsageError(f"a command is text or a list of words, not {command!r}")
     if env is not None and not (isinstance(env, Mapping) and all(isinstance(name, str) for name in env)):
         raise UsageError(f"env must be a mapping from names to values, not {env!r}")
-    if cwd is not None and not isinstance(cwd, (str, PathLike)):
-        raise UsageError(f"cwd must be a path, not {cwd!r}")
+    folder = None if cwd is None else file_path("cwd", cwd)
     if isinstance(command, str):
         if not command.strip():
             raise UsageError("the command is empty")
@@ -489,9 +488,7 @@ def shell(
         name = str(words[0]).rsplit("/", 1)[-1] if isinstance(words[0], str) else "shell"
     from plait.calls.shell import ShellCommand, check_output
 
-    body = ShellCommand(
-        "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
-    )
+    body = ShellCommand("" if isinstance(words, str) else (), cwd=folder, output=check_output(output))
     definition = Definition(name or "shell", body, "shell", PLAIN)
     if options:
         definition = _with_options(definition, dict(options))

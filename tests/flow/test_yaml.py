@@ -532,6 +532,34 @@ tasks:
         )
         assert [found[:2] for found in problems(path)] == [(3, 24), (3, 34), (5, 37)]
 
+    def test_what_no_command_can_be_given_is_refused(self, tmp_path: Path) -> None:
+        """S10: in Python a folder, too."""
+        path = write(
+            tmp_path,
+            r"""env: {V: "a\0"}
+tasks:
+  a: {run: "echo a\0b"}
+  b: {run: [echo, "a\0b"]}
+  c: {run: echo, env: {A: "a\0b"}, cwd: "a\0b"}
+  d: {run: echo, cwd: ""}
+  e: {run: echo, cwd: .nan}
+  f: {call: "m:f", with: {data: "a\0b"}}
+""",
+        )
+        found = [(line, column, code) for line, column, code, _ in problems(path)]
+        assert found == [
+            (1, 10, "value"),
+            (3, 12, "value"),
+            (4, 19, "value"),
+            (5, 27, "value"),
+            (5, 41, "value"),
+            (6, 23, "type"),
+            (7, 23, "type"),
+        ]
+        for folder in ("", "a\0b"):
+            with pytest.raises(plait.LimitError, match="cwd must be the path of a file or folder"):
+                plait.shell("true", cwd=folder)
+
     def test_a_bare_template_is_told_once(self, tmp_path: Path) -> None:
         """S10."""
         path = write(tmp_path, "tasks:\n  a: {run: x, cost: {{ x }}, timeout: {{ x }}}\n  b: {run: {{ x }}}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plait._core.graph import REPAIR, cycle_text, find_cycle, safe_key
-from plait._core.limits import check_uses, owned
+from plait._core.limits import check_uses, check_wants, owned
 from plait._core.policy import OF_CODE, PLAIN, Policy, Rules, check_quota, of_cleanup, option_names, policy
 from plait._engine.work import check_votes
 from plait.calls.shell import OUTPUTS, OutputKind
@@ -18,7 +18,7 @@ from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ERROR, ROOTS
 from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script, Wants
 from plait.flow.problems import START, Place, Problems
-from plait.flow.templates import Template, TemplateError, check_script, parse_template
+from plait.flow.templates import Template, TemplateError, check_script, holds_template, parse_template
 from plait.flow.tree import Mapping as Map
 from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
 
@@ -107,6 +107,19 @@ class _Around:
     def is_cleanup(self, name: object) -> bool:
         """Is there a task of that name, but for cleaning up?"""
         return self.cleanups is not None and name in self.cleanups.items and name not in self.tasks.items
+
+
+class _OfItem:
+    """The scope of an item of a foreach, before anything runs."""
+
+    def __init__(self, item: Any, index: int) -> None:
+        self._known = {"item": item, "index": index}
+
+    def root(self, name: str) -> Any:
+        return self._known[name]
+
+    def task(self, path: tuple[str | int, ...]) -> Any:
+        return None
 
 
 class _Reader:
@@ -306,6 +319,7 @@ class _Reader:
         wants = self.wants(given, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key)
+        self.costed(tree, own, wants, foreach)
         self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key)
         on_error = self.on_error(tree, key, inner, needs, depth) if REPAIR in items else None
         if cleans:
@@ -367,6 +381,20 @@ class _Reader:
                 check_votes(policy, key, keys)
         except UsageError as error:
             self.bad(tree.items["reduce"].at, "value", str(error))
+
+    def costed(self, tree: Map, own: Policy, wants: Wants | None, foreach: object) -> None:
+        """What each item costs must be possible, where the items stand in the file and nothing else decides it."""
+        if wants is None or wants.cost is None or not isinstance(foreach, list) or holds_template(foreach):
+            return
+        if not {root for hole in wants.cost.holes for root, _ in hole.lookup.names()} <= {"item", "index"}:
+            return
+        listed = tree.items["foreach"]
+        assert isinstance(listed, Sequence)
+        for index, (item, each) in enumerate(zip(foreach, listed.items, strict=True)):
+            try:
+                check_wants(own, None, 1, wants.units(_OfItem(item, index)))
+            except LimitError as error:
+                self.bad(each.at, "value", f"of this item: {error}")
 
     def wants(self, items: Mapping[str, Tree], around: _Around, needs: list[str]) -> Wants | None:
         """The templates of a key, a cost and paths, which are worked out for each task."""
@@ -453,7 +481,7 @@ class _Reader:
             return self.call(tree, around, needs)
         output = self.output(tree)
         env = self.templates(tree.items["env"], "env", around, needs) if "env" in tree.items else {}
-        cwd = self.template(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
+        cwd = self.cwd(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
         if isinstance(each, Sequence):
             if not each.items:
                 self.bad(each.at, "empty", "the command is empty")
@@ -466,7 +494,7 @@ class _Reader:
         if not each.value.strip():
             self.bad(each.at, "empty", "the command is empty")
             return None
-        script = self.template(each, around, needs)
+        script = self.spoken(each, around, needs)
         if script is None:
             return None
         try:
@@ -480,7 +508,7 @@ class _Reader:
             self.bad(tree.at, "type", f"a word of a command must be text or a number, not {kind(tree)}")
             return None
         if isinstance(tree.value, str):
-            return self.template(tree, around, needs)
+            return self.spoken(tree, around, needs)
         return Template((str(plain(tree)).lower() if isinstance(tree.value, bool) else str(tree.value),))
 
     def output(self, tree: Map) -> OutputKind:
@@ -605,6 +633,23 @@ class _Reader:
                     self.bad(self.within(tree, hole.offset), *problem)
         return template
 
+    def spoken(
+        self, tree: Tree, around: _Around, needs: list[str] | None = None, roots: tuple[str, ...] = ROOTS
+    ) -> Template | None:
+        """The template of what is handed to the system, which ends a text at the character NUL."""
+        if isinstance(tree, Scalar) and isinstance(tree.value, str) and "\0" in tree.value:
+            self.bad(tree.at, "value", "this holds the character NUL, which no command, variable or path can")
+            return None
+        return self.template(tree, around, needs, roots)
+
+    def cwd(self, tree: Tree, around: _Around, needs: list[str]) -> Template | None:
+        """The template of a folder. A number may have been written in another way than it would be read."""
+        if not isinstance(tree, Scalar) or not isinstance(tree.value, str) or not tree.value:
+            what = "empty text" if isinstance(tree, Scalar) and tree.value == "" else kind(tree)
+            self.bad(tree.at, "type", f"cwd must be a folder, as text, not {what}")
+            return None
+        return self.spoken(tree, around, needs)
+
     def within(self, tree: Scalar, offset: int) -> Place:
         """The place of an offset in a text: exact but for escapes, and for the line only in a block of text."""
         if not isinstance(tree.value, str) or tree.style == ">":
@@ -700,7 +745,8 @@ class _Reader:
             if isinstance(each, Scalar) and isinstance(each.value, (bool, type(None))) and where == "outputs":
                 self.bad(each.at, "type", f"output {name!r} must be a template, not {kind(each)}")
                 continue
-            template = self.template(each, around, needs, roots)
+            read = self.spoken if where == "env" else self.template
+            template = read(each, around, needs, roots)
             if template is not None:
                 found[name] = template
         return found
