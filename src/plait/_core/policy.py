@@ -105,14 +105,14 @@ def size(name: str, value: object) -> int:
     return count(name, value)
 
 
-_SIZE = r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?b)"
+_SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]i?b)"
 _SIZES = {
     f"{letter}{middle}b": base ** (power + 1)
     for power, letter in enumerate("kmgt")
     for middle, base in (("", 1000), ("i", 1024))
 }
 
-_DURATION = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -391,7 +391,7 @@ def rate_of(name: str, value: object) -> tuple[int, float]:
     )
 
 
-_RATE = r"(\d{1,15})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*(ms|s|m|h|d)"
+_RATE = r"([0-9]{1,15})\s*/\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)?\s*(ms|s|m|h|d)"
 
 
 def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
@@ -642,7 +642,7 @@ def _quota(name: str, value: object) -> int | str | None:
         return None
     if not isinstance(value, str):
         return count(name, value, least=1 if name == "min_success" else 0)
-    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", value.strip())
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%", value.strip())
     share = float(found[1]) if found is not None else -1.0
     if not 0 <= share <= 100 or (name == "min_success" and not share):
         raise LimitError(f'{name} must be a count or a share such as "50%", not {value!r}')
