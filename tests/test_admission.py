@@ -240,7 +240,9 @@ tasks:
         assert errors[1] == "cost must be a whole number of at least 1, not 0"
         assert errors[3] == "'d'"
         target = from_file(
-            tmp_path, 'tasks: {a: {foreach: [2, x], call: "timed_steps:step", rate_limit: 5/1s, cost: "{{ item }}"}}'
+            tmp_path,
+            "inputs: {all: {type: list, default: [2, x]}}\n"
+            'tasks: {a: {foreach: "{{ inputs.all }}", call: "timed_steps:step", rate_limit: 5/1s, cost: "{{ item }}"}}',
         )
         assert "cost must be a whole number of at least 1, not 'x'" in str(run(target)["a[1]"].error)
 
@@ -376,8 +378,107 @@ class TestDoors:
         assert SEEN == []
 
     def test_a_map_gives_its_limits_to_its_items(self) -> None:
-        with pytest.raises(plait.UsageError, match="pool belongs to each item"):
-            plait.task(step).map([1], pool="db")
+        """X4 B8: what the whole would leave undone is refused wherever it is said."""
+        body = plait.task(step)
+        for name, value in (
+            ("pool", "db"),
+            ("concurrency_key", "k"),
+            ("rate_limit", "1/1s"),
+            ("lock", "l"),
+            ("retries", 1),
+            ("retry", {"attempts": 2}),
+            ("idle_timeout", 1),
+            ("priority", "high"),
+            ("grace", 1),
+            ("uninterruptible", True),
+            ("on_interrupt", "fail"),
+            ("executor", "process"),
+            ("on_error", step),
+        ):
+            says = rf"{name} belongs to each item: step\.options\({name}=\.\.\.\)\.map"
+            with pytest.raises(plait.UsageError, match=says):
+                body.map([1], **{name: value})
+            with pytest.raises(plait.UsageError, match=says):
+                body.map([1]).options(**{name: value})
+            with pytest.raises(plait.UsageError, match=says):
+                plait.Graph().add("m", body.map([1]), **{name: value})
+
+    def test_a_group_of_a_file_refuses_what_it_would_leave_undone(self, tmp_path: Path) -> None:
+        """X4 B2: also where it is an item of a foreach; what a group can do it takes."""
+        misplaced = {
+            "pool": "db",
+            "concurrency_key": "'{{ inputs.nope }}'",
+            "rate_limit": "1/1s",
+            "lock": "l",
+            "retries": "1",
+            "retry": "{attempts: 2}",
+            "idle_timeout": "1",
+            "priority": "high",
+            "grace": "1",
+            "uninterruptible": "true",
+            "on_interrupt": "fail",
+            "memory_limit": "null",
+        }
+        for around in ("", "foreach: [1], "):
+            with pytest.raises(plait.FlowError) as error:
+                from_file(
+                    tmp_path,
+                    "tasks:\n"
+                    + "".join(
+                        f"  {name}: {{{around}{name}: {value}, tasks: {{x: {{run: echo}}}}}}\n"
+                        for name, value in misplaced.items()
+                    ),
+                )
+            lines = [line for line in str(error.value).splitlines() if "error[misplaced]" in line]
+            assert len(lines) == len(misplaced) == str(error.value).count("error[")
+            for number, (name, line) in enumerate(zip(misplaced, lines, strict=True), 2):
+                assert f":{number}:{len(f'  {name}: {{{around}') + 1}: " in line
+                assert f"{name} belongs to what runs, not to a group" in line
+        from_file(
+            tmp_path,
+            "tasks: {g: {timeout: 1, deadline: 2, join: all_done, critical: true, allow_failure: true, on_failure: finish, max_concurrency: 1, "
+            "min_success: 1, max_failures: 0, reduce: union, budget: {usd: 1}, on_error: {run: echo}, tasks: {x: {run: echo}}}}",
+        )
+
+    def test_a_cost_above_the_rate_is_refused_at_the_item_that_has_it(self, tmp_path: Path) -> None:
+        """B8: where the items stand in the file, and nothing else decides it."""
+        with pytest.raises(plait.FlowError) as error:
+            from_file(
+                tmp_path,
+                """
+inputs: {n: {type: integer, default: 9}}
+defaults: {rate_limit: 5/1s}
+tasks:
+  a: {foreach: [5, 9], run: echo, cost: "{{ item }}"}
+  b: {foreach: [{n: "7"}, {n: " 5"}, {}], run: echo, cost: "{{ item.n }}"}
+  c: {tasks: {x: {foreach: [1, 2], run: echo, cost: "{{ index }}"}}}
+  d: {foreach: [9, "{{ inputs.n }}"], run: echo, cost: "{{ item }}"}
+  e: {foreach: [9], run: echo, cost: "{{ inputs.n }}"}
+""",
+            )
+        lines = [line.split(":", 1)[1] for line in str(error.value).splitlines() if "error[" in line]
+        assert lines == [
+            "5:20: error[value]: of this item: a cost of 9 under a rate of 5/1s: it would wait for ever",
+            "6:17: error[value]: of this item: a cost of 7 under a rate of 5/1s: it would wait for ever",
+            "7:29: error[value]: of this item: cost must be a whole number of at least 1, not 0",
+        ]
+
+    def test_a_template_in_what_is_not_worked_out_is_refused(self, tmp_path: Path) -> None:
+        """X4: a lock's name is plain text, wherever it stands."""
+        with pytest.raises(plait.FlowError) as error:
+            from_file(
+                tmp_path,
+                """
+defaults: {lock: "{{"}
+tasks:
+  a: {foreach: [1], run: echo, lock: "db-{{ item }}"}
+  b: {run: echo, lock: [db, "{{ inputs.nope }}"]}
+  c: {foreach: [1], run: echo, concurrency_key: "db-{{ item }}"}
+""",
+            )
+        lines = [line.split(":", 1)[1] for line in str(error.value).splitlines() if "error[" in line]
+        assert [line.split(" ", 1)[0] for line in lines] == ["2:18:", "4:38:", "5:29:"]
+        assert all("lock is taken as it stands" in line for line in lines)
 
     def test_a_file_names_every_wrong_limit_with_its_place(self, tmp_path: Path) -> None:
         """X4 B8."""

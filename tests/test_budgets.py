@@ -195,3 +195,14 @@ class TestRefusals:
                 plait.current().spend(usd=wrong)
 
         plait.run(plait.task(body).bind())
+
+    def test_nobody_spends_seconds(self) -> None:
+        """X6: these are counted by plait; nothing that was reported with them is."""
+
+        async def body() -> None:
+            with pytest.raises(ValueError, match="seconds are counted by plait itself"):
+                plait.current().spend(usd=1, seconds=3)
+
+        graph = plait.Graph()
+        graph.add("a", body)
+        assert plait.run(graph, budget={"seconds": 100}).spent.get("usd") is None

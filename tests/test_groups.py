@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,14 @@ outputs: {said: "{{ tasks.said.output }}"}
         assert str(result["vote"].error) == "reduce: quorum wants 2 of 1 tasks"
         with pytest.raises(plait.UsageError, match="reduce is for many results"):
             plait.task(judge).options(reduce="majority")
+
+    @pytest.mark.parametrize("reduce", ["majority", "first_success", {"quorum": "50%"}, {"weighted": {"weights": []}}])
+    def test_a_vote_of_nobody_is_refused_with_the_place(self, tmp_path: Path, reduce: Any) -> None:
+        """X12: what needs no vote has a value."""
+        with pytest.raises(plait.FlowError, match=r"2:\d+: error\[value\]: reduce: \w+ of no tasks"):
+            from_file(tmp_path, f"tasks:\n  a: {{foreach: [], run: echo, reduce: {json.dumps(reduce)}}}\n")
+        from_file(tmp_path, "tasks:\n  a: {foreach: [], run: echo, reduce: union}\n")
+        assert "of no tasks" in str(judged("python", tmp_path, [], reduce=reduce)["vote"].error)
 
     def test_a_stored_vote_is_not_held_again(self, tmp_path: Path) -> None:
         """X12 W12: what was decided is on record; a retry of the run and its outputs see it."""

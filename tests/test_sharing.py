@@ -508,8 +508,10 @@ class TestLocks:
         assert not seen.calls
 
     def test_what_cannot_be_a_lock_is_refused(self) -> None:
+        """B10."""
         for wrong, says in (
             (7, "a lock's name must be printable text"),
+            (Path("x"), "a lock's name must be printable text"),  # it has a `home`, too
             (["a", "a"], "names a lock twice"),
             (plait.Lock("a", timeout=1), "takes a lock without a timeout"),
         ):

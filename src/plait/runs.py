@@ -26,7 +26,7 @@ from plait._engine.doors import (
 )
 from plait._engine.driver import Driver
 from plait._engine.reading import readers_of, show
-from plait.errors import RunFailed, UsageError
+from plait.errors import LimitError, RunFailed, UsageError
 from plait.executors.base import Attempt, CancelToken, Progress, Spent, beat_of_worker, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
@@ -519,8 +519,12 @@ class Context:
         Budgets are looked at before each start: what runs goes on, also above one.
 
         Raises:
-            ValueError: for what is no number from 0 to 1e15.
+            ValueError: for what is no number from 0 to 1e15, and for `seconds`, which are counted without being told.
         """
+        if "seconds" in units:
+            raise LimitError(
+                "seconds are counted by plait itself, those of the code of each attempt: spend other units"
+            )
         for unit, number in units.items():
             if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= MOST_SPENT:
                 raise ValueError(f"{unit} must be a number from 0 to {MOST_SPENT:g}, not {number!r:.80}")

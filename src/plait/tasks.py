@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from plait._core.graph import REPAIR, safe_key
 from plait._core.limits import owned
-from plait._core.policy import PLAIN, TAKES, Policy, Pool, Rules, declared_pools, flag, of_cleanup, policy
+from plait._core.policy import OF_CODE, PLAIN, Policy, Pool, Rules, declared_pools, file_path, flag, of_cleanup, policy
 from plait.errors import GraphError, UsageError
 from plait.executors.base import Wanting, check_memory, executor_for, name_of, wanting
 
@@ -108,7 +108,11 @@ class Node(Generic[R_co]):
         return make_node(self._definition, self._args, Beside(self._beside.kwargs, safe_key(key), self._beside.extra))
 
     def options(self, **options: Any) -> Node[R_co]:
-        """The same call with other task options."""
+        """The same call with other task options.
+
+        Raises:
+            LimitError, UsageError: for options that cannot be; for a map, for those that belong to each item.
+        """
         return make_node(_with_options(self._definition, options), self._args, self._beside)
 
     def after(self, *nodes: Node[Any]) -> Node[R_co]:
@@ -266,7 +270,14 @@ def _nodes(option: str, nodes: Iterable[Any]) -> tuple[Node[Any], ...]:
     return found
 
 
+OF_ITEMS = (*OF_CODE, "executor", "on_error")
+"""Options that a map as a whole refuses: its function has them, for each item."""
+
+
 def _with_options(definition: Definition, options: dict[str, Any]) -> Definition:
+    for name in OF_ITEMS if definition.each else ():
+        if name in options:
+            raise UsageError(f"{name} belongs to each item: {definition.name}.options({name}=...).map(...)")
     when = options.pop("when", definition.when)
     if not (when is None or isinstance(when, (bool, Node)) or callable(when)):
         raise UsageError(f"when must be a node, true, false or a function without arguments, not {when!r}")
@@ -358,25 +369,12 @@ class TaskFunction(Generic[P, R]):
         `options` (`max_concurrency`, `on_failure`, `key`, ...) belong to the whole; the function's own to each item.
 
         Raises:
-            UsageError: without a list, or for options that do not exist.
+            LimitError, UsageError: without a list, for options that cannot be, or that belong to each item.
         """
         if not lists:
             raise UsageError(f"{self._definition.name}.map needs at least one list")
         if len(lists) not in self._fits:
             self._check(lists, {}, "map")
-        each = (
-            "retries",
-            "retry",
-            "uninterruptible",
-            "executor",
-            "memory_limit",
-            *TAKES,
-            "idle_timeout",
-            "on_error",
-        )
-        for name in each:
-            if name in options:
-                raise UsageError(f"{name} belongs to each item: {self._definition.name}.options({name}=...).map(...)")
         key = options.pop("key", None)
         if self._definition.finally_:
             options.setdefault("finally_", True)
@@ -477,8 +475,7 @@ def shell(
         raise UsageError(f"a command is text or a list of words, not {command!r}")
     if env is not None and not (isinstance(env, Mapping) and all(isinstance(name, str) for name in env)):
         raise UsageError(f"env must be a mapping from names to values, not {env!r}")
-    if cwd is not None and not isinstance(cwd, (str, PathLike)):
-        raise UsageError(f"cwd must be a path, not {cwd!r}")
+    folder = None if cwd is None else file_path("cwd", cwd)
     if isinstance(command, str):
         if not command.strip():
             raise UsageError("the command is empty")
@@ -491,9 +488,7 @@ def shell(
         name = str(words[0]).rsplit("/", 1)[-1] if isinstance(words[0], str) else "shell"
     from plait.calls.shell import ShellCommand, check_output
 
-    body = ShellCommand(
-        "" if isinstance(words, str) else (), cwd=None if cwd is None else fspath(cwd), output=check_output(output)
-    )
+    body = ShellCommand("" if isinstance(words, str) else (), cwd=folder, output=check_output(output))
     definition = Definition(name or "shell", body, "shell", PLAIN)
     if options:
         definition = _with_options(definition, dict(options))

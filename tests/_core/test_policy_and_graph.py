@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait._core.graph import refuse_cycles, safe_key
+from plait._core.health import HealthMonitor
 from plait._core.policy import PLAIN, Retry, Rules, policy, seconds, size
 from plait._core.states import LAW, MOVES, STATUSES, WIDTH, Status
 from plait.errors import GraphError, LimitError, UsageError
@@ -35,6 +36,26 @@ def test_times_that_are_none_are_refused_by_name(name: str, value: object) -> No
     """F64."""
     with pytest.raises(LimitError, match=f"{name} must be"):
         policy(PLAIN, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": "٣s"},
+        {"memory_limit": "٣MB"},
+        {"rate_limit": "٣/1s"},
+        {"rate_limit": "3/١s"},
+        {"min_success": "٣%"},
+        {"reduce": {"partial": "٣٠%"}},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_digits_are_0_to_9(options: dict[str, object]) -> None:
+    """F64: others are refused, for hardly anybody reads them."""
+    with pytest.raises(LimitError):
+        policy(PLAIN, **options)
+    with pytest.raises(LimitError):
+        HealthMonitor(max_error_rate="٣٠%")
 
 
 @pytest.mark.parametrize(

@@ -511,6 +511,60 @@ tasks:
         )
         assert [code for _, _, code, _ in problems(path)] == ["value", "value", "value", "cycle", "cycle"]
 
+    def test_what_is_wrong_with_a_default_is_told_once_and_where_it_stands(self, tmp_path: Path) -> None:
+        """S10: also with more tasks than there are hints, and where several tasks are one alias; a task's own fault is its own."""
+        tasks = "".join(f"  t{at}: {{run: x}}\n" for at in range(30)) + "  g: {tasks: {a: {run: x}}}\n"
+        for defaults, place in (
+            ("pool: nope", 18),
+            ('concurrency_key: "{{ inputs.flder }}"', 30),
+            ("concurrency_key: {key: '{{ env.X }}', n: 0}", 29),
+            ("cost: 6, rate_limit: 5/1s", 18),
+            ("writes: ['{{ item }}']", 22),
+            ("reads: '{{'", 20),
+            ("retries: 1, retry: {attempts: 2}", 24),
+        ):
+            text = f"defaults: {{{defaults}}}\ninputs: {{folder: {{type: string}}}}\nenv: {{X: x}}\ntasks:\n{tasks}"
+            ((line, column, _, _),) = problems(write(tmp_path, text))
+            assert (line, column) == (1, place), defaults
+        path = write(
+            tmp_path,
+            "defaults: {rate_limit: 5/1s}\ntasks:\n  a: &a {run: x, pool: no, cost: 7}\n  b: *a\n  c: {call: 'm:f', cost: 2, needs: [d]}\n",
+        )
+        assert [found[:2] for found in problems(path)] == [(3, 24), (3, 34), (5, 37)]
+
+    def test_what_no_command_can_be_given_is_refused(self, tmp_path: Path) -> None:
+        """S10: in Python a folder, too."""
+        path = write(
+            tmp_path,
+            r"""env: {V: "a\0"}
+tasks:
+  a: {run: "echo a\0b"}
+  b: {run: [echo, "a\0b"]}
+  c: {run: echo, env: {A: "a\0b"}, cwd: "a\0b"}
+  d: {run: echo, cwd: ""}
+  e: {run: echo, cwd: .nan}
+  f: {call: "m:f", with: {data: "a\0b"}}
+""",
+        )
+        found = [(line, column, code) for line, column, code, _ in problems(path)]
+        assert found == [
+            (1, 10, "value"),
+            (3, 12, "value"),
+            (4, 19, "value"),
+            (5, 27, "value"),
+            (5, 41, "value"),
+            (6, 23, "type"),
+            (7, 23, "type"),
+        ]
+        for folder in ("", "a\0b"):
+            with pytest.raises(plait.LimitError, match="cwd must be the path of a file or folder"):
+                plait.shell("true", cwd=folder)
+
+    def test_a_bare_template_is_told_once(self, tmp_path: Path) -> None:
+        """S10."""
+        path = write(tmp_path, "tasks:\n  a: {run: x, cost: {{ x }}, timeout: {{ x }}}\n  b: {run: {{ x }}}\n")
+        assert [code for _, _, code, _ in problems(path)] == ["unquoted-template"] * 3
+
     def test_places_of_templates_are_exact_in_plain_quoted_and_block_text(self, tmp_path: Path) -> None:
         path = write(
             tmp_path,

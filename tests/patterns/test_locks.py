@@ -286,6 +286,14 @@ class TestInAProcess:
         with pytest.raises(plait.LimitError):
             plait.Lock(name, timeout)
 
+    @pytest.mark.parametrize("folder", ["", "a\0b", "\ud800", b"a", Path("a\0b"), 3])
+    def test_a_folder_that_cannot_be_is_refused_where_it_is_given(self, folder: Any) -> None:
+        """B10: and so is a store."""
+        with pytest.raises(plait.LimitError, match="the folder of a lock must be the path of a file or folder, not"):
+            plait.Lock("a", folder=folder)
+        with pytest.raises(plait.UsageError, match="store must be the path of a file or folder, not"):
+            plait.run(plait.task(abs).bind(1), store=folder)
+
 
 @pytest.mark.realtime
 class TestBetweenProcesses:

@@ -116,7 +116,7 @@ HOOKS = ("on_unhealthy", "on_recovered")
 def _rate(name: str, value: object) -> float:
     """A share from 0 to below 1, given as such or as text such as `"50%"`."""
     share = value
-    if isinstance(value, str) and value.strip().endswith("%"):
+    if isinstance(value, str) and value.isascii() and value.strip().endswith("%"):
         try:
             share = float(value.strip()[:-1]) / 100
         except ValueError:

@@ -105,14 +105,14 @@ def size(name: str, value: object) -> int:
     return count(name, value)
 
 
-_SIZE = r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?b)"
+_SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]i?b)"
 _SIZES = {
     f"{letter}{middle}b": base ** (power + 1)
     for power, letter in enumerate("kmgt")
     for middle, base in (("", 1000), ("i", 1024))
 }
 
-_DURATION = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -369,6 +369,18 @@ def named(what: str, name: object) -> str:
     return name
 
 
+def file_path(what: str, value: object) -> str:
+    """`value`, text or an `os.PathLike` of it, if a file can have that path."""
+    as_path = getattr(type(value), "__fspath__", None)
+    path = value if as_path is None else as_path(value)
+    try:
+        if isinstance(path, str) and path and "\0" not in path and path.encode(errors="surrogateescape"):
+            return path
+    except UnicodeEncodeError:
+        pass  # half a character
+    raise LimitError(f"{what} must be the path of a file or folder, not {value!r}")
+
+
 def rate_of(name: str, value: object) -> tuple[int, float]:
     """Units and interval, in seconds, of text such as `"100/1m"`, `"5/s"`."""
     found = re.fullmatch(_RATE, value.strip()) if isinstance(value, str) else None
@@ -379,7 +391,7 @@ def rate_of(name: str, value: object) -> tuple[int, float]:
     )
 
 
-_RATE = r"(\d{1,15})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*(ms|s|m|h|d)"
+_RATE = r"([0-9]{1,15})\s*/\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)?\s*(ms|s|m|h|d)"
 
 
 def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
@@ -470,19 +482,30 @@ def in_turn(rate: tuple[str, int, float]) -> tuple[str, float]:
     return rate[0], rate[2]
 
 
+class Lockable:
+    """What `lock` takes beside a name: a `plait.Lock`, whose module is not asked for here."""
+
+    name: str
+    timeout: float | None
+
+    @property
+    def home(self) -> str:
+        """Its folder, where that is not the usual one."""
+        raise NotImplementedError
+
+
 def _locks(name: str, value: object) -> tuple[tuple[str, str], ...]:
     """The name of a lock, a `plait.Lock`, or a list of these."""
     if value is None:
         return ()
     found = []
     for each in value if isinstance(value, (list, tuple)) else (value,):
-        folder = getattr(each, "home", None)  # of a `plait.Lock`, whose module is not asked for
-        if folder is None:
+        if not isinstance(each, Lockable):
             found.append((named("a lock's name", each), ""))
         elif each.timeout is not None:
             raise LimitError(f"{name} takes a lock without a timeout: a task has a deadline for that")
         else:
-            found.append((each.name, folder))
+            found.append((each.name, each.home))
     if len(set(found)) < len(found):
         raise LimitError(f"{name} names a lock twice: it would wait for itself")
     return tuple(sorted(found))
@@ -537,6 +560,11 @@ PLAIN = Policy()
 
 TAKES = ("pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict")
 """Options that say what a task takes beside its slot, where it waits for others."""
+
+OF_CODE = (
+    "priority", "retries", "retry", "idle_timeout", "grace", "uninterruptible", "on_interrupt", "memory_limit", *TAKES,
+)  # fmt: skip
+"""Options of what runs something: a group and a map, which run nothing and hold nothing themselves, refuse them."""
 
 
 def policy(base: Policy = PLAIN, /, **options: Any) -> Policy:
@@ -614,7 +642,7 @@ def _quota(name: str, value: object) -> int | str | None:
         return None
     if not isinstance(value, str):
         return count(name, value, least=1 if name == "min_success" else 0)
-    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", value.strip())
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%", value.strip())
     share = float(found[1]) if found is not None else -1.0
     if not 0 <= share <= 100 or (name == "min_success" and not share):
         raise LimitError(f'{name} must be a count or a share such as "50%", not {value!r}')

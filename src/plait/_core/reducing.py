@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +21,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "partial": ("min_required",),
 }
 """The options of each reducer, the one first that may stand for all: `{quorum: 2}`."""
+
+SHARE = r"([0-9]+\.?[0-9]*|\.[0-9]+)%"
+"""A share as text."""
 
 NEEDED = {"quorum": "least", "weighted": "weights", "partial": "min_required"}
 
@@ -103,7 +107,7 @@ def _check(what: str, option: str, value: object) -> None:
 
 
 def _is_share(value: object) -> bool:
-    if not isinstance(value, str) or not value.endswith("%") or not value[:-1].replace(".", "", 1).isdecimal():
+    if not isinstance(value, str) or not re.fullmatch(SHARE, value):
         return False
     return 0 < float(value[:-1]) <= 100
 

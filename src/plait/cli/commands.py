@@ -286,7 +286,7 @@ def map_command(
     options: dict[str, Any] = {}
     for name, time in (("timeout", timeout), ("idle_timeout", idle_timeout)):
         if time is not None:
-            options[name] = float(time) if time.replace(".", "", 1).isdigit() else time
+            options[name] = float(time) if time.isascii() and time.replace(".", "", 1).isdigit() else time
     if retries is not None:
         options["retries"] = retries
     graph = map_graph(command, listed, options)

@@ -27,7 +27,7 @@ from plait.flow.lookups import ROOTS, follow
 from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall, Script
 from plait.flow.problems import START, Place, Problems
 from plait.flow.reader import fits, read_flow
-from plait.flow.templates import Template
+from plait.flow.templates import Template, holds_template
 from plait.flow.tree import plain, read
 from plait.programs import Program
 
@@ -464,7 +464,7 @@ class _Tasks(Work):
         if task.foreach is None:
             assert isinstance(task.body, Group)
             return Foreseen(_Tasks(task.body.tasks, self._around, task.body.cleanups).batch(), many=False)
-        if isinstance(task.foreach, list) and not _holds_template(task.foreach):
+        if isinstance(task.foreach, list) and not holds_template(task.foreach):
             return Foreseen(_Items(task, task.foreach, self._around).shaped(), many=False)
         return Foreseen(_Items(task, [None], self._around.at_item(None, 0, _EACH)).shaped(), many=True)
 
@@ -639,12 +639,6 @@ def _known(templates: Iterable[Template], scope: _Scope, beside: Container[str])
     )
 
 
-def _holds_template(data: Any) -> bool:
-    if isinstance(data, (list, dict)):
-        return any(map(_holds_template, data.values() if isinstance(data, dict) else data))
-    return isinstance(data, Template)
-
-
 def _paths(task: FlowTask, scope: _Scope) -> RawFiles | None:
     """What one task reads and writes, as its templates have it: one that gives a list gives several paths."""
     wants = task.wants
@@ -664,15 +658,12 @@ def _several(value: Any) -> list[Any]:
 
 
 def _wanted(task: FlowTask, scope: _Scope) -> Wanted | None:
-    """What is worked out for one task, as its templates have it: a cost that is text is read as a number."""
+    """What is worked out for one task, as its templates have it."""
     wants = task.wants
     if wants is None:
         return None
-    cost = None if wants.cost is None else wants.cost.value(scope)
-    if isinstance(cost, str) and cost.strip().isdecimal():
-        cost = int(cost)
     key = None if wants.key is None else wants.key.text(scope)
-    return key, wants.n, cost, _paths(task, scope)
+    return key, wants.n, wants.units(scope), _paths(task, scope)
 
 
 def _grow_group(task: FlowTask, scope: _Scope) -> Growth:

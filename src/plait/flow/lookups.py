@@ -61,7 +61,7 @@ def follow(value: Any, steps: tuple[str | int, ...]) -> Any:
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _STEP = re.compile(
-    r"""\s*(?:\.\s*(?P<name>[^\W\d][\w-]*)|\[\s*(?:(?P<index>-?\d{1,9})|"(?P<double>[^"\\]*)"|'(?P<single>[^'\\]*)')\s*\])"""
+    r"""\s*(?:\.\s*(?P<name>[^\W\d][\w-]*)|\[\s*(?:(?P<index>-?[0-9]{1,9})|"(?P<double>[^"\\]*)"|'(?P<single>[^'\\]*)')\s*\])"""
 )
 _END = re.compile(r"\s*\Z")
 _RAW = re.compile(r"raw\s*\((.*)\)\s*", re.DOTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 
 from plait._core.policy import Policy
 from plait.calls.shell import OutputKind
+from plait.flow.lookups import Scope
 from plait.flow.problems import Place
 from plait.flow.templates import Template
 
@@ -66,6 +68,11 @@ class Wants:
     cost: Template | None
     reads: tuple[Template, ...] | None = None
     writes: tuple[Template, ...] | None = None
+
+    def units(self, scope: Scope) -> Any:
+        """The cost of one task: text is read as a number. None: what its policy says."""
+        cost = None if self.cost is None else self.cost.value(scope)
+        return int(cost) if isinstance(cost, str) and re.fullmatch(r"\s*[0-9]{1,300}\s*", cost) else cost
 
     @property
     def decides(self) -> bool:

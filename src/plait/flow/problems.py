@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from plait._core.policy import MOST_GUESSES as MOST_NAMES
 from plait._core.policy import nearest
 from plait.errors import FlowError
 
@@ -43,7 +44,7 @@ MOST = 1000
 """Problems of one file that are told; the others are counted."""
 
 MOST_GUESSES = 20
-"""Problems of one file that come with a name that is alike."""
+"""Names that are not there for which one is looked for that is alike."""
 
 
 def _where(problem: Problem) -> Place:
@@ -56,20 +57,35 @@ class Problems:
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: list[Problem] = []
+        self._told: set[Problem] = set()
+        self._unread: set[Place] = set()
         self._left_out = 0
-        self._guesses = 0
+        self._hints: dict[tuple[str, ...], str] = {}
 
     def add(self, at: Place, code: str, message: str) -> None:
-        """Notes one finding."""
+        """Notes one finding, once: what stands in `defaults`, or behind an alias, is looked at for each task that has it."""
+        problem = Problem(self.file, at.line, at.column, code, message)
+        if problem in self._told or at in self._unread:
+            return
         if len(self.found) < MOST:
-            self.found.append(Problem(self.file, at.line, at.column, code, message))
+            self.found.append(problem)
+            self._told.add(problem)
         else:
             self._left_out += 1
 
-    def nearest(self, name: str, known: Iterable[object]) -> str:
-        """`nearest`, for the first problems of a file only: a long list of them needs no hints."""
-        self._guesses += 1
-        return nearest(name, known) if self._guesses <= MOST_GUESSES else ""
+    def add_unread(self, at: Place, code: str, message: str) -> None:
+        """Notes what kept the value at a place from being read: of that value nothing else is told."""
+        self.add(at, code, message)
+        self._unread.add(at)
+
+    def nearest(self, name: str, known: Collection[object]) -> str:
+        """`nearest`, for the first problems of a file only: a long list of them needs no hints. To the same question the same answer."""
+        if len(known) > MOST_NAMES or len(self.found) >= MOST:
+            return ""
+        question = (name, *map(str, known))
+        if question not in self._hints and len(self._hints) < MOST_GUESSES:
+            self._hints[question] = nearest(name, known)
+        return self._hints.get(question, "")
 
     def stop(self, at: Place, code: str, message: str) -> FlowError:
         """The error to raise where reading cannot go on."""

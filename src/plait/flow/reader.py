@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from plait._core.graph import REPAIR, cycle_text, find_cycle, safe_key
-from plait._core.limits import check_uses, owned
-from plait._core.policy import PLAIN, Policy, Rules, check_quota, of_cleanup, option_names, policy
+from plait._core.limits import check_uses, check_wants, owned
+from plait._core.policy import OF_CODE, PLAIN, Policy, Rules, check_quota, of_cleanup, option_names, policy
 from plait._engine.work import check_votes
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ERROR, ROOTS
 from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script, Wants
 from plait.flow.problems import START, Place, Problems
-from plait.flow.templates import Template, TemplateError, check_script, parse_template
+from plait.flow.templates import Template, TemplateError, check_script, holds_template, parse_template
 from plait.flow.tree import Mapping as Map
 from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
 
@@ -109,6 +109,19 @@ class _Around:
         return self.cleanups is not None and name in self.cleanups.items and name not in self.tasks.items
 
 
+class _OfItem:
+    """The scope of an item of a foreach, before anything runs."""
+
+    def __init__(self, item: Any, index: int) -> None:
+        self._known = {"item": item, "index": index}
+
+    def root(self, name: str) -> Any:
+        return self._known[name]
+
+    def task(self, path: tuple[str | int, ...]) -> Any:
+        return None
+
+
 class _Reader:
     def __init__(self, path: Path, problems: Problems) -> None:
         self._path = path
@@ -116,7 +129,6 @@ class _Reader:
         self._inputs: dict[str, Input] = {}
         self._env: dict[str, Template] = {}
         self._defaults: dict[str, Tree] = {}
-        self._default_keys: dict[str, Place] = {}
         self._pools: dict[str, int] = {}
         self.whole = True
         """Are all tasks of the file there, in an order?"""
@@ -207,6 +219,8 @@ class _Reader:
         for name, each in self.entries(tree, "defaults"):
             if name not in POLICIES:
                 self.refuse_key(name, self.key_place(tree, name), POLICIES, "defaults")
+            elif {"retries", "retry"} <= {name, *self._defaults}:
+                self.bad(self.key_place(tree, name), "value", "retries and retry say the same: give one of them")
             elif is_worked_out(name, each) or self.option(name, each) is not None:
                 self._defaults[name] = each
 
@@ -304,7 +318,8 @@ class _Reader:
         given = {} if body_name == "tasks" else {**self._defaults, **items}
         wants = self.wants(given, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
-        own = self.limited(own, tree, key, body_name)
+        own = self.limited(own, tree, key)
+        self.costed(tree, own, wants, foreach)
         self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key)
         on_error = self.on_error(tree, key, inner, needs, depth) if REPAIR in items else None
         if cleans:
@@ -366,6 +381,20 @@ class _Reader:
                 check_votes(policy, key, keys)
         except UsageError as error:
             self.bad(tree.items["reduce"].at, "value", str(error))
+
+    def costed(self, tree: Map, own: Policy, wants: Wants | None, foreach: object) -> None:
+        """What each item costs must be possible, where the items stand in the file and nothing else decides it."""
+        if wants is None or wants.cost is None or not isinstance(foreach, list) or holds_template(foreach):
+            return
+        if not {root for hole in wants.cost.holes for root, _ in hole.lookup.names()} <= {"item", "index"}:
+            return
+        listed = tree.items["foreach"]
+        assert isinstance(listed, Sequence)
+        for index, (item, each) in enumerate(zip(foreach, listed.items, strict=True)):
+            try:
+                check_wants(own, None, 1, wants.units(_OfItem(item, index)))
+            except LimitError as error:
+                self.bad(each.at, "value", f"of this item: {error}")
 
     def wants(self, items: Mapping[str, Tree], around: _Around, needs: list[str]) -> Wants | None:
         """The templates of a key, a cost and paths, which are worked out for each task."""
@@ -452,7 +481,7 @@ class _Reader:
             return self.call(tree, around, needs)
         output = self.output(tree)
         env = self.templates(tree.items["env"], "env", around, needs) if "env" in tree.items else {}
-        cwd = self.template(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
+        cwd = self.cwd(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
         if isinstance(each, Sequence):
             if not each.items:
                 self.bad(each.at, "empty", "the command is empty")
@@ -465,7 +494,7 @@ class _Reader:
         if not each.value.strip():
             self.bad(each.at, "empty", "the command is empty")
             return None
-        script = self.template(each, around, needs)
+        script = self.spoken(each, around, needs)
         if script is None:
             return None
         try:
@@ -479,7 +508,7 @@ class _Reader:
             self.bad(tree.at, "type", f"a word of a command must be text or a number, not {kind(tree)}")
             return None
         if isinstance(tree.value, str):
-            return self.template(tree, around, needs)
+            return self.spoken(tree, around, needs)
         return Template((str(plain(tree)).lower() if isinstance(tree.value, bool) else str(tree.value),))
 
     def output(self, tree: Map) -> OutputKind:
@@ -522,7 +551,13 @@ class _Reader:
                 if not same & tree.items.keys() and not is_worked_out(name, each):
                     own[name] = plain(each)
         for name in (*POLICIES, *OF_GROUPS):
-            if name not in tree.items or is_worked_out(name, tree.items[name]):
+            if name not in tree.items:
+                continue
+            if name in OF_CODE and body == "tasks":
+                instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
+                self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")
+                continue
+            if is_worked_out(name, tree.items[name]):
                 continue
             if name in OF_GROUPS and not looped and body != "tasks":
                 self.bad(
@@ -532,29 +567,28 @@ class _Reader:
             if self.option(name, tree.items[name]) is not None:
                 (whole if looped and name in WHOLE else own)[name] = plain(tree.items[name])
         if own.get("memory_limit") is not None and not self.can_be_limited(tree, body):
-            at = tree.keys["memory_limit"] if "memory_limit" in tree.items else tree.at
-            self.bad(at, "misplaced", "memory_limit is for commands and for calls with `executor: process`")
+            says = "memory_limit is for commands and for calls with `executor: process`"
+            if "memory_limit" in tree.items:
+                self.bad(tree.keys["memory_limit"], "misplaced", says)
+            else:
+                self.bad(
+                    tree.at, "misplaced", f"{says}: against that of `defaults` give this task `memory_limit: null`"
+                )
         try:
             return policy(PLAIN, **own), (policy(PLAIN, **whole) if looped else None)
         except UsageError as error:
             self.bad(tree.at, "value", str(error))
             return PLAIN, None
 
-    def limited(self, own: Policy, tree: Map, key: str, body: str) -> Policy:
+    def limited(self, own: Policy, tree: Map, key: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""
-        for name in (
-            "pool", "concurrency_key", "rate_limit", "cost", "lock", "reads", "writes", "on_conflict", "idle_timeout",
-        ):  # fmt: skip
-            if body == "tasks" and name in tree.items:
-                instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
-                self.bad(tree.keys[name], "misplaced", f"{name} belongs to what runs, not to a group: {instead}")
-                return PLAIN
         own = owned(own, f"task {key!r} of {self._path.name}")
-        try:
-            check_uses((own,), self._pools)
-        except UsageError as error:
-            given = next((name for name in ("cost", "pool", "rate_limit") if name in tree.items), None)
-            self.bad(tree.items[given].at if given else tree.at, "value", str(error))
+        for names, part in ((("pool",), PLAIN.but(pool=own.pool)), (("cost", "rate_limit"), own.but(pool=()))):
+            try:
+                check_uses((part,), self._pools)
+            except UsageError as error:
+                given = [where[name] for where in (tree.items, self._defaults) for name in names if name in where]
+                self.bad(given[0].at, "value", str(error))
         return own
 
     def can_be_limited(self, tree: Map, body: str) -> bool:
@@ -564,10 +598,18 @@ class _Reader:
     def option(self, name: str, tree: Tree) -> Policy | None:
         """The policy with this one option; None, and a problem, where it cannot be."""
         try:
-            return policy(PLAIN, **{name: plain(tree)})
+            made = policy(PLAIN, **{name: plain(tree)})
         except UsageError as error:
             self.bad(tree.at, "value", str(error))
             return None
+        filled_in = [each for each in scalars(tree) if is_template(each)]
+        for each in filled_in:
+            self.bad(
+                each.at,
+                "value",
+                f"{name} is taken as it stands, without a template: concurrency_key, cost, reads and writes are worked out for each task",
+            )
+        return None if filled_in else made
 
     # -- templates
 
@@ -590,6 +632,23 @@ class _Reader:
                 if problem:
                     self.bad(self.within(tree, hole.offset), *problem)
         return template
+
+    def spoken(
+        self, tree: Tree, around: _Around, needs: list[str] | None = None, roots: tuple[str, ...] = ROOTS
+    ) -> Template | None:
+        """The template of what is handed to the system, which ends a text at the character NUL."""
+        if isinstance(tree, Scalar) and isinstance(tree.value, str) and "\0" in tree.value:
+            self.bad(tree.at, "value", "this holds the character NUL, which no command, variable or path can")
+            return None
+        return self.template(tree, around, needs, roots)
+
+    def cwd(self, tree: Tree, around: _Around, needs: list[str]) -> Template | None:
+        """The template of a folder. A number may have been written in another way than it would be read."""
+        if not isinstance(tree, Scalar) or not isinstance(tree.value, str) or not tree.value:
+            what = "empty text" if isinstance(tree, Scalar) and tree.value == "" else kind(tree)
+            self.bad(tree.at, "type", f"cwd must be a folder, as text, not {what}")
+            return None
+        return self.spoken(tree, around, needs)
 
     def within(self, tree: Scalar, offset: int) -> Place:
         """The place of an offset in a text: exact but for escapes, and for the line only in a block of text."""
@@ -686,7 +745,8 @@ class _Reader:
             if isinstance(each, Scalar) and isinstance(each.value, (bool, type(None))) and where == "outputs":
                 self.bad(each.at, "type", f"output {name!r} must be a template, not {kind(each)}")
                 continue
-            template = self.template(each, around, needs, roots)
+            read = self.spoken if where == "env" else self.template
+            template = read(each, around, needs, roots)
             if template is not None:
                 found[name] = template
         return found
@@ -753,6 +813,19 @@ def _together(tasks: Tree, last: Tree | None) -> Map:
         {key: place for part in reversed(parts) for key, place in part.keys.items()},
         tasks.at,
     )
+
+
+def scalars(tree: Tree) -> Iterator[Scalar]:
+    """All values in it, in order."""
+    match tree:
+        case Scalar():
+            yield tree
+        case Sequence(items):
+            for each in items:
+                yield from scalars(each)
+        case Map(items):
+            for each in items.values():
+                yield from scalars(each)
 
 
 def is_template(tree: Tree | None) -> bool:

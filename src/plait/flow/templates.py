@@ -70,6 +70,13 @@ class Template:
         return "".join(texts), values
 
 
+def holds_template(data: Any) -> bool:
+    """Is there something to fill in, in plain data?"""
+    if isinstance(data, (list, dict)):
+        return any(map(holds_template, data.values() if isinstance(data, dict) else data))
+    return isinstance(data, Template)
+
+
 def parse_template(text: str) -> Template:
     r"""The template in `text`; `\{{` is a literal `{{`.
 

@@ -192,11 +192,10 @@ class _Walker:
         if not isinstance(key, yaml.ScalarNode):
             line = self._lines[found.at.line - 1] if found.at.line <= len(self._lines) else ""
             bare = line[found.at.column - 1 : found.at.column + 1] == "{{"
-            self._problems.add(
-                found.at if bare else at,
-                "unquoted-template" if bare else "key",
-                UNQUOTED if bare else "a key must be text",
-            )
+            if bare:
+                self._problems.add_unread(found.at, "unquoted-template", UNQUOTED)
+            else:
+                self._problems.add(at, "key", "a key must be text")
             return
         name = _scalar(key)
         if key.value == "<<" and not key.style:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-from plait._core.policy import named, seconds
+from plait._core.policy import Lockable, file_path, named, seconds
 from plait.errors import LockTimeout, StoreError, UsageError
 
 try:
@@ -296,7 +296,7 @@ class Queued:
         self._name.give_up(self._waiter)
 
 
-class Lock:
+class Lock(Lockable):
     """`with plait.Lock("index"):` or `async with plait.Lock("index"):` - one at a time, in all threads, loops and processes.
 
     `timeout`: seconds to wait at most, or text such as `"30s"`; None: for ever. `folder`: where the lock's file is; processes that give
@@ -304,7 +304,7 @@ class Lock:
     used again, also by several at once, and is not reentrant.
 
     Raises:
-        LimitError: for a name or a timeout that cannot be.
+        LimitError: for a name, a timeout or a folder that cannot be.
         LockTimeout: on entering, where it was not free in time.
         UsageError: on entering, for who holds it already, also by `lock:` of the task whose code enters it; on a system without kernel locks.
         StoreError: on entering, where its file cannot be made.
@@ -315,7 +315,7 @@ class Lock:
     ) -> None:
         self.name = named("a lock's name", name)
         self.timeout = None if timeout is None else seconds("timeout", timeout)
-        self.folder = os.path.realpath(os.fspath(folder) if folder is not None else FOLDER)
+        self.folder = os.path.realpath(FOLDER if folder is None else file_path("the folder of a lock", folder))
         self._held: _Code | None = None
 
     @property

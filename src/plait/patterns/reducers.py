@@ -10,12 +10,14 @@ they hold, at any depth, and NaN is the same as NaN. `key` says it otherwise: `k
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from plait._core.outcome import Outcome
+from plait._core.reducing import SHARE
 from plait.errors import LimitError, NotDecided, UsageError
 
 Name: TypeAlias = str | int
@@ -346,7 +348,7 @@ def _share(name: str, given: float | str) -> Fraction:
         if isinstance(given, bool):
             raise ValueError
         if isinstance(given, str):
-            if not given.endswith("%") or not given[:-1].replace(".", "", 1).isdecimal():
+            if not re.fullmatch(SHARE, given):
                 raise ValueError
             found = Fraction(given[:-1]) / 100
         else:

@@ -41,6 +41,8 @@ class Vote:
             given = self.options.get(option)
             if isinstance(given, int) and given > len(keys):
                 raise LimitError(f"reduce: {self.name} wants {given} of {len(keys)} tasks")
+        if not keys and self.early:
+            raise LimitError(f"reduce: {self.name} of no tasks, so that nobody has a vote")
         if "weights" in self.options:
             self._weights(keys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from plait._core.policy import file_path
 from plait.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -28,12 +29,10 @@ def open_store(given: Any, durability: str | None = "full", *, create: bool = Tr
         raise MissingExtra("this version of plait keeps runs in SQLite files only: give a path")
     if isinstance(given, str) and given.startswith("sqlite:"):
         given = given.removeprefix("sqlite://").removeprefix("sqlite:") or given
-    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
-        raise UsageError(f"store must be a path or a store, not {given!r}")
-    path = os.fspath(given)
-    if "://" in str(path):
+    path = file_path("store", given)
+    if "://" in path:
         raise UsageError(f"store {path!r} is of a kind that plait does not know: give a path")
-    if not os.path.isfile(path) and not str(path).endswith((".db", ".sqlite", ".sqlite3")):
+    if not os.path.isfile(path) and not path.endswith((".db", ".sqlite", ".sqlite3")):
         path = os.path.join(path, "plait.db")
     from plait.stores.sqlite import open_sqlite
 
