@@ -232,6 +232,8 @@ MUTATIONS = [
     Mutation("B18", "a pause is our fault", STREAM, "at - max(ready, free, self._source.opened_at)", "at - max(ready, free)", FIGURES + "TestFigures::test_a_full_house_and_a_pause_are_no_overhead"),
     Mutation("B18", "who waits for a pool waits for us", STREAM, "not self._abandoned and not table.odd[task] & LIMITED", "not self._abandoned", FIGURES + "TestFigures::test_b18_counts_attempts_and_times_are_exact"),
     Mutation("B18", "a task that grew kept its slot", STREAM, "            self._grew(self._family(task).parent, at)\n", "            pass\n", FIGURES + "TestFigures::test_a_task_that_grew_gave_its_slot_back_then"),
+    Mutation("B18 D8", "an on_error is one more attempt", STREAM, "if new == RUNNING and old != READY:", "if False:", FIGURES + "TestFigures::test_an_on_error_is_no_start_of_its_task"),
+    Mutation("B18 D8", "an attempt ends twice", STREAM, "old = self._left.pop(task, old)", "pass", FIGURES + "TestFigures::test_an_on_error_is_no_start_of_its_task"),
     Mutation("B18", "the path leaves out who grew it", STREAM, "*((child, alone) for", "*((child, 0.0) for", FIGURES + "TestFigures::test_a_task_that_grew_gave_its_slot_back_then"),
     Mutation("B18", "a kind is a key", "programs.py", "names = [node._definition.name for node in self._nodes]", "names = [node._name for node in self._nodes]", FIGURES + "TestKinds::test_a_kind_is_the_function_whatever_the_keys"),
     Mutation("B18", "a store forgets what tasks are called", "_engine/records.py", '        data["called"] = _called_data(called)\n', "        pass\n", FIGURES + "TestStoredRuns::test_a_store_tells_the_same_figures_as_the_run_did"),

@@ -187,6 +187,33 @@ class TestFigures:
         assert (last.detail["run_s"], last.detail["slot_s"], last.slot) == (12, 4, None)
         assert {event.slot for event in seen if event and event.event == "task_started"} == {1}
 
+    def test_an_on_error_is_no_start_of_its_task(self, tmp_path: Path) -> None:
+        """B18 D8: also where it begins between two attempts."""
+
+        async def fails() -> None:
+            await asyncio.sleep(1)
+            raise ValueError("x")
+
+        graph = plait.Graph("g")
+        options = {"retry": {"attempts": 5, "delay": 10, "jitter": False}, "deadline": 3}
+        graph.add("a", fails, on_error=plait.task(fetch).bind("instead"), **options)
+        metrics, events = Metrics(), []
+        with VirtualClock():
+            result = plait.run(graph, readers=[metrics, events.append], store=tmp_path / "plait.db")
+        assert result["a"].value == "instead"
+        total = metrics.total
+        assert (total.attempts, total.ready, total.running) == (2, 0, 0)  # one of each
+        assert (total.run_s.count, total.run_s.most, metrics.busy_s, total.queue_s.total) == (2, 1, 1, 0)
+        plait.flush_readers()
+        names = [(event.event, event.task) for event in events if event and event.task == "a"]
+        assert [name for name, _ in names] == ["task_ready", "task_started", "task_retrying", "task_succeeded"]
+        assert next(event for event in events if event.event == "task_succeeded" and event.task == "a").detail == {
+            "was": "retrying"
+        }
+        retold = Metrics()
+        plait.retell("last", tmp_path / "plait.db", [retold])
+        assert retold.as_dict() == metrics.as_dict()
+
     def test_figures_may_be_looked_at_while_the_run_goes_on(self) -> None:
         """B18."""
 

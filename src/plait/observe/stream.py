@@ -108,6 +108,7 @@ class Stream:
         self._held: dict[int, tuple[int, float]] = {}  # slot and since when, by task
         self._grown: dict[int, float] = {}  # seconds for which a task held a slot before it grew
         self._answered: set[int] = set()
+        self._left: dict[int, int] = {}  # the state in which a task was, without a slot, when its `on_error` began
         self._ready_at: array[float] = array("d")  # the table's may be that of a later attempt by now
         self._untouched = source.scheduler.slots  # slots that nobody has had yet
         self._freed: deque[float] = deque()  # since when the others are free, the longest first
@@ -221,6 +222,10 @@ class Stream:
             return
         task, old, new, at = move.task, move.old, move.new, move.at
         table, self._latest = self._source.table, at
+        if new == RUNNING and old != READY:
+            self._left[task] = old  # for its `on_error` alone, which has events of its own: no attempt starts
+            return
+        old = self._left.pop(task, old)
         if table.parents and table.odd[task] & CHILD:
             self._grew(self._family(task).parent, at)
         held = self._held.pop(task, None)
