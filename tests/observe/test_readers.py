@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import plait
 from plait.observe import readers
@@ -55,6 +56,32 @@ class TestInTheWay:
             "run_finished",
             None,
         ]
+
+    @pytest.mark.parametrize(
+        ("ours", "given"),
+        [(plait.Metrics, ()), (plait.PrometheusExporter, (CollectorRegistry(),)), (readers.Reader, ())],
+    )
+    def test_one_that_is_made_of_ours_holds_up_nobody_either(
+        self, ours: Any, given: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """F79: what its class adds may block, or want to end the program."""
+
+        class Own(ours):  # type: ignore[misc]
+            def __call__(self, event: Any) -> None:
+                super().__call__(event)
+                stuck(event)
+                raise SystemExit(3)
+
+        stuck, own = Stuck(), Own(*given)
+        assert plait.run([plait.task(abs).bind(-1)], readers=[own]) == [1]
+        assert stuck.entered.wait(30)
+        assert stuck.seen == []
+        stuck.go.set()
+        assert plait.flush_readers(timeout=30)
+        assert len(stuck.seen) == 6
+        if ours is plait.Metrics:
+            assert own.total.counts == {"succeeded": 1}
+        assert len(warnings(caplog, "raised; the run goes on")) == 1
 
     def test_what_too_many_events_wait_for_is_dropped_counted_and_logged_once(
         self, caplog: pytest.LogCaptureFixture

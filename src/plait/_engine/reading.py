@@ -55,6 +55,7 @@ def show(driver: Driver, readers: Sequence[Callable[[Any], object]]) -> None:
         own = each if isinstance(each, Reader) else Reader()
         if stream.told:
             own.enter(driver.id, driver.name, stream.metrics)
-        stream.subscribe(each if own.prompt else Apart(each, driver.id), needs=own.needs)
+        prompt = vars(type(own)).get("prompt", False)
+        stream.subscribe(each if prompt else Apart(each, driver.id), needs=own.needs)
     if not stream.told:
         stream.begin()

@@ -26,7 +26,10 @@ class Reader:
     """What plait's own readers say of themselves; any other callable is taken for one that may block and wants everything."""
 
     prompt = False
-    """It calls no code but its own and is done at once: it is shown events in the run's own thread, and none is ever dropped."""
+    """It calls no code but its own and is done at once: it is shown events in the run's own thread, and none is ever dropped.
+
+    Each class says so for itself: one that is made of it has code of its own.
+    """
 
     needs = False
     """It wants to know what each task needed."""
