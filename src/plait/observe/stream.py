@@ -18,15 +18,40 @@ from plait._core.table import NEVER, NONE, Move, Table
 from plait.logs import log
 from plait.observe.metrics import Metrics
 
-_NO_POOL: Mapping[str, int] = {}
-
 MOST_NEEDS = 128
 """Needs of a task that an event names; of more, the first."""
 
 
+class Frozen(dict[str, Any]):
+    """A dict that nobody changes: every reader is shown the same one. `dict(...)` of it is one of the caller's own."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(
+            "an event is the same for everybody who is shown it, and stays as it is: dict(...) gives a copy of your own"
+        )
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = _refuse
+    __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frozen, (dict(self),)
+
+
+_NOTHING: Mapping[str, Any] = Frozen()
+
+
+def _frozen(value: Any) -> Any:
+    """The same with everything in it frozen."""
+    if isinstance(value, dict):
+        return Frozen({name: _frozen(each) for name, each in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """One line of the stream. `at` is in Unix seconds; `detail` holds what only this kind of event has.
+    """One line of the stream, the same for all who are shown it. `at` is in Unix seconds; `detail` holds what only this kind of event has.
 
     `kind` is what tasks like this one are called (its function, command or key in a file, without an item's number), `pool` the
     weight that it takes of each pool by name.
@@ -191,14 +216,14 @@ class Stream:
         self._seq += 1
         source = self._source
         if move is None:
-            made = RunEvent(source.id, self._seq, source.unix(at), event, detail=detail or {})
+            made = RunEvent(source.id, self._seq, source.unix(at), event, detail=_frozen(detail or {}), pool=_NOTHING)
         else:
             table, task = source.table, move.task
             rows = table.policies[task].pool
-            pool = {name: weight for name, weight, _ in rows} if rows else _NO_POOL
+            pool = Frozen({name: weight for name, weight, _ in rows}) if rows else _NOTHING
             made = RunEvent(
-                source.id, self._seq, source.unix(at), event, table.key(task), move.attempt, slot, detail or {},
-                self._family(task).kind_of(task), pool,
+                source.id, self._seq, source.unix(at), event, table.key(task), move.attempt, slot,
+                Frozen(detail) if detail else _NOTHING, self._family(task).kind_of(task), pool,
             )  # fmt: skip
         self.metrics(made)
         self._show(made)
@@ -308,11 +333,11 @@ class Stream:
             detail["enforced"] = False
             self._abandoned = True
 
-    def _needs_of(self, task: int) -> list[str]:
+    def _needs_of(self, task: int) -> tuple[str, ...]:
         table = self._source.table
         batch, place = table.batch_of(task)
         row = batch.needs[place] if batch.needs is not None else ()
-        return [table.key(task - place + need) for need in dict.fromkeys(row[:MOST_NEEDS])]
+        return tuple([table.key(task - place + need) for need in dict.fromkeys(row[:MOST_NEEDS])])
 
     def _grew(self, parent: int, at: float) -> None:
         """A task has children: it gave its slot back then."""
@@ -397,7 +422,7 @@ class _Family:
 def summary(
     result: RunResult,
     metrics: Metrics | None = None,
-    pools: Mapping[str, int] = _NO_POOL,
+    pools: Mapping[str, int] = _NOTHING,
     wall_s: float | None = None,
 ) -> dict[str, Any]:
     """What `run_finished` says of a run, with the figures where it was read from its start on.
