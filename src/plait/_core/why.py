@@ -214,7 +214,7 @@ class _Asked:
         if self.task in scheduler.lent:
             return self.says("lent", "waits at a worker, behind what that does now", since)
         waiter = scheduler.admission.parked.get(self.task)
-        if waiter is not None:
+        if waiter is not None and not self.is_behind_a_slot(waiter):
             return self.parked(waiter)
         holders = self.holders(lambda task: True)
         named = [table.key(each) for each in holders[:MOST_NAMED]]
@@ -227,6 +227,13 @@ class _Asked:
             since,
             slots=None if scheduler.rules.max_concurrency is None else scheduler.slots,
         )
+
+    def is_behind_a_slot(self, waiter: Waiter) -> bool:
+        """Does it wait at a limit that has room for it, for its turn behind others who wait for a slot?"""
+        scheduler, limit = self.scheduler, waiter.limit
+        if not isinstance(limit, Share) or limit.asked or not limit.sent:
+            return False
+        return scheduler.used >= scheduler.room and limit.used + waiter.weight <= limit.most
 
     def parked(self, waiter: Waiter) -> Why:
         """It waits at a limit."""
