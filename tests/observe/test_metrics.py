@@ -415,6 +415,28 @@ class TestStoredRuns:
         assert (good.counts, good.kept, good.attempts) == ({"succeeded": 1}, 1, 0)
         assert (bad.counts, bad.kept, bad.attempts) == ({"succeeded": 1}, 0, 1)
 
+    def test_what_an_earlier_generation_did_took_none_of_this_ones_time(self, tmp_path: Path) -> None:
+        """B18."""
+
+        async def works(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            if seconds == 1 and not tried:
+                tried.append(seconds)
+                raise ValueError("once")
+
+        async def main() -> None:
+            metrics, store = Metrics(), tmp_path / "runs.db"
+            run = plait.start(graph, store=store)
+            await run
+            await plait.retry(run.id, graph, store=store, readers=[metrics])
+            assert (metrics.wall_s, metrics.critical_path_s, metrics.efficiency) == (1, 1, 1 / metrics.slots)
+
+        tried: list[float] = []
+        graph = plait.Graph("twice")
+        graph.add("good", works, args=(5,))
+        graph.add("bad", works, args=(1,), needs=["good"])
+        VirtualClock().run(main())
+
 
 QUICK: list[bool] = []
 FAILED: list[bool] = []
