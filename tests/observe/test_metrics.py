@@ -23,6 +23,10 @@ def played(target: Any, script: Any, **options: Any) -> Metrics:
     return metrics
 
 
+class Own(Metrics):
+    """A reader that somebody made of ours."""
+
+
 def told(store: Path) -> list[plait.RunEvent]:
     """What a store tells of its latest run."""
     seen: list[plait.RunEvent | None] = []
@@ -390,6 +394,18 @@ class TestStoredRuns:
         assert again.as_dict() == metrics.as_dict() == seen[-2].detail["metrics"]
         assert "run_started" not in [event.event for event in seen[:-1]]
         assert [event.as_dict() for event in told(store)][-len(seen[:-1]) :] == [event.as_dict() for event in seen[:-1]]
+
+    def test_who_resumes_a_run_that_is_over_has_its_figures(self, tmp_path: Path) -> None:
+        """B18: nobody knows before whether the process that died had come to the end."""
+        store, first, metrics, own, seen = tmp_path / "runs.db", Metrics(), Metrics(), Own(), []
+        plait.run(plait.task(fetch).map([1, 2, 3]), store=store, readers=[first])
+        result = plait.resume("last", store=store, readers=[metrics, own, seen.append]).wait()
+        assert plait.flush_readers()
+        assert result.status == "succeeded"
+        for each in (metrics, own):
+            assert each.as_dict() == first.as_dict()
+            assert (each.run, each.wall_s, each.critical_path_s) == (first.run, first.wall_s, first.critical_path_s)
+        assert seen == [None]
 
     @pytest.mark.realtime
     def test_events_of_a_run_that_is_over_are_none_whoever_asks(self, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Reader:
         """Events of `run` will come that go on from where another process left it, at these figures."""
 
     def leave(self, run: str) -> None:
-        """No more events of `run` will come, though it is not over."""
+        """No more events of `run` will come, though it is not over, or was before the first of them."""
 
 
 class Apart:
