@@ -475,10 +475,15 @@ class TestOptions:
             ({"writes": ""}, "writes must be a path"),
             ({"reads": [3]}, "reads must be a path"),
             ({"writes": b"x"}, "writes must be a path"),
-            ({"writes": "a\0b"}, "writes must be a path"),
-            ({"writes": "a\ud800b"}, "writes must be a path"),
+            ({"writes": "a\0b"}, "cannot be printed"),
+            ({"writes": "a\ud800b"}, "cannot be printed"),
             ({"writes": "~/x"}, "is not expanded"),
+            ({"reads": "~root/x"}, "or './~root/x' for what has that name"),
+            ({"writes": "~"}, "is not expanded"),
             ({"reads": "out/*.txt"}, "patterns are not read"),
+            ({"writes": ["a", "part-?.txt"]}, "patterns are not read"),
+            ({"writes": "a\n"}, r"'a\\n' has the end of a line or something else in it that cannot be printed"),
+            ({"writes": "a\x85b"}, "cannot be printed"),
             ({"on_conflict": "wait"}, "on_conflict must be one of refuse, serialise"),
         ],
     )
@@ -486,6 +491,11 @@ class TestOptions:
         """B19."""
         with pytest.raises(LimitError, match=message):
             policy(PLAIN, **options)
+
+    def test_odd_names_are_paths_too(self) -> None:
+        """B19: brackets, a ~ further on, letters of any script, spaces."""
+        odd = ("[id].tsx", "./~x", "a~", "/home/~x", "übung", "a b", "{x}", "$x")
+        assert policy(PLAIN, writes=odd).writes == odd
 
     def test_a_conflict_is_refused_before_anything_starts(self) -> None:
         """B19 F80."""
