@@ -147,6 +147,8 @@ MUTATIONS = [
     Mutation("X7", "the last cause is said and not the first", "_core/why.py", "                return chain[::-1]\n", "                return chain\n", WHY + "TestEnds::test_the_first_cause_stands_before_its_victims"),
     Mutation("X7", "what is kept is not named", "_core/why.py", "kept = [table.key(task) for task in limit.claims if task != self.task]", "kept = [str(task) for task in () if task]", WHY + "TestWaiting::test_for_what_is_kept_for_another"),
     Mutation("X7", "a rate never says when", "_core/why.py", "until = limit.opens(waiter.weight, waiter.place) if not before else None", "until = None", WHY + "TestWaiting::test_for_a_rate_and_until_when"),
+    Mutation("X7", "a run that died goes on waiting", "history.py", 'driven=living or info.status != "running"', "driven=True", "cli/test_stored.py::test_why_says_that_nobody_drives_the_run"),
+    Mutation("X7", "a clock that stands still tells the time", "_core/why.py", "'now' if self.left is None else 'at the latest record'", "'now'", "cli/test_stored.py::test_why_says_that_nobody_drives_the_run"),
     Mutation("X7", "who waits its turn waits for what is free", "_core/why.py", "if waiter is not None and not self.is_behind_a_slot(waiter):", "if waiter is not None:", SHARED + "TestObjects::test_why_names_the_slot_where_nobody_has_what_is_shared"),
     Mutation("X7", "a need that is over is waited for", "_core/why.py", "open_needs = [need for need in self.needs() if table.status[need] < FINAL]", "open_needs = self.needs()", WHY + "TestWaiting::test_for_needs"),
     Mutation("X7", "a group's end is the run's", "_core/why.py", "if family is not None and scheduler.halt_reason is None:", "if False:", WHY + "TestEnds::test_what_a_group_that_ended_left_behind"),
