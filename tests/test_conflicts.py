@@ -47,6 +47,18 @@ def two(first: dict[str, Any], second: dict[str, Any], **options: Any) -> plait.
     return made
 
 
+async def mend() -> str:
+    return await step("on_error")
+
+
+def only_fails(item: str) -> None:
+    raise ValueError(item)
+
+
+async def mends(error: BaseException) -> str:
+    return await step("mended")
+
+
 def refused(target: Any, message: str, **options: Any) -> None:
     SEEN.clear()
     with pytest.raises(plait.ConflictError, match=message):
@@ -309,6 +321,95 @@ class TestGrowth:
                 plait.task(step).map(["a"], **{name: "refuse"})
         with pytest.raises(plait.UsageError, match="writes must be a plain function"):
             plait.task(writes=step)(step)
+
+
+def fails() -> None:
+    raise ValueError("no")
+
+
+class TestOnError:
+    def test_one_that_conflicts_is_refused_before_anything_runs(self) -> None:
+        """B19 D8: it may run beside everything that may run beside its task."""
+        for paths in ("x", lambda: "x"):
+            made = plait.Graph("repaired")
+            made.add("a", fails, on_error=plait.task(writes=paths)(mend).bind())
+            made.add("b", step, kwargs={"name": "b"}, writes="x")
+            refused(made, "tasks 'b' and 'a/on_error' may run at once, and both write 'x'")
+
+    def test_it_comes_behind_its_task_and_before_whoever_needs_that(self) -> None:
+        """B19 D8: and behind all that its task needs."""
+        made = plait.Graph("ordered")
+        made.add("before", step, args=("before",), writes="x")
+        made.add("a", fails, writes="x", needs=["before"], on_error=plait.task(writes="x")(mend).bind())
+        made.add("after", step, args=("after",), needs=["a"], join="all_done", writes="x")
+        assert run(made).status == "succeeded"
+        assert [each[0] for each in SEEN] == ["before", "on_error", "after"]
+
+    def test_of_items_each_has_one(self) -> None:
+        """B19 D8: those of a map are refused as its items are, before the run or when it grows."""
+        mending = plait.task(on_error=plait.task(writes="x")(mend).bind())(only_fails)
+        for items in (["a", "b"], plait.task(list).bind("ab")):
+            refused(mending.map(items), "on_error' may run at once, and (both write|each of them writes) 'x'")
+        serialised = plait.task(on_error=plait.task(writes="x", on_conflict="serialise")(mend).bind())(only_fails)
+        assert run(serialised.map(["a", "b"])).status == "succeeded"
+        assert at_once() == 1
+
+    def test_what_depends_on_the_error_is_compared_when_there_is_one(self) -> None:
+        """B19 D8: the paths are worked out of it."""
+        made = plait.Graph("late")
+        made.add("a", fails, on_error=plait.task(writes=lambda error: f"{error}.txt")(mends))
+        made.add("b", step, kwargs={"name": "b"}, writes="no.txt")
+        result = run(made)
+        assert result["a"].status == "failed"
+        assert "a/on_error" not in result
+        (note,) = [each for each in result["a"].error.__notes__ if "on_error" in each]
+        assert "tasks 'b' and 'a/on_error' may run at once, and both write 'no.txt'" in note
+
+    def test_what_a_task_grows_comes_with_its_own(self) -> None:
+        """B19 D8: whatever is known of it is compared when it grows, not when it is needed."""
+
+        def grow() -> Any:
+            return plait.task(on_error=plait.task(writes="x")(mend).bind())(fails).bind()
+
+        made = plait.Graph("growing")
+        made.add("grow", grow)
+        made.add("a", step, args=("a",), writes="x")
+        result = run(made)
+        assert "tasks 'a' and 'grow/fails/on_error' may run at once" in str(result["grow"].error)
+        assert "grow/fails" not in result
+
+    def test_those_of_files_are_found_at_validation(self) -> None:
+        """B19 D8: of tasks, groups and items, each with its place."""
+        mending = "on_error: {run: 'true', writes: out}"
+        found = problems(
+            f"""
+tasks:
+  other: {{run: 'true', writes: out}}
+  task: {{run: 'true', {mending}}}
+  group: {{tasks: {{inner: {{run: 'true'}}}}, {mending}}}
+  items: {{foreach: [1], run: 'true', {mending}}}
+  behind: {{needs: [other, task, group, items], run: 'true', {mending}}}
+"""
+        )
+        pairs = {each.split("[conflict]: ")[1].partition(" may")[0] for each in found}
+        errors = ["'task/on_error'", "'group/on_error'", "'items[0]/on_error'"]
+        names = ["'other'", *errors]
+        assert pairs == {f"tasks {one} and {two}" for at, one in enumerate(names) for two in names[at + 1 :]}
+        assert found[0].startswith("flow.yaml:4:47: error[conflict]: ")
+
+    def test_an_error_in_a_path_is_known_late(self) -> None:
+        """B19 D8: and a path of an item is known when its map grows."""
+        text = """
+tasks:
+  other: {run: 'true', writes: 'made-2.txt'}
+  items: {foreach: %s, run: 'exit {{ item }}', on_error: {run: 'true', writes: 'made-{{ %s }}.txt'}}
+  list: {run: 'echo "[1, 2]"', output: json}
+"""
+        late = plait.run(from_file(text % ("[1, 2]", "error.exit_code")), raise_on_failure=False)
+        assert (late["items[0]"].status, late["items[1]"].status) == ("succeeded", "failed")
+        assert "'other' and 'items[1]/on_error' may run" in problems(text % ("[1, 2]", "item"))[0]
+        grown = plait.run(from_file(text % ("'{{ tasks.list.output }}'", "item")), raise_on_failure=False)
+        assert "'other' and 'items[1]/on_error' may run" in str(grown["items"].error)
 
 
 def from_file(text: str) -> Any:

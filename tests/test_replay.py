@@ -96,8 +96,10 @@ def random_graph(seed: int) -> plait.Graph:
             node = graph.add(key, listing, args=(dice.randint(0, 4), *needs), **options)
         elif kind < 0.9:
             lists = graph.add(f"{key}-list", listing, args=(dice.randint(0, 4), *needs))
-            mapped = dice.choice([item, nested]).map(lists, **({"max_concurrency": 2} if dice.random() < 0.5 else {}))
-            node = graph.add(key, mapped, **{name: value for name, value in options.items() if name != "join"})
+            each = {name: options.pop(name) for name in ("priority", "on_error") if name in options}
+            mapped = dice.choice([item, nested]).options(**each)
+            node = mapped.map(lists, **({"max_concurrency": 2} if dice.random() < 0.5 else {}))
+            node = graph.add(key, node, **{name: value for name, value in options.items() if name != "join"})
         else:
             node = graph.add(key, nested, args=(dice.randint(0, 5),), needs=list(needs), **options)
         nodes.append(node)

@@ -248,6 +248,26 @@ class TestObjects:
         VirtualClock().run(main())
         assert seen.calls == [0, 10]
 
+    def test_why_names_the_slot_where_nobody_has_what_is_shared(self, tmp_path: Path) -> None:
+        """X7: tasks that have to ask let others start, and those take all slots until they are over."""
+        seen = Seen()
+
+        async def main() -> None:
+            made = plait.Graph("asks", pools={"p": 2})
+            for name in ("first", "second", "third"):
+                made.add(name, seen.work, args=(10,), pool="p")
+            for name in ("a", "b"):
+                made.add(name, seen.work, args=(10,))
+            handle = plait.start(made, max_concurrency=2, store=tmp_path / "plait.db")
+            await asyncio.sleep(5)
+            for name in ("first", "second"):
+                assert "waits for one of 2 slots: a, b held" in handle.why(name).text
+            await asyncio.sleep(10)
+            assert "waits for pool 'p' (2 of 2 taken: first, second held" in handle.why("third").text
+            await handle
+
+        VirtualClock().run(main())
+
     def test_runs_on_loops_of_their_own_threads_share_too(self) -> None:
         """X4."""
         pool, state, most = plait.Pool("threads", 2), [0], [0]

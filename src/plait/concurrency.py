@@ -187,7 +187,7 @@ async def run_with_concurrency(
 def _never_started(driver: Driver) -> Sequence[Outcome]:
     """The outcomes of a run that was over before it began."""
     table = Table()
-    rows = table.add(driver._batch, NONE, 0)
+    rows = table.add(driver._batch, NONE, 0, driver.now)
     table.sweep(driver.now)
     return _outcomes(table, rows, driver.unix)
 

@@ -110,7 +110,7 @@ def show_run(run_id: str, store: Any) -> RunResult:
 
 
 def why(run_id: str, key: str, store: Any) -> Why:
-    """Why a task of a stored run stands where it stands, as the journal tells it up to now: see `Run.why`.
+    """Why a task of a stored run stands where it stands, as the journal tells it up to now, and whether anybody drives it: see `Run.why`.
 
     Raises:
         RunNotFound, StoreError: where there is no such run, or it cannot be read.
@@ -123,7 +123,7 @@ def why(run_id: str, key: str, store: Any) -> Why:
         living = info.owner is not None and info.status == "running" and alive(info.owner)
         # The run's clock stands still while nobody drives it.
         now = max(replay.now, time.time() - replay.wall(0.0)) if living and not replay.took_over else replay.now
-        return asked(replay.scheduler, key, now, replay.wall, info.id)
+        return asked(replay.scheduler, key, now, replay.wall, info.id, driven=living or info.status != "running")
     finally:
         opened.close()
 

@@ -81,13 +81,15 @@ class _Nodes(Work):
     def shape(self, place: int) -> Foreseen | None:
         node = self._nodes[place]
         definition: Definition = node._definition.body
-        wants = definition.wants
-        if not (definition.policy.reads or definition.policy.writes or (wants is not None and wants.names_files)):
+        if not _names_files(definition):
             return None
         lists = node._args
         if node._refs is None and all(isinstance(each, (list, tuple)) for each in lists):
             return Foreseen(_items(definition, [list(each) for each in lists]), many=False)
-        return Foreseen(Batch(1, calls=_Items(definition, []), keys=("[...]",), policy=definition.policy), many=True)  # type: ignore[arg-type]
+        return Foreseen(_batch_of_items(definition, [], ("[...]",)), many=True)
+
+    def shape_of_repair(self, place: int) -> Foreseen | None:
+        return _shape_of_repair(self._nodes[place]._definition)
 
     def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         node = self._nodes[place]
@@ -144,11 +146,15 @@ class _Nodes(Work):
 
 def _items(definition: Definition, columns: list[list[Any]]) -> Batch:
     """The tasks of a map over these lists."""
-    size = min(map(len, columns))
+    return _batch_of_items(definition, columns, Numbered("", min(map(len, columns))))
+
+
+def _batch_of_items(definition: Definition, columns: list[list[Any]], keys: Sequence[str]) -> Batch:
+    size = len(keys)
     return Batch(
         size,
         calls=_Items(definition, columns),  # type: ignore[arg-type]
-        keys=Numbered("", size),
+        keys=keys,
         policy=definition.policy,
         conditional=range(size) if definition.wants is not None and definition.wants.decides else (),
         repairs=range(size) if definition.on_error is not None else (),
@@ -184,6 +190,9 @@ class _Items(Work):
 
     check = _Nodes.check
 
+    def shape_of_repair(self, place: int) -> Foreseen | None:
+        return _shape_of_repair(self._definition)
+
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
         return _repair_of(self._definition, failure)
 
@@ -202,15 +211,25 @@ class _Items(Work):
 class _Repair(_Nodes):
     """The `on_error` of a task."""
 
-    def __init__(self, of: str, on_error: OnError, error: BaseException | None) -> None:
-        super().__init__([on_error.node], [()])
+    def __init__(self, of: str, on_error: OnError, failure: Try | None, filed: Sequence[int]) -> None:
+        super().__init__([on_error.node], [()], filed)
         self._of = of
-        self._error = (error,) if on_error.takes_error else None
+        self._takes_error = on_error.takes_error
+        self._failure = failure  # None while that is still to come
 
     def _filled(
         self, node: Node[Any], place: int, table: Table, first: int
     ) -> tuple[Sequence[Any], Mapping[str, Any] | None]:
-        return super()._filled(node, place, table, first) if self._error is None else (self._error, None)
+        if not self._takes_error:
+            return super()._filled(node, place, table, first)
+        assert self._failure is not None, "an on_error runs when its task has failed"
+        return (self._failure.error,), None
+
+    def files(self, place: int) -> RawFiles | None:
+        wants = self._nodes[place]._definition.wants
+        if wants is None or not self._takes_error:
+            return super().files(place)
+        return None if self._failure is None else wants.files((self._failure.error,), None)
 
     def snapshot(self) -> Any:
         return None  # made again of its task
@@ -221,12 +240,36 @@ class _Repair(_Nodes):
 
 def _repair_of(definition: Definition, failure: Try) -> Growth:
     """The `on_error` of a task, as its child."""
+    return Growth(_batch_of_repair(definition, failure), lambda table, rows: table.values[rows.start])
+
+
+def _batch_of_repair(definition: Definition, failure: Try | None) -> Batch:
     on_error = definition.on_error
     assert on_error is not None
     batch = compile_nodes([on_error.node]).batch
-    batch.calls = _Repair(definition.name, on_error, failure.error)  # type: ignore[assignment]
+    nodes: _Nodes = batch.calls  # type: ignore[assignment]
+    batch.calls = _Repair(definition.name, on_error, failure, nodes.filed)  # type: ignore[assignment]
     batch.is_repair = True
-    return Growth(batch, lambda table, rows: table.values[rows.start])
+    return batch
+
+
+def _shape_of_repair(definition: Definition) -> Foreseen | None:
+    """The `on_error` of a task that has not failed yet."""
+    on_error = definition.on_error
+    if on_error is None or not _names_files(on_error.node._definition):
+        return None
+    return Foreseen(_batch_of_repair(definition, None), many=False)
+
+
+def _names_files(definition: Definition) -> bool:
+    """Does a task say, or what it grows for certain or its `on_error`, what it reads or writes?"""
+    wants, on_error = definition.wants, definition.on_error
+    return (
+        bool(definition.policy.reads or definition.policy.writes)
+        or (wants is not None and wants.names_files)
+        or (definition.each and _names_files(definition.body))
+        or (on_error is not None and _names_files(on_error.node._definition))
+    )
 
 
 def _grown(value: Any) -> Growth:

@@ -25,7 +25,7 @@ from plait._engine.doors import (
     slots,
 )
 from plait._engine.driver import Driver
-from plait._engine.reading import readers_of, show
+from plait._engine.reading import readers_of, show, show_end
 from plait.errors import LimitError, RunFailed, UsageError
 from plait.executors.base import Attempt, CancelToken, Progress, Spent, beat_of_worker, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
@@ -327,7 +327,8 @@ def resume(
     `on_interrupt` says `fail`. A workflow file is read again from its path, a graph that was built in Python is made again of
     what is stored of it: where that cannot be (a lambda, an argument that is no plain data) give the graph as `target`. A run
     that is over is not touched: the handle has its result. `reap` as with `arun`, and so `readers`: they are shown what this
-    process does of the run, `plait.Metrics` goes on from what the run had come to; of one that is over they are shown nothing (see `retell`).
+    process does of the run, `plait.Metrics` goes on from what the run had come to; of one that is over it has
+    all the figures, and no events are shown, only None (see `retell`).
 
     Raises:
         RunOwned: while a living process drives the run.
@@ -423,6 +424,8 @@ def on_store(
             reopened = what(opened, on_over=opened.close)
             if reopened.driver is not None:
                 show(reopened.driver, shown)
+            else:
+                show_end(opened, reopened.run, shown)
         except BaseException:
             opened.close()
             raise

@@ -172,7 +172,8 @@ class TestFinding:
     @settings(max_examples=200)
     @given(st.integers())
     def test_groups_and_items_are_looked_into(self, seed: int) -> None:
-        """B19: a group waits for what it needs and is waited for as a whole; of items each stands beside the others."""
+        """B19: a group waits for what it needs and is waited for as a whole; of items each stands beside the others; an `on_error`
+        comes behind its task, and before whoever needs that."""
         dice = random.Random(seed)
         tree = random_tree(dice, 3)
         wrong = any(
@@ -214,6 +215,16 @@ class TestFinding:
         needs: list[tuple[int, ...]] = [(), (), (0, 1), (2,)]
         assert find(batch_of(needs, both, [PLAIN] * 4), REFUSE).number == 0
         assert find(batch_of(needs, both, [PLAIN] * 3 + [policy(PLAIN, join="all_done")]), REFUSE).number == 1
+
+    def test_a_group_that_is_given_up_early_orders_nothing(self) -> None:
+        """B19: it never starts while the other task that it needs still runs, and whoever waits for its end may."""
+        for inner in ({}, {0: ((), ("y",))}):
+            tree = Tree([(), (), (0, 1), (2,)], {}, {0: ((), ("x",)), 3: ((), ("x",))}, {})
+            tree.inner[2] = Tree([()], {}, inner, {}), False
+            batch = tree.batch()
+            assert find(batch, REFUSE).number == 0
+            batch.policies = [PLAIN] * 3 + [policy(PLAIN, join="all_done")]
+            assert find(batch, REFUSE).number == 1
 
     def test_many_conflicts_are_counted_and_the_first_told(self) -> None:
         """F80: 10,000 tasks beside each other on one path."""
@@ -265,36 +276,50 @@ def met(played: Simulation, files: dict[int, Files]) -> list[tuple[int, int]]:
 
 
 class Tree:
-    """Tasks of which some are groups, or items that come more than once."""
+    """Tasks of which some are groups, or items that come more than once, or have an `on_error`."""
 
     def __init__(
-        self, needs: list[tuple[int, ...]], inner: dict[int, tuple[Tree, bool]], files: dict[int, Files]
+        self,
+        needs: list[tuple[int, ...]],
+        inner: dict[int, tuple[Tree, bool]],
+        files: dict[int, Files],
+        repairs: dict[int, Tree],
     ) -> None:
         self.needs = needs
         self.inner = inner
         self.files = files
+        self.repairs = repairs
 
     def batch(self) -> Batch:
         batch = batch_of(self.needs, self.files, calls=self)
         batch.controls = tuple(self.inner)
+        batch.repairs = tuple(self.repairs)
         return batch
+
+    def foreseen_repair(self, place: int) -> Foreseen:
+        batch = self.repairs[place].batch()
+        batch.is_repair = True
+        return Foreseen(batch, many=False)
 
     def foreseen(self, place: int) -> Foreseen:
         tree, many = self.inner[place]
         return Foreseen(tree.batch(), many)
 
 
-def random_tree(dice: random.Random, depth: int) -> Tree:
-    size = dice.randint(1, 4)
+def random_tree(dice: random.Random, depth: int, most: int = 4) -> Tree:
+    size = dice.randint(1, most)
     inner = {
         at: (random_tree(dice, depth - 1), dice.random() < 0.3) for at in range(size) if depth and dice.random() < 0.4
     }
     files = {at: files_of(dice) for at in range(size) if at not in inner and dice.random() < 0.4}
-    return Tree(random_needs(dice, size), inner, files)
+    repairs = {at: random_tree(dice, depth - 1, 1) for at in range(size) if depth and dice.random() < 0.3}
+    return Tree(random_needs(dice, size), inner, files, repairs)
 
 
 Path = tuple[tuple[Tree, int, int], ...]
-"""A task by the groups around it: which tree, its place there, and which time."""
+"""A task by the groups around it: which tree, its place there, and which time; of an `on_error` that is `LAST`."""
+
+LAST = -1
 
 
 def leaves(tree: Tree, around: Path = ()) -> Iterator[tuple[Path, Files]]:
@@ -304,12 +329,16 @@ def leaves(tree: Tree, around: Path = ()) -> Iterator[tuple[Path, Files]]:
     for at, (inner, many) in tree.inner.items():
         for time_ in range(1 + many):
             yield from leaves(inner, (*around, (tree, at, time_)))
+    for at, repair in tree.repairs.items():
+        yield from leaves(repair, (*around, (tree, at, LAST)))
 
 
 def apart(one: Path, other: Path) -> bool:
     """Does one of the two wait for the other, there where their ways part?"""
     for (tree, at, first), (_, there, second) in zip(one, other, strict=False):
         if (at, first) != (there, second):
+            if at == there and LAST in (first, second):
+                return True
             before = behind(tree.needs)
             return at in before[there] or there in before[at]
     raise AssertionError("a task in another one")
@@ -446,10 +475,15 @@ class TestOptions:
             ({"writes": ""}, "writes must be a path"),
             ({"reads": [3]}, "reads must be a path"),
             ({"writes": b"x"}, "writes must be a path"),
-            ({"writes": "a\0b"}, "writes must be a path"),
-            ({"writes": "a\ud800b"}, "writes must be a path"),
+            ({"writes": "a\0b"}, "cannot be printed"),
+            ({"writes": "a\ud800b"}, "cannot be printed"),
             ({"writes": "~/x"}, "is not expanded"),
+            ({"reads": "~root/x"}, "or './~root/x' for what has that name"),
+            ({"writes": "~"}, "is not expanded"),
             ({"reads": "out/*.txt"}, "patterns are not read"),
+            ({"writes": ["a", "part-?.txt"]}, "patterns are not read"),
+            ({"writes": "a\n"}, r"'a\\n' has the end of a line or something else in it that cannot be printed"),
+            ({"writes": "a\x85b"}, "cannot be printed"),
             ({"on_conflict": "wait"}, "on_conflict must be one of refuse, serialise"),
         ],
     )
@@ -457,6 +491,11 @@ class TestOptions:
         """B19."""
         with pytest.raises(LimitError, match=message):
             policy(PLAIN, **options)
+
+    def test_odd_names_are_paths_too(self) -> None:
+        """B19: brackets, a ~ further on, letters of any script, spaces."""
+        odd = ("[id].tsx", "./~x", "a~", "/home/~x", "übung", "a b", "{x}", "$x")
+        assert policy(PLAIN, writes=odd).writes == odd
 
     def test_a_conflict_is_refused_before_anything_starts(self) -> None:
         """B19 F80."""

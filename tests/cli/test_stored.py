@@ -55,6 +55,19 @@ def half(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_why_says_that_nobody_drives_the_run(half: Path) -> None:
+    """X7 W7: what to do about it, for people and for programs; of a task that is over it is of no account."""
+    for key, status in (("sum", "pending"), ("each[b]", "running"), ("each[c]", "ready")):
+        said = plait("why", "half", key, cwd=half).stdout
+        assert said.endswith(" at the latest record; nobody drives the run now: `plait resume half` goes on with it\n")
+        answer = json.loads(plait("why", "half", key, "--json", cwd=half).stdout)
+        assert (answer["status"], answer["driven"], answer["next"]) == (status, False, "plait resume half")
+        assert answer["text"] == said.rstrip("\n")
+    assert "nobody" not in plait("why", "half", "each[a]", cwd=half).stdout
+    assert plait("resume", "half", cwd=half).returncode == 0
+    assert "nobody" not in plait("why", "half", "sum", cwd=half).stdout
+
+
 def started(folder: Path) -> list[str]:
     return (folder / "started").read_text().split()
 

@@ -23,6 +23,10 @@ def played(target: Any, script: Any, **options: Any) -> Metrics:
     return metrics
 
 
+class Own(Metrics):
+    """A reader that somebody made of ours."""
+
+
 def told(store: Path) -> list[plait.RunEvent]:
     """What a store tells of its latest run."""
     seen: list[plait.RunEvent | None] = []
@@ -186,6 +190,33 @@ class TestFigures:
         last = next(event for event in seen if event and event.event == "task_succeeded" and event.task == "grow")
         assert (last.detail["run_s"], last.detail["slot_s"], last.slot) == (12, 4, None)
         assert {event.slot for event in seen if event and event.event == "task_started"} == {1}
+
+    def test_an_on_error_is_no_start_of_its_task(self, tmp_path: Path) -> None:
+        """B18 D8: also where it begins between two attempts."""
+
+        async def fails() -> None:
+            await asyncio.sleep(1)
+            raise ValueError("x")
+
+        graph = plait.Graph("g")
+        options = {"retry": {"attempts": 5, "delay": 10, "jitter": False}, "deadline": 3}
+        graph.add("a", fails, on_error=plait.task(fetch).bind("instead"), **options)
+        metrics, events = Metrics(), []
+        with VirtualClock():
+            result = plait.run(graph, readers=[metrics, events.append], store=tmp_path / "plait.db")
+        assert result["a"].value == "instead"
+        total = metrics.total
+        assert (total.attempts, total.ready, total.running) == (2, 0, 0)  # one of each
+        assert (total.run_s.count, total.run_s.most, metrics.busy_s, total.queue_s.total) == (2, 1, 1, 0)
+        plait.flush_readers()
+        names = [(event.event, event.task) for event in events if event and event.task == "a"]
+        assert [name for name, _ in names] == ["task_ready", "task_started", "task_retrying", "task_succeeded"]
+        assert next(event for event in events if event.event == "task_succeeded" and event.task == "a").detail == {
+            "was": "retrying"
+        }
+        retold = Metrics()
+        plait.retell("last", tmp_path / "plait.db", [retold])
+        assert retold.as_dict() == metrics.as_dict()
 
     def test_figures_may_be_looked_at_while_the_run_goes_on(self) -> None:
         """B18."""
@@ -364,6 +395,18 @@ class TestStoredRuns:
         assert "run_started" not in [event.event for event in seen[:-1]]
         assert [event.as_dict() for event in told(store)][-len(seen[:-1]) :] == [event.as_dict() for event in seen[:-1]]
 
+    def test_who_resumes_a_run_that_is_over_has_its_figures(self, tmp_path: Path) -> None:
+        """B18: nobody knows before whether the process that died had come to the end."""
+        store, first, metrics, own, seen = tmp_path / "runs.db", Metrics(), Metrics(), Own(), []
+        plait.run(plait.task(fetch).map([1, 2, 3]), store=store, readers=[first])
+        result = plait.resume("last", store=store, readers=[metrics, own, seen.append]).wait()
+        assert plait.flush_readers()
+        assert result.status == "succeeded"
+        for each in (metrics, own):
+            assert each.as_dict() == first.as_dict()
+            assert (each.run, each.wall_s, each.critical_path_s) == (first.run, first.wall_s, first.critical_path_s)
+        assert seen == [None]
+
     @pytest.mark.realtime
     def test_events_of_a_run_that_is_over_are_none_whoever_asks(self, tmp_path: Path) -> None:
         async def main() -> list[plait.RunEvent]:
@@ -387,6 +430,28 @@ class TestStoredRuns:
         good, bad = metrics.kinds["fetch"], metrics.kinds["FAILS_ONCE"]
         assert (good.counts, good.kept, good.attempts) == ({"succeeded": 1}, 1, 0)
         assert (bad.counts, bad.kept, bad.attempts) == ({"succeeded": 1}, 0, 1)
+
+    def test_what_an_earlier_generation_did_took_none_of_this_ones_time(self, tmp_path: Path) -> None:
+        """B18."""
+
+        async def works(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            if seconds == 1 and not tried:
+                tried.append(seconds)
+                raise ValueError("once")
+
+        async def main() -> None:
+            metrics, store = Metrics(), tmp_path / "runs.db"
+            run = plait.start(graph, store=store)
+            await run
+            await plait.retry(run.id, graph, store=store, readers=[metrics])
+            assert (metrics.wall_s, metrics.critical_path_s, metrics.efficiency) == (1, 1, 1 / metrics.slots)
+
+        tried: list[float] = []
+        graph = plait.Graph("twice")
+        graph.add("good", works, args=(5,))
+        graph.add("bad", works, args=(1,), needs=["good"])
+        VirtualClock().run(main())
 
 
 QUICK: list[bool] = []

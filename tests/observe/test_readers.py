@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import operator
+import pickle
 import subprocess
 import sys
 import threading
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import plait
 from plait.observe import readers
@@ -55,6 +60,60 @@ class TestInTheWay:
             "run_finished",
             None,
         ]
+
+    def test_what_one_is_shown_it_cannot_change_for_the_others(self) -> None:
+        """F79: nor for another run. An event is still a value: it is equal to a copy, goes to JSON and to another process."""
+        seen: list[plait.RunEvent] = []
+        graph = plait.Graph("g", pools={"p": 1})
+        graph.add("a", abs, args=(1,), pool="p")
+        graph.add("b", abs, args=(1,), needs=["a"])
+        plait.run(graph, readers=[lambda event: event and seen.append(event)])
+        assert plait.flush_readers(timeout=30)
+        ended = seen[-1].detail
+        shown = [each for event in seen for each in (event.pool, event.detail)]
+        shown += [ended["counts"], ended["pools"], ended["metrics"], ended["metrics"]["kinds"]["abs"]["run_s"]]
+        changes: list[Any] = [
+            lambda one: operator.setitem(one, "x", 1),
+            lambda one: operator.delitem(one, "x"),
+            lambda one: operator.ior(one, {"x": 1}),
+            lambda one: one.update(x=1),
+            lambda one: one.setdefault("x", 1),
+            lambda one: one.pop("x", 1),
+            lambda one: one.popitem(),
+            lambda one: one.clear(),
+        ]
+        for one in shown:
+            for change in changes:
+                with pytest.raises(TypeError, match="stays as it is"):
+                    change(one)
+        assert [pickle.loads(pickle.dumps(event)) for event in seen] == seen == copy.deepcopy(seen)
+        assert json.loads(json.dumps(ended)) == dict(ended)
+
+    @pytest.mark.parametrize(
+        ("ours", "given"),
+        [(plait.Metrics, ()), (plait.PrometheusExporter, (CollectorRegistry(),)), (readers.Reader, ())],
+    )
+    def test_one_that_is_made_of_ours_holds_up_nobody_either(
+        self, ours: Any, given: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """F79: what its class adds may block, or want to end the program."""
+
+        class Own(ours):  # type: ignore[misc]
+            def __call__(self, event: Any) -> None:
+                super().__call__(event)
+                stuck(event)
+                raise SystemExit(3)
+
+        stuck, own = Stuck(), Own(*given)
+        assert plait.run([plait.task(abs).bind(-1)], readers=[own]) == [1]
+        assert stuck.entered.wait(30)
+        assert stuck.seen == []
+        stuck.go.set()
+        assert plait.flush_readers(timeout=30)
+        assert len(stuck.seen) == 6
+        if ours is plait.Metrics:
+            assert own.total.counts == {"succeeded": 1}
+        assert len(warnings(caplog, "raised; the run goes on")) == 1
 
     def test_what_too_many_events_wait_for_is_dropped_counted_and_logged_once(
         self, caplog: pytest.LogCaptureFixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from plait.observe.text import clean, clean_lines, duration
 from plait.testing import Scripted, ScriptedExecutor, VirtualClock
 
 
-def events_of(graph: plait.Graph, script: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+def events_of(graph: Any, script: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
     """What a reader sees of a scripted run on virtual time."""
     from plait._engine.doors import finish
     from plait.observe.stream import Stream
@@ -27,7 +28,7 @@ def events_of(graph: plait.Graph, script: dict[str, Any], **options: Any) -> lis
             None,
             options.pop("max_concurrency", 4),
             options,
-            executors=dict.fromkeys(("async", "thread"), executor),
+            executors=dict.fromkeys(("async", "thread", "shell"), executor),
         )
         Stream(driver).subscribe(lambda event: seen.append(event.as_dict()) if event else None, started=True)
         await finish(driver)
@@ -89,6 +90,47 @@ def test_a_log_line_for_each_move_where_somebody_wants_it(caplog: pytest.LogCapt
 
 def test_every_status_has_its_event() -> None:
     assert {f"task_{status}" for status in Status} >= {f"task_{STATUSES[state]}" for state in range(5, 12)}
+
+
+def test_each_task_of_the_critical_path_counts_with_its_last_attempt() -> None:
+    """B18: also where that is the only item of a map, or ended long before its task did."""
+    retry = {"attempts": 3, "delay": 10, "jitter": False}
+    graph = plait.Graph("g")
+    graph.add("map", plait.task(abs, retry=retry).map([1]))
+    graph.add("last", dict, needs=["map"])
+    tried = [Scripted(3, error=ValueError()), Scripted(2, error=ValueError()), Scripted(1)]
+    last = events_of(graph, {"map[0]": tried, "last": Scripted(4)})[-1]
+    assert (last["critical_path_s"], last["wall_s"]) == (5, 40)
+    graph = plait.Graph("g")
+    graph.add("a", list, retry=retry, deadline=8)
+    last = events_of(graph, {"a": tried})[-1]
+    assert (last["critical_path_s"], last["wall_s"]) == (3, 8)
+    graph = plait.Graph("g")
+    graph.add("a", list, retry=retry, deadline=8, on_error=plait.task(list).bind())
+    last = events_of(graph, {"a": tried, "a/on_error": Scripted(4)})[-1]
+    assert (last["critical_path_s"], last["wall_s"]) == (7, 12)
+
+
+def test_the_critical_path_goes_through_what_comes_after_a_group(tmp_path: Path) -> None:
+    """B18 D8: its tasks, its `on_error`, its cleanups, one after the other."""
+    path = tmp_path / "flow.yaml"
+    path.write_text(
+        """
+tasks:
+  g:
+    tasks: {a: {run: 'true'}, b: {run: 'true'}}
+    finally: {z: {run: 'true'}}
+    on_error: {run: 'true'}
+"""
+    )
+    script = {
+        "g/a": Scripted(5, error=ValueError()),
+        "g/b": Scripted(3),
+        "g/on_error": Scripted(4),
+        "g/z": Scripted(2),
+    }
+    last = events_of(plait.load(path), script)[-1]
+    assert (last["critical_path_s"], last["wall_s"]) == (11, 11)
 
 
 def test_the_critical_path_follows_needs_and_children() -> None:

@@ -111,7 +111,7 @@ def certain(
     Where some task has a join that does not want success, each has a second row, `len(needs)` behind the first: for what is over when it
     is final, however it came to that. A task that has no chance any more is final while others that it needs still run, so only one
     that waits for all, or has a single need, hands on what lies behind its needs. The first need of those in `grown` is the start of
-    their group, which is over in any case. A join of None is the end of a group: its first need is the group's start, the others
+    their group: none of them starts without it, but they are final, too, where it never came to that. A join of None is the end of a group: its first need is the group's start, the others
     are the tasks in it, which are over or will never be.
     """
     if joins is None or all(join in _WANTS_SUCCESS for join in joins):
@@ -136,7 +136,9 @@ def certain(
             case Join.ONE_FAILED:
                 rows = final if single else []
         started.append([*around, *rows, size + place])
-        ended.append([*around, *(final if single or join is None or join is Join.ALL_DONE else ())])
+        ended.append(
+            [*(size + start for start in around), *(final if single or join is None or join is Join.ALL_DONE else ())]
+        )
     return started + ended
 
 
@@ -260,7 +262,7 @@ def _path(around: str, key: str) -> str:
 class Plan:
     """A batch and what is known of the tasks that it will grow, as one graph: a group has a start and an end."""
 
-    def __init__(self, batch: Batch, known: Mapping[int, Foreseen], otherwise: OnConflict, around: str) -> None:
+    def __init__(self, batch: Batch, known: Iterable[tuple[int, Foreseen]], otherwise: OnConflict, around: str) -> None:
         self._otherwise = otherwise
         self.needs: list[Sequence[int]] = []
         self.joins: list[Join | None] = []
@@ -273,7 +275,7 @@ class Plan:
             stack.extend([*self._add(inner, foreseen(inner), key, many, start, end)][::-1])
 
     def _add(
-        self, batch: Batch, known: Mapping[int, Foreseen], around: str, many: bool, start: int, end: int
+        self, batch: Batch, known: Iterable[tuple[int, Foreseen]], around: str, many: bool, start: int, end: int
     ) -> Iterator[tuple[Batch, str, bool, int, int]]:
         """Adds the tasks of a batch that begins once `start` does and is over by `end`; what they grow is to be added next."""
         first = len(self.needs)
@@ -291,8 +293,12 @@ class Plan:
         for place, files in batch.files.items():
             waits = serialises(_policy(batch, place), self._otherwise)
             self.claims.append(_Claim(first + place, files, waits, many, around, batch, place))
-        for place, inside in known.items():
-            yield self._opened(inside, first + place, _path(around, batch.keys[place]), many)
+        repaired: dict[int, int] = {}  # what an `on_error` comes behind, by the place of its task
+        for place, inside in known:
+            opened = self._opened(inside, repaired.get(place, first + place), _path(around, batch.keys[place]), many)
+            if inside.batch.is_repair:
+                repaired[place] = opened[3]
+            yield opened
 
     def _put_last(self, cleanups: Sequence[int], rows: range, start: int) -> None:
         """Cleanups begin once all others of their batch are over: behind an end of these, as that of a group."""
@@ -310,7 +316,10 @@ class Plan:
         self.grown.update(cleanups)
 
     def _opened(self, inside: Foreseen, node: int, key: str, many: bool) -> tuple[Batch, str, bool, int, int]:
-        """A task that grows becomes the end of its group, behind a start of its own."""
+        """A task that grows becomes the end of its group, behind a start of its own.
+
+        So does one with an `on_error`: its own work is the start, and may be a group again.
+        """
         start = len(self.needs)
         self.needs.append(self.needs[node])
         self.joins.append(self.joins[node])
@@ -333,7 +342,7 @@ def _policy(batch: Batch, place: int) -> Policy:
 
 
 def find(
-    batch: Batch, otherwise: OnConflict, around: str = "", known: Mapping[int, Foreseen] | None = None
+    batch: Batch, otherwise: OnConflict, around: str = "", known: Iterable[tuple[int, Foreseen]] | None = None
 ) -> Conflicts:
     """The conflicts among the tasks of a batch and those that they are known to grow, the first of them told.
 
@@ -575,36 +584,41 @@ class Claimed:
         self._orders: dict[int, Order] = {}
 
     def grown(self, parent: int, batch: Batch) -> Conflicts:
-        """Conflicts of the tasks that `parent` is about to grow, with those that are there."""
-        return self._compare(batch, parent, NONE, batch.files.items())
+        """Conflicts of the tasks that `parent` is about to grow, and that these are known to grow, with those that are there."""
+        return self._compare(
+            parent, NONE, Plan(batch, foreseen(batch), self._otherwise, self._table.key(parent)).claims
+        )
 
     def decided(self, task: int, files: Files) -> Conflicts:
         """Conflicts of a task whose paths are known now, with those that are there."""
-        batch, place = self._table.batch_of(task)
-        return self._compare(batch, self._table.parent(task), task, ((place, files),))
+        table = self._table
+        batch, place = table.batch_of(task)
+        parent = table.parent(task)
+        around = "" if parent == NONE else table.key(parent)
+        waits = serialises(_policy(batch, place), self._otherwise)
+        return self._compare(parent, task, (_Claim(task, files, waits, False, around, batch, place),))
 
-    def _compare(self, batch: Batch, parent: int, task: int, claims: Iterable[tuple[int, Files]]) -> Conflicts:
+    def _compare(self, parent: int, task: int, claims: Iterable[_Claim]) -> Conflicts:
         self._catch_up()
         table = self._table
         levels = self._levels(parent, task)
-        around = "" if parent == NONE else table.key(parent)
         apart: dict[int, bool] = {task: True}
         told: list[Conflict] = []
         count = 0
-        for place, files in claims:
-            waits = serialises(_policy(batch, place), self._otherwise)
-            for row in self._sharing(files):
+        for claim in claims:
+            for row in self._sharing(claim.files):
                 if table.files.get(row) is not self._known[row]:
                     continue  # it was forgotten
-                if waits and serialises(table.policies[row], self._otherwise):
+                if claim.waits and serialises(table.policies[row], self._otherwise):
                     continue
                 if row not in apart:
                     apart[row] = self._is_apart(row, levels)
                 if not apart[row]:
                     count += 1
                     if len(told) < MOST_TOLD:
-                        key = _path(around, batch.keys[place])
-                        told.append(_told(table.key(row), self._known[row], key, files, batch, place))
+                        told.append(
+                            _told(table.key(row), self._known[row], claim.key, claim.files, claim.batch, claim.place)
+                        )
         return Conflicts(told, count)
 
     @property

@@ -24,7 +24,7 @@ HERE = "."
 
 
 class Foreseen:
-    """The tasks that a control task will grow, as far as they are known before; `many`: each may come more than once."""
+    """The tasks that a task will grow, as far as they are known before; `many`: each may come more than once."""
 
     __slots__ = ("batch", "many")
 
@@ -33,13 +33,17 @@ class Foreseen:
         self.many = many
 
 
-def foreseen(batch: Batch) -> dict[int, Foreseen]:
-    """What is known of the tasks that those of `batch` will grow, by place, where they read or write something."""
-    foresee: Callable[[int], Foreseen | None] | None = getattr(batch.calls, "foreseen", None)
-    if foresee is None:
-        return {}
-    found = ((place, foresee(place)) for place in batch.controls)
-    return {place: each for place, each in found if each is not None}
+def foreseen(batch: Batch) -> list[tuple[int, Foreseen]]:
+    """What is known of the tasks that those of `batch` will grow, with their places, where they read or write something.
+
+    Where a task has an `on_error`, that comes before what the task grows otherwise.
+    """
+    found: list[tuple[int, Foreseen]] = []
+    for places, name in ((batch.repairs, "foreseen_repair"), (batch.controls, "foreseen")):
+        foresee: Callable[[int], Foreseen | None] | None = getattr(batch.calls, name, None)
+        if foresee is not None:
+            found.extend((place, each) for place in places if (each := foresee(place)) is not None)
+    return found
 
 
 def enclosing(path: str) -> Iterator[str]:

@@ -519,17 +519,27 @@ def paths_of(name: str, value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_path(name, each) for each in several))
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_TEXT = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and halves of characters: a line's end that came along with a name, above all."""
+
+_PATTERN = re.compile("[*?]")
+"""Files are often named `[id].tsx`, and never so."""
 
 
 def _path(name: str, value: object) -> str:
     as_path = getattr(type(value), "__fspath__", None)
     path = value if as_path is None else as_path(value)
-    if not isinstance(path, str) or not path.strip() or "\0" in path or _SURROGATE.search(path):
+    if not isinstance(path, str) or not path.strip():
         raise LimitError(f"{name} must be a path or a list of paths, not {value!r}")
-    if path == "~" or path.startswith("~/"):
-        raise LimitError(f"{name}: {path!r} is not expanded: give the path of the folder itself")
-    if "*" in path:
+    if _NO_TEXT.search(path):
+        raise LimitError(
+            f"{name}: {path!r} has the end of a line or something else in it that cannot be printed: leave that out"
+        )
+    if path.startswith("~"):
+        raise LimitError(
+            f"{name}: {path!r} is not expanded: give the path of the folder itself, or {f'./{path}'!r} for what has that name"
+        )
+    if _PATTERN.search(path):
         raise LimitError(
             f"{name}: {path!r} is no path, and patterns are not read: name the files, or the folder that they are in"
         )

@@ -484,7 +484,7 @@ class Scheduler:
         """Tasks of the run itself: those without needs get ready."""
         self.unfinished += batch.size
         around = self.admission.around
-        rows = self.table.add(batch, NONE, LIMITED if around else 0)
+        rows = self.table.add(batch, NONE, LIMITED if around else 0, now)
         self.cleanups.add(NONE, rows, batch)
         self._repairs.update(rows.start + place for place in batch.repairs)
         self.admission.add(rows, batch, around, self.spending.add(rows, batch))
@@ -542,7 +542,7 @@ class Scheduler:
             family = self._families[parent] = self._family_of(parent)
         elif batch.is_repair:
             family.begin_repair()
-        rows = table.add(batch, parent, (LIMITED if family.limits else 0) | (STREAM if vacant else 0))
+        rows = table.add(batch, parent, (LIMITED if family.limits else 0) | (STREAM if vacant else 0), now)
         family.rows.append(rows)
         if self._ends(parent):
             family.halted = self._mode or OnFailure.FAIL_FAST

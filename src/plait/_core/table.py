@@ -97,6 +97,8 @@ class Table:
         self.unenforced: set[int] = set()  # final, though the attempt may still run
         self.failures: dict[int, Try] = {}  # how the tasks ended whose `on_error` runs, or ran
         self.repairs: dict[int, int] = {}  # and the rows of those
+        self.grown_at: dict[int, float] = {}
+        """When tasks that grew others gave their slots back; an `on_error` is grown by no attempt."""
         self.kept: set[int] = set()  # final from the start: an earlier generation of the run did it
         self.files: dict[int, Files] = {}
         """What tasks read and write, of those that say so."""
@@ -112,9 +114,11 @@ class Table:
 
     # -- rows come
 
-    def add(self, batch: Batch, parent: int, extra: int) -> range:
+    def add(self, batch: Batch, parent: int, extra: int, now: float) -> range:
         """Rows for the tasks of `batch`, all pending; `extra` is or-ed into what makes them odd."""
         first, size = self.size, batch.size
+        if parent >= 0 and not batch.is_repair:
+            self.grown_at.setdefault(parent, now)
         if not size:
             return range(first, first)  # a batch is known by its first row: an empty one has none
         self.size += size

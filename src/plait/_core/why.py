@@ -89,12 +89,19 @@ Heard: TypeAlias = Callable[[int], float | None]
 """When the attempt of a task gave its last sign of life; None where it gave none."""
 
 
-def why(scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float], heard: Heard | None = None) -> Why:
+def why(
+    scheduler: Scheduler,
+    task: int,
+    now: float,
+    unix: Callable[[float], float],
+    heard: Heard | None = None,
+    left: str | None = None,
+) -> Why:
     """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's.
 
-    Without `heard` signs of life are those that the scheduler was told of.
+    Without `heard` signs of life are those that the scheduler was told of. `left` is the id of a run that nobody drives.
     """
-    return _Asked(scheduler, task, now, unix, heard or scheduler.heard.get).answer()
+    return _Asked(scheduler, task, now, unix, heard or scheduler.heard.get, left).answer()
 
 
 def asked(
@@ -104,8 +111,9 @@ def asked(
     unix: Callable[[float], float],
     run: str,
     heard: Heard | None = None,
+    driven: bool = True,
 ) -> Why:
-    """`why` of the task that has the path `key`.
+    """`why` of the task that has the path `key`, in a run that somebody drives, or nobody does.
 
     Raises:
         UsageError: where run `run` has none, with the nearest.
@@ -117,12 +125,18 @@ def asked(
     if task < 0:
         keys = [table.key(each) for each in range(min(table.size, MOST_GUESSES))]
         raise UsageError(f"run {run} has no task {key!r}{nearest(key, keys)}")
-    return why(scheduler, task, now, unix, heard)
+    return why(scheduler, task, now, unix, heard, None if driven else run)
 
 
 class _Asked:
     def __init__(
-        self, scheduler: Scheduler, task: int, now: float, unix: Callable[[float], float], heard: Heard
+        self,
+        scheduler: Scheduler,
+        task: int,
+        now: float,
+        unix: Callable[[float], float],
+        heard: Heard,
+        left: str | None,
     ) -> None:
         self.scheduler = scheduler
         self.table = scheduler.table
@@ -130,6 +144,7 @@ class _Asked:
         self.now = now
         self.unix = unix
         self.heard = heard
+        self.left = left
         self.key = self.table.key(task)
 
     def answer(self) -> Why:
@@ -168,18 +183,28 @@ class _Asked:
         table = self.table
         status = STATUSES[table.status[self.task]]
         known = since is not None and since != NEVER
-        passed = f", for {_length(self.now - since)} now" if known and status not in _OVER else ""  # type: ignore[operator]
-        left = "" if until is None else f"; {_length(max(0.0, until - self.now))} to go"
+        open_ = status not in _OVER
+        passed = self.passed(since) if known and open_ else ""  # type: ignore[arg-type]
+        to_go = "" if until is None else f"; {_length(max(0.0, until - self.now))} to go"
+        alone = ""
+        if open_ and self.left is not None:
+            go_on = f"plait resume {self.left}"
+            alone = f"; nobody drives the run now: `{go_on}` goes on with it"
+            detail = {**detail, "driven": False, "next": go_on}
         return Why(
             self.key,
             status,
             reason,
-            f"{self.key} {text}{passed}{left}",
+            f"{self.key} {text}{passed}{to_go}{alone}",
             self.unix(since) if known else None,  # type: ignore[arg-type]
             None if until is None else self.unix(until),
             tuple(map(table.key, causes)),
             detail,
         )
+
+    def passed(self, since: float) -> str:
+        """For how long it is so; the clock of a run stands still while nobody drives it."""
+        return f", for {_length(self.now - since)} {'now' if self.left is None else 'at the latest record'}"
 
     # -- what it waits for
 
@@ -214,7 +239,7 @@ class _Asked:
         if self.task in scheduler.lent:
             return self.says("lent", "waits at a worker, behind what that does now", since)
         waiter = scheduler.admission.parked.get(self.task)
-        if waiter is not None:
+        if waiter is not None and not self.is_behind_a_slot(waiter):
             return self.parked(waiter)
         holders = self.holders(lambda task: True)
         named = [table.key(each) for each in holders[:MOST_NAMED]]
@@ -227,6 +252,13 @@ class _Asked:
             since,
             slots=None if scheduler.rules.max_concurrency is None else scheduler.slots,
         )
+
+    def is_behind_a_slot(self, waiter: Waiter) -> bool:
+        """Does it wait at a limit that has room for it, for its turn behind others who wait for a slot?"""
+        scheduler, limit = self.scheduler, waiter.limit
+        if not isinstance(limit, Share) or limit.asked or not limit.sent:
+            return False
+        return scheduler.used >= scheduler.room and limit.used + waiter.weight <= limit.most
 
     def parked(self, waiter: Waiter) -> Why:
         """It waits at a limit."""

@@ -815,8 +815,7 @@ class Driver:
         check_batch(batch, self.scheduler.pools)
         if not growth.vacant and not batch.is_repair:
             check_quota(self.table.policies[task], batch.size - len(batch.cleanups))
-        check_files(batch, self._rules.on_conflict, self.table.key(task))
-        if batch.files:
+        if check_files(batch, self._rules.on_conflict, self.table.key(task)):
             self._refuse(self.claimed.grown(task, batch))
 
     @property

@@ -57,15 +57,16 @@ class NoPath(LimitError):
         self.where = where
 
 
-def check_files(batch: Batch, otherwise: OnConflict, around: str = "") -> None:
-    """Nothing, if no two tasks of `batch`, with those that it is known to grow, conflict; what they read and write is noted there.
+def check_files(batch: Batch, otherwise: OnConflict, around: str = "") -> bool:
+    """Does one of the tasks of `batch`, and of those that it is known to grow, read or write anything? That is noted there.
 
     Raises:
-        ConflictError: otherwise, with all of them.
+        ConflictError: where two of them conflict, with all that do.
     """
     found = conflicts(batch, otherwise, around)
     if found is not None and found.number:
         raise found.error()
+    return found is not None
 
 
 def conflicts(batch: Batch, otherwise: OnConflict, around: str = "") -> Conflicts | None:

@@ -9,6 +9,8 @@ from plait.errors import UsageError
 
 if TYPE_CHECKING:
     from plait._engine.driver import Driver
+    from plait.stores.base import RunInfo
+    from plait.stores.contract import Store
 
 
 def readers_of(given: Any) -> Sequence[Callable[[Any], object]]:
@@ -43,7 +45,7 @@ def show(driver: Driver, readers: Sequence[Callable[[Any], object]]) -> None:
     if not readers:
         return
     from plait.observe.metrics import Metrics
-    from plait.observe.readers import Apart, Reader
+    from plait.observe.readers import Reader
 
     stream = driver.open_stream()
     measured = next((each for each in readers if type(each) is Metrics), None)
@@ -55,6 +57,29 @@ def show(driver: Driver, readers: Sequence[Callable[[Any], object]]) -> None:
         own = each if isinstance(each, Reader) else Reader()
         if stream.told:
             own.enter(driver.id, driver.name, stream.metrics)
-        stream.subscribe(each if own.prompt else Apart(each, driver.id), needs=own.needs)
+        stream.subscribe(_apart(each, driver.id), needs=own.needs)
     if not stream.told:
         stream.begin()
+
+
+def show_end(store: Store, run: RunInfo, readers: Sequence[Callable[[Any], object]]) -> None:
+    """Shows `readers` of a stored run that was over before they came what they would know at its end, and that it is over."""
+    if not readers:
+        return
+    from plait._engine.telling import Telling
+    from plait.observe.readers import Reader
+
+    telling = Telling(store, run, store.generation(run, run.generation))
+    telling.tell()
+    for each in readers:
+        if isinstance(each, Reader):
+            each.enter(telling.id, telling.name, telling.stream.metrics)
+            each.leave(telling.id)
+        _apart(each, telling.id)(None)
+
+
+def _apart(reader: Callable[[Any], object], run: str) -> Callable[[Any], object]:
+    """The reader, in a thread of its own unless it is prompt."""
+    from plait.observe.readers import Apart
+
+    return reader if vars(type(reader)).get("prompt", False) else Apart(reader, run)

@@ -98,8 +98,19 @@ class Work:
             declare(shape.batch)
         return shape
 
+    def foreseen_repair(self, place: int) -> Foreseen | None:
+        """The same of the `on_error` of a task that has one: what it will be, as far as it is known before."""
+        shape = self.shape_of_repair(place)
+        if shape is not None:
+            declare(shape.batch)
+        return shape
+
     def shape(self, place: int) -> Foreseen | None:
         """`foreseen`, before the paths are looked up."""
+        return None
+
+    def shape_of_repair(self, place: int) -> Foreseen | None:
+        """`foreseen_repair`, before the paths are looked up."""
         return None
 
     def children(self, place: int, table: Table, first: int) -> Growth:

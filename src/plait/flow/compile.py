@@ -332,6 +332,10 @@ class _Scope:
         scope._error = _error_data(failure)
         return scope
 
+    def before_error(self) -> _Scope:
+        """The same scope, for what is to make a failure good that is still to come."""
+        return self.at_item(self._item, self._index, frozenset(("error",)))
+
     @property
     def env(self) -> Mapping[str, str]:
         return self._env
@@ -468,6 +472,9 @@ class _Tasks(Work):
             return Foreseen(_Items(task, task.foreach, self._around).shaped(), many=False)
         return Foreseen(_Items(task, [None], self._around.at_item(None, 0, _EACH)).shaped(), many=True)
 
+    def shape_of_repair(self, place: int) -> Foreseen | None:
+        return _shape_of_repair(self._tasks[place], self._around)
+
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
         return _grow_repair(self._tasks[place], failure, self._scope(table, first))
 
@@ -566,6 +573,9 @@ class _Items(Work):
             return None
         scope = self._scope.at_item(self._items[place], place)
         return Foreseen(_Tasks(body.tasks, scope, body.cleanups).batch(), many=False)
+
+    def shape_of_repair(self, place: int) -> Foreseen | None:
+        return _shape_of_repair(self._task, self._scope.at_item(self._items[place], place))
 
     def _keys(self) -> list[str]:
         template = self._task.item_key
@@ -695,12 +705,21 @@ class _Repair(_Tasks):
     def identities(self) -> list[str]:
         return [f"{self._of}/{REPAIR}"]
 
+    def batch(self) -> Batch:
+        batch = super().batch()
+        batch.is_repair = True
+        return batch
+
 
 def _grow_repair(task: FlowTask, failure: Try, scope: _Scope) -> Growth:
-    work = _Repair(task, scope.at_error(failure))
-    batch = work.batch()
-    batch.is_repair = True
-    return Growth(batch, lambda table, rows: table.values[rows.start])
+    return Growth(_Repair(task, scope.at_error(failure)).batch(), lambda table, rows: table.values[rows.start])
+
+
+def _shape_of_repair(task: FlowTask, scope: _Scope) -> Foreseen | None:
+    """The `on_error` of a task that has not failed yet."""
+    if task.on_error is None or not task.on_error.names_files:
+        return None
+    return Foreseen(_Repair(task, scope.before_error()).batch(), many=False)
 
 
 def _call(task: FlowTask, scope: _Scope) -> Call:

@@ -105,7 +105,9 @@ class FlowTask:
 
     @property
     def names_files(self) -> bool:
-        """Does it say, or a task in it, what it reads or writes?"""
+        """Does it say, or a task in it or its `on_error`, what it reads or writes?"""
+        if self.on_error is not None and self.on_error.names_files:
+            return True
         if isinstance(self.body, Group):
             return self.body.names_files
         worked_out = self.wants is not None and self.wants.names_files

@@ -101,6 +101,7 @@ class OpenTelemetryExporter(Reader):
 
     def leave(self, run: str) -> None:
         """Ends the spans of a run that goes on elsewhere, or is not over in its store, at its latest event."""
+        self._entered.pop(run, None)
         traced = self._runs.pop(run, None)
         if traced is not None:
             self._end_open(traced, traced.latest)

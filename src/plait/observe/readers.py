@@ -26,7 +26,10 @@ class Reader:
     """What plait's own readers say of themselves; any other callable is taken for one that may block and wants everything."""
 
     prompt = False
-    """It calls no code but its own and is done at once: it is shown events in the run's own thread, and none is ever dropped."""
+    """It calls no code but its own and is done at once: it is shown events in the run's own thread, and none is ever dropped.
+
+    Each class says so for itself: one that is made of it has code of its own.
+    """
 
     needs = False
     """It wants to know what each task needed."""
@@ -41,7 +44,7 @@ class Reader:
         """Events of `run` will come that go on from where another process left it, at these figures."""
 
     def leave(self, run: str) -> None:
-        """No more events of `run` will come, though it is not over."""
+        """No more events of `run` will come, though it is not over, or was before the first of them."""
 
 
 class Apart:

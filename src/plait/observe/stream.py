@@ -18,15 +18,40 @@ from plait._core.table import NEVER, NONE, Move, Table
 from plait.logs import log
 from plait.observe.metrics import Metrics
 
-_NO_POOL: Mapping[str, int] = {}
-
 MOST_NEEDS = 128
 """Needs of a task that an event names; of more, the first."""
 
 
+class Frozen(dict[str, Any]):
+    """A dict that nobody changes: every reader is shown the same one. `dict(...)` of it is one of the caller's own."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(
+            "an event is the same for everybody who is shown it, and stays as it is: dict(...) gives a copy of your own"
+        )
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = _refuse
+    __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frozen, (dict(self),)
+
+
+_NOTHING: Mapping[str, Any] = Frozen()
+
+
+def _frozen(value: Any) -> Any:
+    """The same with everything in it frozen."""
+    if isinstance(value, dict):
+        return Frozen({name: _frozen(each) for name, each in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """One line of the stream. `at` is in Unix seconds; `detail` holds what only this kind of event has.
+    """One line of the stream, the same for all who are shown it. `at` is in Unix seconds; `detail` holds what only this kind of event has.
 
     `kind` is what tasks like this one are called (its function, command or key in a file, without an item's number), `pool` the
     weight that it takes of each pool by name.
@@ -108,6 +133,7 @@ class Stream:
         self._held: dict[int, tuple[int, float]] = {}  # slot and since when, by task
         self._grown: dict[int, float] = {}  # seconds for which a task held a slot before it grew
         self._answered: set[int] = set()
+        self._left: dict[int, int] = {}  # the state in which a task was, without a slot, when its `on_error` began
         self._ready_at: array[float] = array("d")  # the table's may be that of a later attempt by now
         self._untouched = source.scheduler.slots  # slots that nobody has had yet
         self._freed: deque[float] = deque()  # since when the others are free, the longest first
@@ -190,14 +216,14 @@ class Stream:
         self._seq += 1
         source = self._source
         if move is None:
-            made = RunEvent(source.id, self._seq, source.unix(at), event, detail=detail or {})
+            made = RunEvent(source.id, self._seq, source.unix(at), event, detail=_frozen(detail or {}), pool=_NOTHING)
         else:
             table, task = source.table, move.task
             rows = table.policies[task].pool
-            pool = {name: weight for name, weight, _ in rows} if rows else _NO_POOL
+            pool = Frozen({name: weight for name, weight, _ in rows}) if rows else _NOTHING
             made = RunEvent(
-                source.id, self._seq, source.unix(at), event, table.key(task), move.attempt, slot, detail or {},
-                self._family(task).kind_of(task), pool,
+                source.id, self._seq, source.unix(at), event, table.key(task), move.attempt, slot,
+                Frozen(detail) if detail else _NOTHING, self._family(task).kind_of(task), pool,
             )  # fmt: skip
         self.metrics(made)
         self._show(made)
@@ -221,6 +247,10 @@ class Stream:
             return
         task, old, new, at = move.task, move.old, move.new, move.at
         table, self._latest = self._source.table, at
+        if new == RUNNING and old != READY:
+            self._left[task] = old  # for its `on_error` alone, which has events of its own: no attempt starts
+            return
+        old = self._left.pop(task, old)
         if table.parents and table.odd[task] & CHILD:
             self._grew(self._family(task).parent, at)
         held = self._held.pop(task, None)
@@ -303,11 +333,11 @@ class Stream:
             detail["enforced"] = False
             self._abandoned = True
 
-    def _needs_of(self, task: int) -> list[str]:
+    def _needs_of(self, task: int) -> tuple[str, ...]:
         table = self._source.table
         batch, place = table.batch_of(task)
         row = batch.needs[place] if batch.needs is not None else ()
-        return [table.key(task - place + need) for need in dict.fromkeys(row[:MOST_NEEDS])]
+        return tuple([table.key(task - place + need) for need in dict.fromkeys(row[:MOST_NEEDS])])
 
     def _grew(self, parent: int, at: float) -> None:
         """A task has children: it gave its slot back then."""
@@ -392,7 +422,7 @@ class _Family:
 def summary(
     result: RunResult,
     metrics: Metrics | None = None,
-    pools: Mapping[str, int] = _NO_POOL,
+    pools: Mapping[str, int] = _NOTHING,
     wall_s: float | None = None,
 ) -> dict[str, Any]:
     """What `run_finished` says of a run, with the figures where it was read from its start on.
@@ -422,53 +452,53 @@ def summary(
 
 
 def _busy_s(table: Table) -> float:
-    """Seconds for which slots were taken, as far as the latest attempts tell; tasks that only grow others hold none."""
-    return sum([_own(table, task) for task in range(table.size) if task not in table.kept])
+    """Seconds for which slots were taken, as far as the latest attempts tell."""
+    return sum([_own(table, task) for task in range(table.size)])
 
 
 def critical_path(table: Table) -> float:
-    """Seconds of the longest chain of needs, each task counted with the run time of its last attempt.
+    """Seconds of the longest chain of needs, each task counted with the run time of its last attempt; nothing for those that were kept.
 
     A task that grew counts with its own time until then and the longest chain among its children. Computed over the starts and ends of tasks in
-    topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it, and a cleanup
-    starts after a moment that comes when all others beside it have ended.
+    topological order (Kahn, 1962): a need ends before its user starts, a child starts after its parent and ends before it, and what has its
+    turn (see `_turns`) starts after a moment that comes when all others whose turn it was have ended.
     """
     size = table.size
     length = [0.0] * (2 * size)  # the longest chain up to each start, then up to each end, then up to those moments
     left = [0] * size + [1] * size
-    moment: dict[int, int] = {}  # by task beside cleanups
-    behind: dict[int, list[int]] = {}  # the cleanups, by moment
-    for first, batch in table.batches():
-        if batch.cleanups:
-            at = len(length)
-            length.append(0.0)
-            left.append(batch.size - len(batch.cleanups))
-            behind[at] = [first + place for place in batch.cleanups]
-            moment.update((first + place, at) for place in range(batch.size) if place not in batch.cleanups)
-            for task in behind[at]:
-                left[task] += 1
+    moments: dict[int, list[int]] = {}  # by task that comes before them
+    begin: dict[int, list[int]] = {}  # the tasks that begin, by moment
+    for before, after in _turns(table):
+        if not before:
+            continue  # nobody to wait for
+        at = len(length)
+        length.append(0.0)
+        left.append(len(before))
+        begin[at] = list(after)
+        for task in before:
+            moments.setdefault(task, []).append(at)
+        for task in after:
+            left[task] += 1
     for task in range(size):
         for user in table.users_of(task):
             left[user] += 1
         if table.odd[task] & CHILD:
             left[task] += 1
             left[size + table.parent(task)] += 1
-    ready = [at for at in (*range(size), *behind) if not left[at]]
+    ready = [at for at in (*range(size), *begin) if not left[at]]
     while ready:
         at = ready.pop()
         task = at % size
-        if at in behind:
-            after = [(task, 0.0) for task in behind[at]]
+        if at in begin:
+            following = [(task, 0.0) for task in begin[at]]
         elif at < size:
-            alone = _alone(table, task)
-            after = [(size + task, _own(table, task)), *((child, alone) for child in _grown(table, task))]
+            own = _own(table, task)
+            following = [(size + task, own), *((child, own) for child in _grown(table, task))]
         else:
-            after = [(user, 0.0) for user in table.users_of(task)]
-            if task in moment:
-                after.append((moment[task], 0.0))
+            following = [(then, 0.0) for then in (*table.users_of(task), *moments.get(task, ()))]
             if table.odd[task] & CHILD:
-                after.append((size + table.parent(task), 0.0))
-        for then, seconds in after:
+                following.append((size + table.parent(task), 0.0))
+        for then, seconds in following:
             length[then] = max(length[then], length[at] + seconds)
             left[then] -= 1
             if not left[then]:
@@ -476,19 +506,41 @@ def critical_path(table: Table) -> float:
     return max(length, default=0.0)
 
 
+def _turns(table: Table) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """What begins only when others are over, though it needs none of them: those others, and what begins then.
+
+    That are cleanups; an `on_error`, which comes between what its task grew and the cleanups of that; and what a task grew later.
+    """
+    earlier: dict[int, tuple[Sequence[int], Sequence[int]]] = {}  # what a task grew last, and the cleanups of that
+    for first, batch in table.batches():
+        rows = range(first, first + batch.size)
+        last = sorted(first + place for place in batch.cleanups)
+        others = rows if not last else sorted({*rows} - {*last})
+        if last:
+            yield others, last
+        parent = table.parent(first)
+        if parent == NONE:
+            continue
+        grown, cleanups = earlier.get(parent, ((), ()))
+        if table.repairs.get(parent) == first:
+            yield grown, others
+            yield others, cleanups
+        else:
+            yield [*grown, *cleanups], others
+        earlier[parent] = others, last
+
+
 def _own(table: Table, task: int) -> float:
-    """Seconds of the last attempt; a control task's are its children's."""
-    if table.odd[task] & CONTROL or table.started_at[task] == NEVER or table.ended_at[task] == NEVER:
+    """Seconds of the last attempt, until it grew others. One of an earlier generation took none of this one's."""
+    started, ended = table.started_at[task], table.ended_at[task]
+    if started == NEVER or task in table.kept:
         return 0.0
-    return table.ended_at[task] - table.started_at[task]
-
-
-def _alone(table: Table, task: int) -> float:
-    """Seconds from the start of a task to when the first of those that it grew was ready."""
-    if not table.odd[task] & CONTROL or table.started_at[task] == NEVER:
-        return 0.0
-    ready = [at for row in _grown(table, task) if (at := table.ready_at[row]) != NEVER]
-    return max(0.0, min(ready) - table.started_at[task]) if ready else 0.0
+    if task in table.grown_at:
+        return table.grown_at[task] - started
+    tries = table.history.get(task)
+    if tries and tries[-1].number == table.attempts(task):  # what came after it was no attempt: a pause, an `on_error`
+        return tries[-1].ended_at - tries[-1].started_at
+    return 0.0 if table.odd[task] & CONTROL or ended == NEVER else ended - started
 
 
 def _grown(table: Table, task: int) -> Iterator[int]:
