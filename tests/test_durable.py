@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ from plait.testing import VirtualClock
 CALLS: list[str] = []
 FAILING: set[str] = set()
 GATE = threading.Event()
+
+
+@dataclass
+class Point:
+    at: int
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +62,12 @@ async def one() -> int:
 def double(value: int) -> int:
     called(f"double {value}")
     return 2 * value
+
+
+@plait.task
+def point(at: int) -> Point:
+    called(f"point {at}")
+    return Point(at)
 
 
 @plait.task
@@ -384,6 +396,17 @@ class TestRetry:
         assert result.value == [0, 2, 4, 6, 0, 2, 4]
         # The task that returned nodes failed with its child: it is a failed part, its finished children are not.
         assert sorted(CALLS) == ["add", "double 1", "double 1", "grows"]
+
+    def test_items_of_a_declared_type_are_kept(self, store: Any) -> None:
+        """W3 W14: their values are read as what the function says that it returns."""
+        FAILING.add("point 2")
+        with pytest.raises(ValueError, match="point 2 is to fail"):
+            plait.run(point.map(numbers.bind(3)), store=store)
+        CALLS.clear()
+        FAILING.clear()
+        result = plait.retry("last", store=store).wait()
+        assert result.value == [Point(0), Point(1), Point(2)]
+        assert CALLS == ["point 2"]
 
     def test_a_run_that_succeeded_or_is_not_over_is_not_retried(self, store: Any) -> None:
         plait.run(one.bind(), store=store)

@@ -833,6 +833,25 @@ class TestStored:
         assert (tmp_path / "x").read_text() == "x\n"
         assert plait.resume("last", store=store).wait()["h"].value == '{"x":"","y":""}'
 
+    def test_a_retry_keeps_what_an_on_error_of_an_item_came_to(self, tmp_path: Path) -> None:
+        """D8 W14: also where that was a group with a list of its own, which nobody can make again without the error."""
+        path = tmp_path / "flow.yaml"
+        path.write_text(
+            "tasks:\n"
+            "  a:\n    foreach: [{parts: [p, q]}, {parts: [r]}]\n    run: exit 3\n    on_error:\n      tasks:\n"
+            "        each: {foreach: '{{ item.parts }}', run: 'echo {{ item }} >> calls; echo {{ item }}'}\n"
+            "  b: {run: test -e there}\n  c: {needs: [a, b], run: 'echo {{ tasks.a.output }}'}\n"
+        )
+        store = str(tmp_path / "p.db")
+        assert command(["run", str(path), "--store", store, "-q", "-C", str(tmp_path)]) == 1
+        (tmp_path / "there").touch()
+        before = sorted((tmp_path / "calls").read_text().split())
+        assert before == ["p", "q", "r"]
+        assert command(["retry", "last", "--store", store, "-q"]) == 0
+        assert sorted((tmp_path / "calls").read_text().split()) == before
+        made = plait.resume("last", store=store).wait()
+        assert json.loads(made["c"].value) == [{"each": ["p", "q"]}, {"each": ["r"]}]
+
     def test_json_and_the_end_text_name_the_first_cause(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -233,15 +233,44 @@ class _EarlierWork(Work):
         work: Work = self._now.calls  # type: ignore[assignment]
         if regrowth.snapshot is not None:
             return work.regrow(now or 0, table, first, regrowth)
-        inside = None if now is None else work.inside(now)
-        return Growth(Batch(0, calls=inside or Work(), keys=()), lambda table, rows: None)  # type: ignore[arg-type]
+        return _NOTHING_KNOWN.regrow(place, table, first, regrowth) if now is None else _read(work, now, regrowth)
 
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
         now = self._place(place)
         work: Work = self._now.calls  # type: ignore[assignment]
         if now is not None and now in self._now.repairs:
-            return work.repair(now, failure, table, first)
-        return Growth(Batch(1, calls=Work(), keys=[REPAIR]), lambda table, rows: None)  # type: ignore[arg-type]
+            return _ToRead(work).repair(now, failure, table, first)
+        return Growth(Batch(1, calls=_NOTHING_KNOWN, keys=[REPAIR]), lambda table, rows: None)  # type: ignore[arg-type]
+
+
+class _ToRead(Work):
+    """What an earlier generation had grown, for the values on record: nothing in it is worked out anew, for what it was made of may be
+    there no more."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def declared(self, place: int) -> Any:
+        return self._work.declared(place)
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        if regrowth.snapshot is not None:
+            return self._work.regrow(place, table, first, regrowth)
+        return _read(self._work, place, regrowth)
+
+    def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
+        growth = self._work.repair(place, failure, table, first)
+        growth.batch.calls = _ToRead(growth.batch.calls)  # type: ignore[assignment, arg-type]
+        return growth
+
+
+_NOTHING_KNOWN = _ToRead(Work())
+"""Of tasks that are there no more."""
+
+
+def _read(work: Work, place: int, regrowth: Regrowth) -> Growth:
+    calls, join = work.inside(place) or (_NOTHING_KNOWN, lambda table, rows: None)
+    return Growth(regrowth.batch(_ToRead(calls)), join)
 
 
 def _with_dependents(batch: Batch, places: set[int]) -> set[int]:

@@ -142,8 +142,12 @@ class _Shadow(Work):
     def decide(self, place: int, table: Table, first: int) -> bool:
         return True
 
+    def _inside(self, place: int) -> Work | None:
+        known = None if self._work is None else self._work.inside(place)
+        return None if known is None else known[0]
+
     def children(self, place: int, table: Table, first: int) -> Growth:
-        inside = None if self._work is None else self._work.inside(place)
+        inside = self._inside(place)
         made = getattr(inside, "batch", None)
         if made is not None:
             return Growth(_Shadow(inside, self.known).batch(made()), lambda table, rows: None)

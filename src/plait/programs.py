@@ -11,7 +11,7 @@ from plait._core.paths import Foreseen
 from plait._core.policy import PLAIN, nearest
 from plait._core.result import RunResult
 from plait._core.table import Table, Try
-from plait._engine.work import Call, Growth, RawFiles, Regrowth, Wanted, Work
+from plait._engine.work import Call, Growth, Join, RawFiles, Regrowth, Wanted, Work
 from plait.errors import GraphError, UsageError
 from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, OnError, holds_node, nodes_in, replaced
 
@@ -104,7 +104,7 @@ class _Nodes(Work):
             sizes = ", ".join(str(len(column)) for column in columns)
             raise UsageError(f"{node._definition.name}.map was given lists of different lengths: {sizes}")
         batch = _items(node._definition.body, columns)
-        return Growth(batch, lambda table, rows: table.values[rows.start : rows.stop])
+        return Growth(batch, _join_items)
 
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
         return _repair_of(self._nodes[place]._definition, failure)
@@ -123,9 +123,9 @@ class _Nodes(Work):
 
         return declared_of(self._nodes[place]._definition)
 
-    def inside(self, place: int) -> Work | None:
+    def inside(self, place: int) -> tuple[Work, Join] | None:
         definition = self._nodes[place]._definition
-        return _Items(definition.body, []) if definition.each else None
+        return (_Items(definition.body, []), _join_items) if definition.each else None
 
     def called(self) -> Sequence[str] | str:
         called = getattr(self._nodes, "called", None)
@@ -142,6 +142,11 @@ class _Nodes(Work):
         if all([node._definition is first and node._beside is NOTHING_BESIDE for node in self._nodes]):
             return "" if first is None else first.name
         return [node._name for node in self._nodes]
+
+
+def _join_items(table: Table, rows: range) -> list[Any]:
+    values: list[Any] = table.values[rows.start : rows.stop]
+    return values
 
 
 def _items(definition: Definition, columns: list[list[Any]]) -> Batch:

@@ -139,8 +139,8 @@ class Work:
         """The type that a task says its value has; None if it says none."""
         return None
 
-    def inside(self, place: int) -> "Work | None":
-        """The calls of what a control task grows, as far as types are declared there; None if it is none."""
+    def inside(self, place: int) -> "tuple[Work, Join] | None":
+        """The calls of what a control task grows, as far as types are declared there, and how it joins them; None if it is none."""
         return None
 
     def called(self) -> Sequence[str] | str | None:

@@ -18,7 +18,7 @@ from plait._core.scheduler import describe
 from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table, Try
 from plait._engine.files import NoPath, conflicts
-from plait._engine.work import Call, Growth, RawFiles, Wanted, Work
+from plait._engine.work import Call, Growth, Join, RawFiles, Wanted, Work
 from plait.calls.shell import ShellCommand, strict_json
 from plait.errors import CommandFailed, RecordedError, TaskError, UsageError
 from plait.executors.base import executor_for
@@ -431,6 +431,14 @@ class _Tasks(Work):
             if task.wants is not None and task.wants.names_files and task.foreach is None
         ]
 
+    def join(self, table: Table, rows: range) -> dict[str, Any]:
+        """The value of a group of these tasks."""
+        return {
+            key: table.values[rows.start + at] if table.status[rows.start + at] == SUCCEEDED else None
+            for key, at in self.place.items()
+            if at < self.members
+        }
+
     def batch(self) -> Batch:
         """The tasks as they enter a run."""
         needs = [tuple(self.place[need] for need in task.needs if need in self.place) for task in self._tasks]
@@ -512,11 +520,11 @@ class _Tasks(Work):
     def declared(self, place: int) -> Any:
         return _declared(self._tasks[place], self._around)
 
-    def inside(self, place: int) -> Work | None:
+    def inside(self, place: int) -> tuple[Work, Join] | None:
         task = self._tasks[place]
         if task.foreach is not None:
-            return _Items(task, [], self._around)
-        return _group_work(task.body, self._around) if isinstance(task.body, Group) else None
+            return _Items(task, [], self._around), _join_items
+        return _inside_group(task, self._around)
 
     def identities(self) -> list[str]:
         return [task.key for task in self._tasks]
@@ -533,10 +541,7 @@ class _Items(Work):
         self.filed = range(len(items)) if task.wants is not None and task.wants.names_files else ()
 
     def growth(self) -> Growth:
-        return Growth(
-            self._batch([f"[{key}]" for key in self._keys()]),
-            lambda table, rows: [table.values[row] if table.status[row] == SUCCEEDED else None for row in rows],
-        )
+        return Growth(self._batch([f"[{key}]" for key in self._keys()]), _join_items)
 
     def shaped(self) -> Batch:
         """The items before they grow; one stands for all where they are not known."""
@@ -614,9 +619,8 @@ class _Items(Work):
     def declared(self, place: int) -> Any:
         return _declared(self._task, self._scope)
 
-    def inside(self, place: int) -> Work | None:
-        body = self._task.body
-        return _group_work(body, self._scope) if isinstance(body, Group) else None
+    def inside(self, place: int) -> tuple[Work, Join] | None:
+        return _inside_group(self._task, self._scope)
 
     def identities(self) -> str:
         return f"{self._task.key}[]"
@@ -676,22 +680,25 @@ def _wanted(task: FlowTask, scope: _Scope) -> Wanted | None:
     return key, wants.n, wants.units(scope), _paths(task, scope)
 
 
+def _join_items(table: Table, rows: range) -> list[Any]:
+    return [table.values[row] if table.status[row] == SUCCEEDED else None for row in rows]
+
+
 def _grow_group(task: FlowTask, scope: _Scope) -> Growth:
+    work = _group_work(task, scope)
+    return Growth(work.batch(), work.join)
+
+
+def _group_work(task: FlowTask, scope: _Scope) -> _Tasks:
     assert isinstance(task.body, Group)
-    work = _group_work(task.body, scope)
-
-    def join(table: Table, rows: range) -> dict[str, Any]:
-        return {
-            key: table.values[rows.start + at] if table.status[rows.start + at] == SUCCEEDED else None
-            for key, at in work.place.items()
-            if at < work.members
-        }
-
-    return Growth(work.batch(), join)
+    return _Tasks(task.body.tasks, scope, task.body.cleanups)
 
 
-def _group_work(group: Group, scope: _Scope) -> _Tasks:
-    return _Tasks(group.tasks, scope, group.cleanups)
+def _inside_group(task: FlowTask, scope: _Scope) -> tuple[Work, Join] | None:
+    if not isinstance(task.body, Group):
+        return None
+    work = _group_work(task, scope)
+    return work, work.join
 
 
 class _Repair(_Tasks):
