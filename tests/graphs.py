@@ -125,6 +125,7 @@ def random_run(seed: int, **options: Any) -> Simulation:
             cleans=dice.choice([0, 0, 0.4]),
             lends=dice.choice([0, 0, 0.5]),
             shares=dice.choice([0, 0, 1]),
+            dies=dice.choice([0, 0, 0.8]),
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),
         **options,

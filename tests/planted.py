@@ -399,6 +399,19 @@ BUGS = [
         "met, none = state == SUCCEEDED, met and not seen & _GOOD",
         "met, none = met and bool(seen & _GOOD), met and not seen & _GOOD",
     ),
+    Bug("a crash is a try", scheduler, "tries = attempt - self._interruptions.get(task, 0)", "tries = attempt"),
+    Bug(
+        "who was interrupted goes to the end of the line",
+        scheduler,
+        "                self._queue.put_first(task, level)\n",
+        "                self._queue.push(task, self._level(task))\n",
+    ),
+    Bug(
+        "what a cleanup does waits until all is well",
+        admission,
+        "            self.asks[task] = tuple(each for each in held if not each[0].is_health), used\n",
+        "            pass\n",
+    ),
 ]
 
 

@@ -14,10 +14,10 @@ import plait
 from plait._core.graph import REPAIR, Batch
 from plait._core.invariants import check
 from plait._core.policy import PLAIN, Rules, policy
-from plait._core.scheduler import OF_REPAIR, Scheduler
+from plait._core.scheduler import OF_REPAIR, Scheduler, Turn
 from plait.cli import main
 from plait.observe.stream import critical_path
-from plait.testing import VirtualClock
+from plait.testing import VirtualClock, World, graph
 from timed_steps import SEEN, judge, step
 
 
@@ -410,7 +410,8 @@ tasks:
 """,
         )
         text = str(result["outer"].history[0].error)
-        assert text.startswith("task 'outer/inner' failed: 0 of 3 tasks succeeded, and ")
+        assert text.startswith("task 'outer/inner' failed: ")
+        assert text.endswith(" are left: 2 are required")
         assert result["outer"].value == text
 
 
@@ -460,6 +461,28 @@ class TestFinally:
             found = statuses(result)
             assert [found[f"a{at}"] for at in range(3)] == ["failed", "failed", "not_started"]
             assert {found[key] for key in ("clean", "keyed", "grows", "grows/inner")} == {"succeeded"}
+
+    @pytest.mark.parametrize("around", ["run", "group"])
+    def test_it_comes_also_where_what_was_to_repair_its_group_never_does(self, around: str) -> None:
+        """D8 W13: the run, or a group around, ends between the failure of a group and its on_error."""
+        group = graph(a=[], clean=[])
+        group.cleanups = (1,)
+        inner = graph({"g": {"timeout": 8}}, g=[])
+        inner.repairs = (0,)
+        outer = graph({"around": {"timeout": 9}, "other": {"critical": True}}, around=[], other=[])
+        world = World(outer)
+        world.grows("around", inner)
+        world.grows("around/g", group)
+        world.passes(8)
+        world.returns("around/g/a", stopped=True)
+        assert world.turns[-1] == (Turn.REPAIR, "around/g")
+        if around == "run":
+            world.fails("other")
+        else:
+            world.passes(1)
+        assert world.status("around/g/clean") == "running"
+        world.returns("around/g/clean")
+        assert world.status("around/g") == "timed_out"
 
     def test_it_is_tried_again_where_the_runs_budget_is_spent(self) -> None:
         """D8 X6: nothing that ends its run ends it."""

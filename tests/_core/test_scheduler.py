@@ -517,6 +517,15 @@ def test_what_a_kept_child_decides_at_once_is_counted() -> None:
     assert world.status("g") == "succeeded"
 
 
+def test_who_was_interrupted_keeps_its_place_however_often() -> None:
+    """W14 B2: it had its turn, and goes before those that waited, also behind the second crash."""
+    world = World(graph(first=[], second=[]), slots=1)
+    for crash in range(1, 4):
+        world.passes(60)
+        world.recovers()
+        assert (world.running, world.started) == ({"first"}, ["first"] * (crash + 1))
+
+
 def test_an_illegal_move_raises_with_the_tasks_story() -> None:
     world = World(graph(a=[]))
     world.returns("a")

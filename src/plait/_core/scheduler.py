@@ -104,6 +104,7 @@ class Scheduler:
         self.room = self.slots  # 0 while nothing may start
         self._paused = False
         self.left = False  # this process leaves the run
+        self._levels: dict[int, int] = {}  # where interrupted tasks stood when they had their turn
         self._crashes: dict[int, int] = {}  # how often a task's process died while it ran
         self._interruptions: dict[int, int] = {}  # attempts that another one stands in for, crashes included
         self._mode: OnFailure | None = None  # of the halt
@@ -467,6 +468,7 @@ class Scheduler:
         """The input came: the attempt goes on as soon as a slot is free."""
         if self.table.status[task] == WAITING:
             self.admission.answered.add(task)
+            self._levels.pop(task, None)
             self.table.move(task, READY, now)
             self._queue.push(task, self._level(task))
 
@@ -709,7 +711,7 @@ class Scheduler:
                 f"the process that ran task {table.key(task)!r} {'died' if crash else 'left the run'}{why}"
             )
             table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.started_at[task], now))
-            level = self._level(task)  # as it was: it had its turn
+            level = self._levels.setdefault(task, self._level(task))  # as it was, however often: it had its turn
             table.move(task, READY, now)
             if self._ends(task):
                 self._close(task, CANCELLED, now)
@@ -1083,6 +1085,7 @@ class Scheduler:
         table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
         table.values[task] = None
         table.numbers[task] = attempt
+        self._levels.pop(task, None)
         self._disarm(task)
         table.odd[task] |= HELD
         table.move(task, RETRYING, now)
@@ -1260,9 +1263,13 @@ class Scheduler:
                 if task in spared:
                     continue
                 if table.odd[task] & CONTROL:
-                    if task in table.failures and task not in table.repairs:
-                        self._fail_unrepaired(task, now)  # its turn to be repaired never comes
-                    elif task not in self._families:
+                    family = self._families.get(task)
+                    if task in table.failures and task not in table.repairs:  # its turn to be repaired never comes
+                        if family is None:
+                            self._fail_unrepaired(task, now)
+                        else:
+                            self._check_family(family, now)  # and what cleans up after it does
+                    elif family is None:
                         self._close(task, CANCELLED, now)  # its turn to grow never comes
                 elif mode is OnFailure.FAIL_FAST and not table.policies[task].uninterruptible:
                     self._stop(task, Stop.CANCEL, now)
@@ -1336,6 +1343,7 @@ class Scheduler:
         if odd & (HELD | ARMED):
             self._disarm(task)
             self._ran.pop(task, None)
+            self._levels.pop(task, None)
         if odd & WATCHED:
             self.timers.disarm(Due.DEADLINE, task)
             self._deadlines.pop(task, None)

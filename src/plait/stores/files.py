@@ -91,7 +91,8 @@ def refuse_a_log_without_its_store(path: str) -> None:
             )
 
 
-def refuse_newer(path: str, version: int, known: int = len(schema.MIGRATIONS), what: str = "store") -> None:
+def refuse_newer(path: str, version: int, known: int | None = None, what: str = "store") -> None:
+    known = len(schema.MIGRATIONS) if known is None else known
     if version > known:
         raise StoreTooNew(
             f"the {what} {path} has schema version {version}, and plait {__version__} reads up to {known}: "

@@ -18,7 +18,7 @@ from plait._core.policy import CONTROL, Join, OnConflict, OnFailure, Rules
 from plait._core.scheduler import Scheduler
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, Status
 from plait._core.table import NONE, Move
-from plait.errors import PlaitError, RetryAfter, TaskTimedOut
+from plait.errors import PlaitError, RetryAfter, TaskInterrupted, TaskTimedOut
 from plait.testing.others import Others
 
 
@@ -131,6 +131,7 @@ class Books:
         self.ready: dict[int, tuple[int, int]] = {}  # ready tasks: aged level, and in which order they got so
         self.was_ready: dict[int, tuple[int, int]] = {}  # the same of every task, the last time
         self.ticket = 0
+        self.first = 0
         self.units: dict[tuple[str, int, float], list[Units]] = {}  # by rate
         self.shut: dict[tuple[str, int, float], float] = {}
         self.maybe_shut: dict[tuple[str, int, float], float] = {}
@@ -144,6 +145,14 @@ class Books:
     def goes_on(self, task: int, number: int) -> bool:
         """Is it the attempt that was there before it asked for input?"""
         return self.numbers.get(task) == number
+
+    def died(self) -> None:
+        """None of the code runs any more, and no report of it is to come: what it used of rates it may have used until now."""
+        for task in (*self.alive, *self.unreported):
+            self.given_up(task, self.now)
+        self.alive.clear()
+        self.unreported.clear()
+        self.paused = False
 
     def count_units(self, task: int, by: float) -> None:
         for units in self.open_units(task):
@@ -179,7 +188,7 @@ class Books:
         return any(
             self.spent.get(scope, 0) >= dict(budget).get("usd", math.inf)
             for scope, budget in limits.items()
-            if scope not in self.table.failures  # what is done about a failure is not paid for by what failed
+            if around or scope not in self.table.failures  # what is done about a failure is not paid for by what failed
         )
 
     def is_cleanup(self, task: int) -> bool:
@@ -239,7 +248,12 @@ class Books:
             for watched in self.watchers(task):
                 watched.ends_with(task, self.speaks(move), move.at)
         self.ready.pop(task, None)
-        if move.new == READY and not control:
+        if move.old == RUNNING and move.new == READY:
+            # A crash cut it short: that was no try, and it had its turn.
+            self.uncounted[task] = self.uncounted.get(task, 0) + 1
+            self.first -= 1
+            self.ready[task] = self.was_ready[task] = (self.was_ready[task][0], self.first)
+        elif move.new == READY and not control:
             self.ticket += 1
             # Worth 60 s of waiting is each level, in steps of a second.
             aged = math.floor((move.at - self.table.policies[task].priority * 60.0) / 1.0)
@@ -322,7 +336,9 @@ class Books:
             return True
         if state not in (*_FAILED, Status.RETRYING):
             return None
-        if isinstance(error, RetryAfter) or (isinstance(error, TaskTimedOut) and "deadline" in str(error)):
+        if isinstance(error, (RetryAfter, TaskInterrupted)) or (
+            isinstance(error, TaskTimedOut) and "deadline" in str(error)
+        ):
             return None
         return False
 

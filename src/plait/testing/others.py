@@ -82,11 +82,21 @@ class Others:
 
     def _deliver(self) -> None:
         now = self._now()
-        for found in self._mail.popleft():
+        for found in self._mail.popleft() if self._mail else ():
             if found.opens_in is not None:
                 self._look_again(RUN, found.path, found.opens_in)
             opens_at = None if found.opens_in is None else now + found.opens_in
             self._leased(found.number, found.units, found.wanted, now, opens_at, found.shut)
+
+    def died(self) -> None:
+        """The process of the run was killed: what it held is free, what it had of rates may have been used, and nobody reads its mail."""
+        self._wishes, self._changed = [], set()
+        self._mail.clear()
+        for path, ledger in self._ledgers.items():
+            share = self._shares[path]
+            ledger.drop(RUN, self._now(), share.interval)
+            for waiting in list(ledger.line):
+                self._trade(waiting, [Wish("look", path, 0, share.total, share.interval, share.number)])
 
     def _trade(self, holder: int, wishes: list[Wish]) -> None:
         now = self._now()

@@ -42,6 +42,9 @@ from plait.errors import RetryAfter
 from plait.testing.books import Books, Live, Units
 from plait.testing.others import Others
 
+MOST_LIVES = 4
+"""So often a simulated run is taken over, at most: fewer times than a task is run again after crashes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
@@ -61,6 +64,7 @@ class Likelihood:
     later: float = 0.0  # an attempt ends by asking to be called later
     spends: float = 0.0  # an attempt reports, before it ends, that it has used up a dollar
     settles: float = 0.0  # at one of its ends, that a vote is decided
+    dies: float = 0.0  # at some moment the process that drives the run, and another one goes on
     shares: float = 0.0  # the limits of the whole run are shared with others, who come and go
     shortest_s: float = 0.0
     longest_s: float = 10.0
@@ -179,6 +183,7 @@ class _Play:
         self.count = 0
         self.old: list[tuple[int, int]] = []
         self.grown = 0
+        self.life = self.lives = 0
         self.others = Others(self.dice, self.later, lambda: self.now, self.leased)
         self.books = Books(seed, rules, self.scheduler, self.others)
         self.scheduler.added(batch, 0.0)
@@ -194,6 +199,9 @@ class _Play:
             self.later(at, lambda: self.halt(mode))
             if self.chance(self.likely.insists):
                 self.later(at + self.dice.uniform(0, 2 * self.likely.longest_s), lambda: self.halt(OnFailure.FAIL_FAST))
+        while self.chance(self.likely.dies) and self.lives < MOST_LIVES:
+            self.lives += 1
+            self.later(self.dice.uniform(0, 2 * self.likely.longest_s), self.die)
         if self.chance(self.likely.pauses):
             self.later(self.dice.uniform(0, self.likely.longest_s), self.pause)
         self.after()
@@ -303,6 +311,20 @@ class _Play:
         self.count += 1
         heappush(self.due, (self.now + seconds, self.dice.random(), self.count, happen))
 
+    def soon(self, seconds: float, happen: Callable[[], None]) -> None:
+        """The same, by the process that drives the run now: it does not happen once that is dead."""
+        life = self.life
+        self.later(seconds, lambda: happen() if life == self.life else None)
+
+    def die(self) -> None:
+        """The process that drives the run is killed, with all code that it ran, and another one goes on."""
+        self.life += 1
+        for live in (*self.books.alive.values(), *self.books.unreported.values()):
+            live.over = True
+        self.books.died()
+        self.others.died()
+        self.scheduler.recovered(self.now)
+
     def start(self, task: int, passed: bool = False) -> None:
         number = self.table.attempts(task)
         books = self.books
@@ -392,11 +414,11 @@ class _Play:
 
         self.report(live, at, tell)
         if self.chance(self.faults.duplicate):
-            self.later(self.dice.uniform(0, 5), tell)
+            self.soon(self.dice.uniform(0, 5), tell)
         if self.old and self.chance(self.faults.superseded):
             task, number = self.dice.choice(self.old)
             if number < self.table.attempts(task):
-                self.later(
+                self.soon(
                     self.dice.uniform(0, 5), lambda: self.scheduler.returned(task, number, "superseded", self.now)
                 )
 
@@ -446,7 +468,7 @@ class _Play:
 
     def report(self, live: Live, at: float, tell: Callable[[], None]) -> None:
         if self.chance(self.faults.late):
-            self.later(self.dice.uniform(0, 3), tell)
+            self.soon(self.dice.uniform(0, 3), tell)
         else:
             tell()
 
@@ -514,7 +536,7 @@ class _Play:
                 if self.chance(0.5):
                     self.give_back(task)
                 else:
-                    self.later(self.dice.uniform(0, 2), partial(self.give_back, task))
+                    self.soon(self.dice.uniform(0, 2), partial(self.give_back, task))
             return
         live = self.books.alive.get(command.task)
         if live is None or live.number != command.attempt:
