@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -626,3 +627,51 @@ class TestCancelToken:
             await token.wait()
 
         asyncio.run(main())
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("stored", [False, True])
+class TestSlotsFullOfCoroutines:
+    """C9 N: a timeout that does not stop anything. Nobody asks for another task then, and time passes all the same."""
+
+    @staticmethod
+    async def nap(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    def run(
+        self, target: Any, slots: int, stored: bool, tmp_path: Path, **options: Any
+    ) -> tuple[plait.RunResult, float]:
+        with VirtualClock() as clock:
+            store = {"store": tmp_path / "p.db"} if stored else {}
+            result = plait.run(target, max_concurrency=slots, raise_on_failure=False, **store, **options)
+            return result, clock.now
+
+    def test_a_runs_deadline(self, slots: int, stored: bool, tmp_path: Path) -> None:
+        """C9: whatever else is due, or nothing is."""
+        graph = plait.Graph()
+        for at in range(slots):
+            graph.add(f"t{at}", self.nap, args=(50,))
+        result, now = self.run(graph, slots, stored, tmp_path, deadline=3)
+        assert result.status == "failed"
+        assert now == pytest.approx(3)
+
+    def test_a_tasks_deadline_at_work_and_in_the_queue(self, slots: int, stored: bool, tmp_path: Path) -> None:
+        """C9: `on_error` is for what began."""
+        graph = plait.Graph()
+        for at in range(slots):
+            graph.add(f"t{at}", plait.task(deadline=20)(self.nap), args=(50,))
+        graph.add("queued", plait.task(deadline=2)(self.nap), args=(1,), on_error=lambda: "repaired")
+        result, now = self.run(graph, slots, stored, tmp_path)
+        assert {str(result[f"t{at}"].status) for at in range(slots)} == {"timed_out"}
+        assert (str(result["queued"].status), result["queued"].attempts) == ("timed_out", 0)
+        assert "queued/on_error" not in result
+        assert now == pytest.approx(20)
+
+    def test_the_timeout_of_a_map(self, slots: int, stored: bool, tmp_path: Path) -> None:
+        """C9: of what it grew, none is left at work."""
+        graph = plait.Graph()
+        graph.add("map", plait.task(self.nap).map([50] * slots, timeout=3))
+        result, now = self.run(graph, slots, stored, tmp_path)
+        assert {str(each.status) for key, each in result.items() if key != "map"} == {"cancelled"}
+        assert (str(result["map"].status), now) == ("timed_out", pytest.approx(3))

@@ -422,7 +422,11 @@ class Driver:
         scheduler = self.scheduler
         if self.table.moves:
             self._follow()
-        return scheduler.used < scheduler.room or bool(scheduler.turns)
+        if scheduler.used < scheduler.room or scheduler.turns:
+            return True
+        if scheduler.timers.heap:
+            self.breathe()  # nobody pulls, who would see to it
+        return False
 
     def pull(self) -> Ticket | None:
         """The next attempt for `async`, if any may start `now`; those of other executors are started on the way."""

@@ -345,7 +345,11 @@ class KeptDriver(Driver):
 
     def suspended(self) -> bool:
         scheduler = self.scheduler
-        return bool(self._released) or scheduler.used < scheduler.room or bool(scheduler.turns)
+        if self._released or scheduler.used < scheduler.room or scheduler.turns:
+            return True
+        if scheduler.timers.heap:
+            self.breathe()
+        return False
 
     def spawned(self, attempt: Attempt, pid: int) -> None:
         """Its process is on record: should this one die, the next finds and ends it."""
