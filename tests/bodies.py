@@ -123,6 +123,20 @@ def picky() -> None:
     raise Picky("odd", "thing")
 
 
+class Slotted(plait.PlaitError):
+    __slots__ = ("place",)
+
+
+class Stateful(plait.PlaitError):
+    place = 0
+
+    def __getstate__(self) -> int:  # type: ignore[override]
+        return self.place
+
+    def __setstate__(self, state: int) -> None:  # type: ignore[override]
+        self.place = state
+
+
 class Busy(Exception):
     """As those of many clients: it has the answer at hand, which does not travel."""
 

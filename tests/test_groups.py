@@ -89,7 +89,7 @@ class TestQuotas:
         ]  # fmt: skip
         assert "min_success is 3, and there are 2 tasks only" in str(error.value)
         result = judged("python", tmp_path, ["a"], min_success=2)
-        assert str(result["vote"].error) == "min_success is 2, and there are 1 task only"
+        assert str(result["vote"].error) == "min_success is 2, and there is 1 task only"
 
     def test_a_stored_run_remembers_what_was_decided(self, tmp_path: Path) -> None:
         """X12 W12."""

@@ -875,6 +875,20 @@ class TestStored:
         made = plait.resume("last", store=store).wait()
         assert json.loads(made["c"].value) == [{"each": ["p", "q"]}, {"each": ["r"]}]
 
+    def test_one_that_could_not_begin_is_told_of_everywhere(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """D8 E5 B19: there is no task to ask about, so that the error of the first says it."""
+        path, store = tmp_path / "flow.yaml", str(tmp_path / "p.db")
+        path.write_text(
+            "tasks:\n  a: {run: exit 3, on_error: {run: echo, writes: 'log-{{ error.exit_code }}'}}\n  b: {run: echo, reads: log-3}\n"
+        )
+        assert command(["run", str(path), "--store", store]) == 1
+        said = "a failed: exit 3; its on_error could not begin: ConflictError: "
+        assert said in capsys.readouterr().err
+        assert command(["why", "last", "a", "--store", store]) == 0
+        assert capsys.readouterr().out.startswith(said)
+
     def test_json_and_the_end_text_name_the_first_cause(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -89,13 +89,18 @@ class PlaitError(Exception):
     """False where another attempt cannot end differently; retries leave such a failure alone."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return revived, (type(self), self.args, self.__dict__)
+        return revived, (type(self), self.args, self.__getstate__())
 
 
-def revived(kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]) -> BaseException:
+def revived(kind: type[BaseException], args: tuple[object, ...], state: object) -> BaseException:
     """An exception as it was, in another process: without its `__init__`, which wants what it was once given."""
     error = kind.__new__(kind, *args)
-    error.__dict__.update(state)
+    if kind.__setstate__ is not BaseException.__setstate__:
+        error.__setstate__(state)  # type: ignore[arg-type]
+        return error
+    for part in state if isinstance(state, tuple) else (state,):  # what is in slots is apart
+        for name, value in (part or {}).items():
+            object.__setattr__(error, name, value)
     return error
 
 

@@ -64,6 +64,13 @@ def test_why_says_that_nobody_drives_the_run(half: Path) -> None:
         assert (answer["status"], answer["driven"], answer["next"]) == (status, False, "plait resume half")
         assert answer["text"] == said.rstrip("\n")
     assert "nobody" not in plait("why", "half", "each[a]", cwd=half).stdout
+    (half / "other").mkdir()
+    for name in os.listdir(half / ".plait"):
+        os.rename(half / ".plait" / name, half / "other" / name)
+    told = json.loads(plait("why", "half", "sum", "--json", "--store", "other/plait.db", cwd=half).stdout)["next"]
+    assert told == "plait resume half --store other/plait.db"
+    for name in os.listdir(half / "other"):
+        os.rename(half / "other" / name, half / ".plait" / name)
     assert plait("resume", "half", cwd=half).returncode == 0
     assert "nobody" not in plait("why", "half", "sum", cwd=half).stdout
 

@@ -205,6 +205,14 @@ class TestBadCalls:
             assert type(again) is type(error)
             assert (str(again), again.args, vars(again).keys()) == (str(error), error.args, vars(error).keys())
 
+    def test_so_do_errors_made_of_them_with_slots_or_a_state_of_their_own(self) -> None:
+        """F49."""
+        slotted, stateful = bodies.Slotted("text"), bodies.Stateful("text")
+        slotted.place, stateful.place = 3, 4
+        for error in (slotted, stateful):
+            again = pickle.loads(pickle.dumps(error))
+            assert (type(again), str(again), again.place) == (type(error), "text", error.place)
+
     def test_closures_and_lambdas_travel_where_their_library_is(self) -> None:
         pytest.importorskip("cloudpickle", reason="the extra `process` is not installed")
         factor = 7

@@ -638,3 +638,19 @@ tasks:
             except FlowError as error:
                 assert error.problems
                 assert all(LINE.match(str(problem)) for problem in error.problems), number
+
+
+def test_weights_are_of_the_items_as_they_will_be_called(tmp_path: Path) -> None:
+    """B12: `key:` names them; where that is known only later nobody is refused before."""
+    text = "tasks:\n  k: {{foreach: [1, 2], key: {key}, run: echo, reduce: {{weighted: {{weights: {weights}}}}}}}\n"
+    path = tmp_path / "flow.yaml"
+    path.write_text(text.format(key="'n{{ item }}'", weights="{'k[n1]': 1, 'k[n2]': 3}"))
+    load(path)
+    path.write_text(
+        "inputs: {x: {default: a}}\n"
+        + text.format(key="'{{ inputs.x }}{{ item }}'", weights="{'k[a1]': 1, 'k[a2]': 3}")
+    )
+    load(path)
+    path.write_text(text.format(key="'n{{ item }}'", weights="{'k[0]': 1, 'k[1]': 3}"))
+    with pytest.raises(FlowError, match=r"2:\d+: error\[value\]: reduce: no weight for task 'k\[n1\]'"):
+        load(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import operator
@@ -9,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +116,45 @@ class TestInTheWay:
         if ours is plait.Metrics:
             assert own.total.counts == {"succeeded": 1}
         assert len(warnings(caplog, "raised; the run goes on")) == 1
+
+    def test_what_it_does_where_it_enters_a_run_holds_up_nobody_either(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """F79: of a run that is taken over, and of one that is over."""
+        go, entered = threading.Event(), threading.Event()
+
+        class Own(plait.Metrics):
+            def enter(self, run: str, name: str, metrics: plait.Metrics) -> None:
+                entered.set()
+                go.wait(30)
+                super().enter(run, name, metrics)
+                raise ValueError("enter")
+
+        async def leave() -> None:
+            if plait.current().attempt == 1:
+                handles[0]._driver.interrupt()
+                await asyncio.sleep(60)
+
+        graph = plait.Graph("g")
+        graph.add("a", abs, args=(-1,))
+        graph.add("b", leave, needs=["a"])
+        handles: list[Any] = []
+
+        async def first() -> plait.RunResult:
+            handles.append(plait.start(graph, store=tmp_path / "p.db"))
+            return await handles[0]  # type: ignore[no-any-return]
+
+        assert asyncio.run(first()).interrupted
+        for counts in ({"succeeded": 2}, {"succeeded": 2}):
+            own = Own()
+            assert plait.resume("last", graph, store=tmp_path / "p.db", readers=[own]).wait(30).status == "succeeded"
+            assert entered.wait(30)
+            go.set()
+            assert plait.flush_readers(timeout=30)
+            assert own.total.counts == counts
+            go.clear()
+            entered.clear()
+        assert len(warnings(caplog, "raised; the run goes on")) == 2
 
     def test_what_too_many_events_wait_for_is_dropped_counted_and_logged_once(
         self, caplog: pytest.LogCaptureFixture

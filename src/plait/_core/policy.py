@@ -695,8 +695,8 @@ def check_quota(policy: Policy, total: int) -> None:
         LimitError: for a `min_success` above their number.
     """
     if isinstance(policy.min_success, int) and policy.min_success > total:
-        tasks = "1 task" if total == 1 else f"{total} tasks"
-        raise LimitError(f"min_success is {policy.min_success}, and there are {tasks} only")
+        tasks = "is 1 task" if total == 1 else f"are {total} tasks"
+        raise LimitError(f"min_success is {policy.min_success}, and there {tasks} only")
 
 
 def _maybe_size(name: str, value: object) -> int | None:

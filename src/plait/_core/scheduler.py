@@ -1514,7 +1514,8 @@ class Scheduler:
             table.errors[task] = failure.error
             if second is not None:
                 try:
-                    failure.error.add_note(f"its on_error failed, too: {describe(second)}")
+                    told = NO_REPAIR if repair is None else "its on_error failed, too"
+                    failure.error.add_note(f"{told}: {describe(second)}")
                 except Exception:
                     pass  # a frozen class: the task below it has the second error
         self._close(task, failure.state, now)
@@ -1649,10 +1650,20 @@ class Scheduler:
         return task
 
 
+NO_REPAIR = "its on_error could not begin"
+"""What is noted beside the error of a task whose `on_error` nobody can be asked about."""
+
+
 def describe(error: BaseException | None) -> str:
     """`ValueError: boom`, in one line, for the texts of other errors."""
     if error is None:
         return "no reason was given"
+    notes = getattr(error, "__notes__", None)
+    beside = [note for note in notes if isinstance(note, str) and note.startswith(NO_REPAIR)] if notes else ()
+    return "; ".join((_described(error), *beside))
+
+
+def _described(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except Exception:  # a user's class: its text is not worth a run

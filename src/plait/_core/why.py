@@ -99,7 +99,7 @@ def why(
 ) -> Why:
     """Why `task` stands where it stands at `now`, on the run's clock, which `unix` reads as everybody's.
 
-    Without `heard` signs of life are those that the scheduler was told of. `left` is the id of a run that nobody drives.
+    Without `heard` signs of life are those that the scheduler was told of. `left`: nobody drives the run; what goes on with it.
     """
     return _Asked(scheduler, task, now, unix, heard or scheduler.heard.get, left).answer()
 
@@ -111,9 +111,9 @@ def asked(
     unix: Callable[[float], float],
     run: str,
     heard: Heard | None = None,
-    driven: bool = True,
+    left: str | None = None,
 ) -> Why:
-    """`why` of the task that has the path `key`, in a run that somebody drives, or nobody does.
+    """`why` of the task that has the path `key`.
 
     Raises:
         UsageError: where run `run` has none, with the nearest.
@@ -125,7 +125,7 @@ def asked(
     if task < 0:
         keys = [table.key(each) for each in range(min(table.size, MOST_GUESSES))]
         raise UsageError(f"run {run} has no task {key!r}{nearest(key, keys)}")
-    return why(scheduler, task, now, unix, heard, None if driven else run)
+    return why(scheduler, task, now, unix, heard, left)
 
 
 class _Asked:
@@ -188,9 +188,8 @@ class _Asked:
         to_go = "" if until is None else f"; {_length(max(0.0, until - self.now))} to go"
         alone = ""
         if open_ and self.left is not None:
-            go_on = f"plait resume {self.left}"
-            alone = f"; nobody drives the run now: `{go_on}` goes on with it"
-            detail = {**detail, "driven": False, "next": go_on}
+            alone = f"; nobody drives the run now: `{self.left}` goes on with it"
+            detail = {**detail, "driven": False, "next": self.left}
         return Why(
             self.key,
             status,

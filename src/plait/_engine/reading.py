@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import UsageError
 
 if TYPE_CHECKING:
     from plait._engine.driver import Driver
+    from plait.observe.metrics import Metrics
     from plait.stores.base import RunInfo
     from plait.stores.contract import Store
 
@@ -54,10 +56,10 @@ def show(driver: Driver, readers: Sequence[Callable[[Any], object]]) -> None:
     for each in readers:
         if each is measured:
             continue
-        own = each if isinstance(each, Reader) else Reader()
-        if stream.told:
-            own.enter(driver.id, driver.name, stream.metrics)
-        stream.subscribe(_apart(each, driver.id), needs=own.needs)
+        shown = _apart(each, driver.id)
+        if isinstance(each, Reader) and stream.told:
+            _tell(shown, partial(each.enter, driver.id, driver.name, _copy(driver.id, driver.name, stream.metrics)))
+        stream.subscribe(shown, needs=isinstance(each, Reader) and each.needs)
     if not stream.told:
         stream.begin()
 
@@ -72,10 +74,30 @@ def show_end(store: Store, run: RunInfo, readers: Sequence[Callable[[Any], objec
     telling = Telling(store, run, store.generation(run, run.generation))
     telling.tell()
     for each in readers:
+        shown = _apart(each, telling.id)
         if isinstance(each, Reader):
-            each.enter(telling.id, telling.name, telling.stream.metrics)
-            each.leave(telling.id)
-        _apart(each, telling.id)(None)
+            _tell(shown, partial(each.enter, telling.id, telling.name, telling.stream.metrics))
+            _tell(shown, partial(each.leave, telling.id))
+        shown(None)
+
+
+def _copy(run: str, name: str, metrics: Metrics) -> Metrics:
+    """Figures as they are now, for somebody who looks at them later."""
+    from plait.observe.metrics import Metrics
+
+    copy = Metrics()
+    copy.enter(run, name, metrics)
+    return copy
+
+
+def _tell(shown: Callable[[Any], object], call: Callable[[], object]) -> None:
+    """Calls a reader where it is shown events, too."""
+    from plait.observe.readers import Apart
+
+    if isinstance(shown, Apart):
+        shown.do(call)
+    else:
+        call()
 
 
 def _apart(reader: Callable[[Any], object], run: str) -> Callable[[Any], object]:

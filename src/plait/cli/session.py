@@ -29,6 +29,7 @@ from plait.observe.lines import Lines
 from plait.observe.stream import RunEvent, Stream, summary
 from plait.observe.text import as_json, clean, clean_lines, failure_lines, summary_line
 from plait.runs import make_driver
+from plait.stores.opening import to_resume
 
 LOOK_S = 0.2
 """On a terminal the last line of what running tasks wrote is looked at so often."""
@@ -143,7 +144,7 @@ class _Session:
                 result = await asyncio.shield(driver.done)
             except StoreError as error:
                 say(f"plait: run {driver.id} ends here: {clean(' '.join(str(error).split()))}")
-                say(f"plait: what was reported is stored; go on with: plait resume {driver.id}")
+                say(f"plait: what was reported is stored; go on with: {to_resume(driver.id, self._settings.store)}")
                 return 128 + self._signal if self._signal is not None else 1
         self._show(result)
         return self._code(result)
@@ -154,7 +155,7 @@ class _Session:
         elif self._settings.display is Display.PEOPLE:
             self._tell(result, self._is_file)
         if result.interrupted:
-            say(f"run {result.run_id} is interrupted; go on with: plait resume {result.run_id}")
+            say(f"run {result.run_id} is interrupted; go on with: {to_resume(result.run_id, self._settings.store)}")
 
     def _told_of(self, result: RunResult) -> Mapping[str, Any]:
         """What the store tells of a run that was over before."""

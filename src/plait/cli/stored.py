@@ -24,13 +24,11 @@ from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage
 from plait.history import why as asked_why
 from plait.observe.text import as_json, clean, counted, duration
 from plait.resuming import program_for
-from plait.stores.opening import open_store
+from plait.stores.opening import DEFAULT_STORE, open_store
 
 if TYPE_CHECKING:
     from plait.stores.contract import Store
 
-
-DEFAULT_STORE = os.path.join(".plait", "plait.db")
 
 LOOK_S = 0.2
 """How often `logs -f` looks for more."""

@@ -122,6 +122,22 @@ class _OfItem:
         return None
 
 
+def _is_of_items(template: Template) -> bool:
+    """Do items alone decide it?"""
+    return {root for hole in template.holes for root, _ in hole.lookup.names()} <= {"item", "index"}
+
+
+def _keys_of(items: object, item_key: Template | None) -> list[str] | None:
+    """What the items of a foreach will be called; None where that is not known before they are there."""
+    if not isinstance(items, list):
+        return None
+    if item_key is None:
+        return [f"[{at}]" for at in range(len(items))]
+    if holds_template(items) or not _is_of_items(item_key):
+        return None
+    return [f"[{item_key.text(_OfItem(item, at))}]" for at, item in enumerate(items)]
+
+
 class _Reader:
     def __init__(self, path: Path, problems: Problems) -> None:
         self._path = path
@@ -320,7 +336,7 @@ class _Reader:
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key)
         self.costed(tree, own, wants, foreach)
-        self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key)
+        self.counted(tree, own if whole is None else whole, body if foreach is None else foreach, key, item_key)
         on_error = self.on_error(tree, key, inner, needs, depth) if REPAIR in items else None
         if cleans:
             own, whole = self.cleaning(tree, own, whole)
@@ -367,7 +383,7 @@ class _Reader:
             self.bad(at, "cycle", f"the on_error of task {key!r} refers to that task: what it failed of is in `error`")
         return found
 
-    def counted(self, tree: Map, policy: Policy, what: object, key: str) -> None:
+    def counted(self, tree: Map, policy: Policy, what: object, key: str, item_key: Template | None) -> None:
         """What a group wants of its tasks must be possible, where their number stands in the file."""
         size = len(what.tasks) if isinstance(what, Group) else len(what) if isinstance(what, list) else None
         try:
@@ -376,8 +392,8 @@ class _Reader:
         except UsageError as error:
             self.bad(tree.items["min_success"].at, "value", str(error))
         try:
-            if size is not None:
-                keys = list(what.tasks) if isinstance(what, Group) else [f"[{at}]" for at in range(size)]
+            keys = list(what.tasks) if isinstance(what, Group) else _keys_of(what, item_key)
+            if keys is not None:
                 check_votes(policy, key, keys)
         except UsageError as error:
             self.bad(tree.items["reduce"].at, "value", str(error))
@@ -386,7 +402,7 @@ class _Reader:
         """What each item costs must be possible, where the items stand in the file and nothing else decides it."""
         if wants is None or wants.cost is None or not isinstance(foreach, list) or holds_template(foreach):
             return
-        if not {root for hole in wants.cost.holes for root, _ in hole.lookup.names()} <= {"item", "index"}:
+        if not _is_of_items(wants.cost):
             return
         listed = tree.items["foreach"]
         assert isinstance(listed, Sequence)

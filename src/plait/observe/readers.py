@@ -60,7 +60,7 @@ class Apart:
         self._most = most
         self._raised = 0
         self._ignored = reader.ignores if isinstance(reader, Reader) else frozenset()
-        self._queue: SimpleQueue[RunEvent | None] = SimpleQueue()
+        self._queue: SimpleQueue[RunEvent | Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     @property
@@ -76,7 +76,14 @@ class Apart:
         elif self._queue.qsize() >= self._most and event.event != "run_finished":
             self._lose()
             return
-        self._queue.put(event)
+        self._put(event)
+
+    def do(self, call: Callable[[], object]) -> None:
+        """Has something called between what is shown before and after it."""
+        self._put(call)
+
+    def _put(self, what: RunEvent | Callable[[], object] | None) -> None:
+        self._queue.put(what)
         if self._thread is None:
             _remember(self)
             self._thread = threading.Thread(target=self._work, name=f"plait reader of {self._run}", daemon=True)
@@ -99,11 +106,13 @@ class Apart:
             log.info("a reader of run %s, %r, was not shown %d events", self._run, self._reader, self.lost)
 
     def _work(self) -> None:
-        event: RunEvent | None
         while True:
             event = self._queue.get()
             try:
-                self._reader(event)
+                if callable(event):
+                    event()
+                else:
+                    self._reader(event)
             except BaseException:
                 self._raised += 1
                 if self._raised == 1:

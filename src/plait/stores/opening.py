@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from plait.stores.contract import Store
 
 
+DEFAULT_STORE = os.path.join(".plait", "plait.db")
+"""Where the command line keeps runs."""
+
+
+def to_resume(run_id: str, store: Any) -> str:
+    """The command that goes on with a run of `store`."""
+    usual = os.environ.get("PLAIT_STORE") or DEFAULT_STORE
+    if not isinstance(store, (str, os.PathLike)) or _as_file(os.fspath(store)) == _as_file(usual):
+        return f"plait resume {run_id}"
+    import shlex
+
+    return f"plait resume {run_id} --store {shlex.quote(os.fspath(store))}"
+
+
+def _as_file(path: str) -> str:
+    return os.path.abspath(path if path.endswith(".db") else os.path.join(path, "plait.db"))
+
+
 def open_store(given: Any, durability: str | None = "full", *, create: bool = True) -> Store:
     """The store that `given` names: a path (of a file that ends in `.db`, or of a folder that holds `plait.db`), a `sqlite:` URL,
     or a Store itself.
