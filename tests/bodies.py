@@ -123,6 +123,45 @@ def picky() -> None:
     raise Picky("odd", "thing")
 
 
+class Number(Exception):
+    """One that says that it is none."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, (3,)
+
+
+class Row(Exception):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (("a",),)
+
+
+class Turncoat(Exception):
+    """Read in its worker it is an exception, and elsewhere it is not."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _turned, (os.getpid(),)
+
+
+def _turned(pid: int) -> Any:
+    return Turncoat() if os.getpid() == pid else ("a",)
+
+
+class Coded(Exception):
+    def __init__(self, *, code: int) -> None:
+        self.code = code
+        self.args = (f"code {code}",)
+
+
+class Device(OSError):
+    def __init__(self, device: str) -> None:
+        super().__init__(5, f"{device} is gone")
+        self.lock = threading.Lock()
+
+
+def coded() -> None:
+    raise Coded(code=3)
+
+
 class Slotted(plait.PlaitError):
     __slots__ = ("place",)
 

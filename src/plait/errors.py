@@ -95,6 +95,11 @@ class PlaitError(Exception):
 def revived(kind: type[BaseException], args: tuple[object, ...], state: object) -> BaseException:
     """An exception as it was, in another process: without its `__init__`, which wants what it was once given."""
     error = kind.__new__(kind, *args)
+    error.args = args
+    if isinstance(error, OSError):
+        OSError.__init__(
+            error, *args
+        )  # which makes its number and texts of them, where the class has an `__init__` of its own
     if kind.__setstate__ is not BaseException.__setstate__:
         error.__setstate__(state)  # type: ignore[arg-type]
         return error

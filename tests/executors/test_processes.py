@@ -150,11 +150,16 @@ class TestBadCalls:
             (bodies.liar, (), plait.NotPicklable, "its result cannot be read: SystemExit: what a result does"),
             (bodies.picky, (), bodies.Picky, "odd thing"),
             (bodies.nameless, (), plait.RecordedError, "Nameless: odd thing"),
+            (bodies.coded, (), bodies.Coded, "code 3"),
+            (bodies.throw, (bodies.Device, "disk"), bodies.Device, r"\[Errno 5\] disk is gone"),
+            (bodies.throw, (bodies.Number, "odd"), bodies.Number, "odd"),
+            (bodies.throw, (bodies.Row, "odd"), bodies.Row, "odd"),
+            (bodies.throw, (bodies.Turncoat, "odd"), plait.NotPicklable, "what it raised cannot be read, and comes as tuple"),
             (bodies.throw, (SystemExit, 3), SystemExit, "3"),
             (bodies.throw, (KeyboardInterrupt, "now"), KeyboardInterrupt, "now"),
             (bodies.throw, (ValueError, "odd"), ValueError, "odd"),
         ],
-        ids=["argument", "closure", "result", "liar", "exception", "nameless", "exit", "interrupt", "plain"],
+        ids=["argument", "closure", "result", "liar", "exception", "nameless", "coded", "device", "number", "row", "turncoat", "exit", "interrupt", "plain"],
     )  # fmt: skip
     def test_it_fails_by_name_and_the_others_go_on(
         self, body: Any, args: Any, kind: Any, text: str, monkeypatch: pytest.MonkeyPatch

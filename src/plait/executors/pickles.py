@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from typing import Any
 
 from plait.errors import MissingExtra, NotPicklable, RecordedError, WorkerFailed
@@ -103,11 +104,19 @@ def end_of(kind: int, data: bytes, at: float, attempt: Attempt) -> Ended:
     raised, trace = found
     if isinstance(raised, Stopped):
         return Ended(at, stopped=True)
-    if isinstance(raised, tuple):
+    if isinstance(raised, BaseException):
+        with suppress(Exception):  # of a class that makes its own of that
+            raised.__cause__ = RecordedError(f"in the worker process:\n{trace}", type(raised).__name__, trace)
+        return Ended(at, error=raised, stopped=stopped)
+    try:
         name, text, after = raised
-        raised = RecordedError(f"{name}: {text}", name, trace)
-        raised.retryable = True  # as the exception itself would be
-        raised.retry_after = after
-    else:
-        raised.__cause__ = RecordedError(f"in the worker process:\n{trace}", type(raised).__name__, trace)
-    return Ended(at, error=raised, stopped=stopped)
+        told = RecordedError(f"{name}: {text}", name, trace)
+    except Exception:
+        return Ended(
+            at,
+            error=NotPicklable(f"what it raised cannot be read, and comes as {type(raised).__name__}"),
+            stopped=stopped,
+        )
+    told.retryable = True  # as the exception itself would be
+    told.retry_after = after
+    return Ended(at, error=told, stopped=stopped)

@@ -458,9 +458,9 @@ def _error_data(error: BaseException) -> bytes:
     import traceback
 
     trace = "".join(traceback.format_exception(error))
-    for sent in (lambda: error, lambda: _Parts(error)):
-        data = _sent((sent(), trace))
-        if data is not None:
+    for sent in (error, _Parts(error)):
+        data = _sent((sent, trace))
+        if data is not None and isinstance(loads(data)[0], BaseException):  # its class may say that it is anything
             return data
     after = getattr(error, "retry_after", None)
     return dumps(((type(error).__name__, _text(error), after if type(after) in (int, float) else 0.0), trace))
