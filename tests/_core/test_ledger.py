@@ -135,13 +135,14 @@ def test_a_ledger_is_written_and_read() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_long_log_never_frees_a_unit_too_early_and_none_much_too_late(seed: int) -> None:
     """B8: with many entries those of one part of the interval count as of its end."""
     dice = random.Random(seed)
     ledger, exact, now = Ledger(), [], 0.0
-    for _ in range(EXACT * 5):
+    while now < 150:  # long enough that what was counted with its neighbours is free again, too
         now += dice.expovariate(20)
+        exact = [entry for entry in exact if entry[0] > now - 2]
         units = dice.randint(1, 3)
         ledger.held[1] = units
         ledger.give_back(1, units, now, 60.0)
