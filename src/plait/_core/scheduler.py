@@ -1658,9 +1658,16 @@ def describe(error: BaseException | None) -> str:
     """`ValueError: boom`, in one line, for the texts of other errors."""
     if error is None:
         return "no reason was given"
-    notes = getattr(error, "__notes__", None)
-    beside = [note for note in notes if isinstance(note, str) and note.startswith(NO_REPAIR)] if notes else ()
-    return "; ".join((_described(error), *beside))
+    return "; ".join((_described(error), *_beside(error)))
+
+
+def _beside(error: BaseException) -> list[str]:
+    """What is noted of an `on_error` that could not begin."""
+    try:
+        notes = getattr(error, "__notes__", ())
+        return [note for note in notes if isinstance(note, str) and note.startswith(NO_REPAIR)]
+    except Exception:  # a user's class has its own idea of notes
+        return []
 
 
 def _described(error: BaseException) -> str:
