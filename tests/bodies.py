@@ -186,6 +186,17 @@ class Busy(Exception):
         self.status = 429
 
 
+def touchy() -> None:
+    """Raises what no module has, and what cannot be asked."""
+
+    class Touchy(Exception):
+        @property
+        def retry_after(self) -> float:
+            raise RuntimeError("do not ask")
+
+    raise Touchy("odd thing")
+
+
 def nameless() -> None:
     """Raises what no module has."""
 

@@ -97,9 +97,7 @@ def revived(kind: type[BaseException], args: tuple[object, ...], state: object) 
     error = kind.__new__(kind, *args)
     error.args = args
     if isinstance(error, OSError):
-        OSError.__init__(
-            error, *args
-        )  # which makes its number and texts of them, where the class has an `__init__` of its own
+        OSError.__init__(error, *args)  # its number and texts are made of them here, where its class has an `__init__`
     if kind.__setstate__ is not BaseException.__setstate__:
         error.__setstate__(state)  # type: ignore[arg-type]
         return error

@@ -19,7 +19,7 @@ from plait.errors import RunNotFound, UsageError
 from plait.observe.readers import Reader
 from plait.stores.base import RunInfo, needed_by_forks
 from plait.stores.locks import alive
-from plait.stores.opening import open_store, to_resume
+from plait.stores.opening import command, open_store
 
 if TYPE_CHECKING:
     from plait.stores.contract import Store
@@ -123,7 +123,7 @@ def why(run_id: str, key: str, store: Any) -> Why:
         living = info.owner is not None and info.status == "running" and alive(info.owner)
         # The run's clock stands still while nobody drives it.
         now = max(replay.now, time.time() - replay.wall(0.0)) if living and not replay.took_over else replay.now
-        left = None if living or info.status != "running" else to_resume(info.id, store)
+        left = None if living or info.status != "running" else command(f"resume {info.id}", store)
         return asked(replay.scheduler, key, now, replay.wall, info.id, left=left)
     finally:
         opened.close()

@@ -150,6 +150,7 @@ class TestBadCalls:
             (bodies.liar, (), plait.NotPicklable, "its result cannot be read: SystemExit: what a result does"),
             (bodies.picky, (), bodies.Picky, "odd thing"),
             (bodies.nameless, (), plait.RecordedError, "Nameless: odd thing"),
+            (bodies.touchy, (), plait.RecordedError, "Touchy: odd thing"),
             (bodies.coded, (), bodies.Coded, "code 3"),
             (bodies.throw, (bodies.Device, "disk"), bodies.Device, r"\[Errno 5\] disk is gone"),
             (bodies.throw, (bodies.Number, "odd"), bodies.Number, "odd"),
@@ -159,7 +160,7 @@ class TestBadCalls:
             (bodies.throw, (KeyboardInterrupt, "now"), KeyboardInterrupt, "now"),
             (bodies.throw, (ValueError, "odd"), ValueError, "odd"),
         ],
-        ids=["argument", "closure", "result", "liar", "exception", "nameless", "coded", "device", "number", "row", "turncoat", "exit", "interrupt", "plain"],
+        ids=["argument", "closure", "result", "liar", "exception", "nameless", "touchy", "coded", "device", "number", "row", "turncoat", "exit", "interrupt", "plain"],
     )  # fmt: skip
     def test_it_fails_by_name_and_the_others_go_on(
         self, body: Any, args: Any, kind: Any, text: str, monkeypatch: pytest.MonkeyPatch

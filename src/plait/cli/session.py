@@ -29,7 +29,7 @@ from plait.observe.lines import Lines
 from plait.observe.stream import RunEvent, Stream, summary
 from plait.observe.text import as_json, clean, clean_lines, failure_lines, summary_line
 from plait.runs import make_driver
-from plait.stores.opening import to_resume
+from plait.stores.opening import command
 
 LOOK_S = 0.2
 """On a terminal the last line of what running tasks wrote is looked at so often."""
@@ -144,7 +144,9 @@ class _Session:
                 result = await asyncio.shield(driver.done)
             except StoreError as error:
                 say(f"plait: run {driver.id} ends here: {clean(' '.join(str(error).split()))}")
-                say(f"plait: what was reported is stored; go on with: {to_resume(driver.id, self._settings.store)}")
+                say(
+                    f"plait: what was reported is stored; go on with: {command(f'resume {driver.id}', self._settings.store)}"
+                )
                 return 128 + self._signal if self._signal is not None else 1
         self._show(result)
         return self._code(result)
@@ -155,7 +157,9 @@ class _Session:
         elif self._settings.display is Display.PEOPLE:
             self._tell(result, self._is_file)
         if result.interrupted:
-            say(f"run {result.run_id} is interrupted; go on with: {to_resume(result.run_id, self._settings.store)}")
+            say(
+                f"run {result.run_id} is interrupted; go on with: {command(f'resume {result.run_id}', self._settings.store)}"
+            )
 
     def _told_of(self, result: RunResult) -> Mapping[str, Any]:
         """What the store tells of a run that was over before."""
@@ -286,7 +290,9 @@ class _Session:
             ):
                 say(line)
         if first is not None and self._settings.store is not None and self._printed is None:
-            say(f"    look closer: plait logs {result.run_id} {clean(first.key)}; again: plait retry {result.run_id}")
+            store = self._settings.store
+            look = command(f"logs {result.run_id} {clean(first.key)}", store)
+            say(f"    look closer: {look}; again: {command(f'retry {result.run_id}', store)}")
         if self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED:
             reason = f" - {result.reason}" if result.status is RunStatus.FAILED and first is None else ""
             say(summary_line(result) + reason)

@@ -24,7 +24,7 @@ from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage
 from plait.history import why as asked_why
 from plait.observe.text import as_json, clean, counted, duration
 from plait.resuming import program_for
-from plait.stores.opening import DEFAULT_STORE, open_store
+from plait.stores.opening import DEFAULT_STORE, command, open_store
 
 if TYPE_CHECKING:
     from plait.stores.contract import Store
@@ -116,7 +116,7 @@ def show(given: str | None, text: str, as_document: bool, verbose: bool) -> int:
         return 0
     replay = replayed(store, info)
     result = replay.result()
-    for line in _shown(run, replay, result, verbose):
+    for line in _shown(run, replay, result, verbose, needed(given)):
         out(line)
     return 0
 
@@ -135,7 +135,7 @@ MOST_SHOWN = 200
 """Tasks that are shown one by one unless `-v` is given; of more, those that are not plain."""
 
 
-def _shown(run: StoredRun, replay: Replay, result: RunResult, verbose: bool) -> Iterator[str]:
+def _shown(run: StoredRun, replay: Replay, result: RunResult, verbose: bool, store: str) -> Iterator[str]:
     table = replay.table
     yield f"run {run.id} {clean(run.name)}: {_status(run)}"
     origin = f", forked from {run.forked_from}" if run.forked_from else ""
@@ -155,9 +155,9 @@ def _shown(run: StoredRun, replay: Replay, result: RunResult, verbose: bool) -> 
     if len(listed) < len(rows):
         yield f"  and {len(rows) - len(listed)} more: -v lists them all"
     if run.status == "interrupted":
-        yield f"  go on with: plait resume {run.id}"
+        yield f"  go on with: {command(f'resume {run.id}', store)}"
     elif run.status == "failed":
-        yield f"  try what failed again with: plait retry {run.id}"
+        yield f"  try what failed again with: {command(f'retry {run.id}', store)}"
 
 
 def _times(number: int) -> str:

@@ -462,8 +462,16 @@ def _error_data(error: BaseException) -> bytes:
         data = _sent((sent, trace))
         if data is not None and isinstance(loads(data)[0], BaseException):  # its class may say that it is anything
             return data
-    after = getattr(error, "retry_after", None)
-    return dumps(((type(error).__name__, _text(error), after if type(after) in (int, float) else 0.0), trace))
+    return dumps(((type(error).__name__, _text(error), _pause(error)), trace))
+
+
+def _pause(error: BaseException) -> float:
+    """What the exception itself asks to wait, if it is a number."""
+    try:
+        after: Any = error.retry_after  # type: ignore[attr-defined]
+    except BaseException:  # it has none, or a property of a user's class
+        return 0.0
+    return after if type(after) in (int, float) else 0.0
 
 
 def _sent(value: Any) -> bytes | None:

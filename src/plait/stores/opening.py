@@ -16,18 +16,23 @@ DEFAULT_STORE = os.path.join(".plait", "plait.db")
 """Where the command line keeps runs."""
 
 
-def to_resume(run_id: str, store: Any) -> str:
-    """The command that goes on with a run of `store`."""
+def command(words: str, store: Any) -> str:
+    """`plait` with these words, for somebody to type; with the store that it is about, where that is not the usual one."""
     usual = os.environ.get("PLAIT_STORE") or DEFAULT_STORE
-    if not isinstance(store, (str, os.PathLike)) or _as_file(os.fspath(store)) == _as_file(usual):
-        return f"plait resume {run_id}"
+    if not isinstance(store, (str, os.PathLike)) or os.path.abspath(_file(os.fspath(store))) == os.path.abspath(
+        _file(usual)
+    ):
+        return f"plait {words}"
     import shlex
 
-    return f"plait resume {run_id} --store {shlex.quote(os.fspath(store))}"
+    return f"plait {words} --store {shlex.quote(os.fspath(store))}"
 
 
-def _as_file(path: str) -> str:
-    return os.path.abspath(path if path.endswith(".db") else os.path.join(path, "plait.db"))
+def _file(path: str) -> str:
+    """The file that a path names: one with an end that is usual or that is there, else the one in that folder."""
+    if os.path.isfile(path) or path.endswith((".db", ".sqlite", ".sqlite3")):
+        return path
+    return os.path.join(path, "plait.db")
 
 
 def open_store(given: Any, durability: str | None = "full", *, create: bool = True) -> Store:
@@ -50,8 +55,6 @@ def open_store(given: Any, durability: str | None = "full", *, create: bool = Tr
     path = file_path("store", given)
     if "://" in path:
         raise UsageError(f"store {path!r} is of a kind that plait does not know: give a path")
-    if not os.path.isfile(path) and not path.endswith((".db", ".sqlite", ".sqlite3")):
-        path = os.path.join(path, "plait.db")
     from plait.stores.sqlite import open_sqlite
 
-    return open_sqlite(path, durability, create=create)  # type: ignore[arg-type]
+    return open_sqlite(_file(path), durability, create=create)  # type: ignore[arg-type]
