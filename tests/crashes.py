@@ -3,13 +3,15 @@
 `plait.points` is passed at every commit, rename and spawn, and between the steps of a recovery. Twelve small graphs are run once in
 peace; then, for n from 1 on until a run ends before its n-th point, a process that runs the graph kills itself there and another
 one resumes the run, which has to end as the one in peace did. The `--deep` graphs are killed once more at every point of that
-recovery, and so is one more graph (`held`), whose commands are still at work then. Exit status 1 where one does not end so: F01 to F04, W1 to W6.
+recovery, and so is one more graph (`held`), whose commands are still at work then. People are asked in another one (`asking`): a process of
+its own answers, whether the run is driven just then or not. Exit status 1 where one does not end so: F01 to F04, W1 to W6.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -18,7 +20,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,9 +29,10 @@ from typing import Any
 import ledger
 import plait
 from forks import Child
-from kept_runs import OVER, Place, drive, ends, look, warm
+from kept_runs import OVER, RUN, Place, drive, ends, look, warm
 from ledger import Fault
 from plait import points
+from plait.errors import RunNotFound, StoreError, UsageError
 
 # -- twelve graphs
 
@@ -238,6 +241,46 @@ def held() -> plait.Graph:
     return graph
 
 
+@plait.task
+async def consulted(*values: Any) -> list[Any]:
+    """Asks between two pieces of work, and grows what the answer goes into: a question one of them."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        await asyncio.sleep(0)
+        said = await plait.ask("How many?", key="how")
+        await asyncio.sleep(0)
+        return [soon.bind(said).named("first"), plait.ask_for("Is it good?").named("good")]
+
+
+@plait.task
+async def surveyed(item: int) -> Any:
+    """A question of a map."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        return plait.ask_for("What of {}?", item)
+
+
+@plait.task(on_interrupt="ask")
+async def careful(*values: Any) -> str:
+    """Never starts twice unless a person says so."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        said = await plait.ask("Really?")
+        await asyncio.sleep(0)
+    return ledger.made_of(me.key, 8, (*values, said))
+
+
+def asking() -> plait.Graph:
+    """Three questions at once, and more after them."""
+    graph = plait.Graph("asking")
+    a = graph.add("a", consulted)
+    b = graph.add("b", surveyed.map([1, 2]))
+    c = graph.add("c", careful)
+    d = graph.add("d", apart, args=(c,), on_interrupt="ask")
+    graph.add("end", soon, args=(a, b, d))
+    return graph
+
+
 def odd() -> plait.Graph:
     """No run of this one ends as another: for the test of the sweep itself."""
     graph = plait.Graph("odd")
@@ -249,7 +292,12 @@ GRAPHS: dict[str, Callable[[], plait.Graph]] = {
     each.__name__: each
     for each in (chain, fan, mapped, grown, commands, retried, conditional, group, large, once, ladder, limited)
 }
-MORE = {"held": held, "odd": odd}
+MORE = {"held": held, "asking": asking, "odd": odd}
+SILENT = ("nothing", "a/good", "b[0]/ask", "b[1]/ask")
+"""Tasks of theirs whose code is not ours."""
+
+TENDED = ("asking",)
+"""Graphs that people are needed for: a process of its own answers what they ask, and pauses the run once."""
 DEEP = ("chain", "commands", "mapped")
 """Graphs that are killed while they recover, too."""
 
@@ -281,6 +329,76 @@ def run_to(place: Place, name: str, die_at: int = 0) -> int:
     return look(place, end=True) or status
 
 
+OVER_AND_DONE = ("succeeded", "failed", "cancelled", "rejected")
+
+
+def tend(place: Place, patient: bool) -> int:
+    """Answers what is asked, and pauses the run once; until it is over, where that is not to be once only."""
+    place.enter()
+    given: set[tuple[str, float]] = set()
+    while True:
+        try:
+            if os.path.exists(place.store):
+                with plait.open_run(RUN, place.store) as run:
+                    while run.look().status not in OVER_AND_DONE:
+                        _tend(run, given)
+                        if not patient:
+                            return 0
+                        time.sleep(0.002)
+                    return 0
+        except (RunNotFound, StoreError):
+            pass  # it is not there yet
+        if not patient:
+            return 0
+        time.sleep(0.002)
+
+
+def _tend(run: plait.OpenRun, given: set[tuple[str, float]]) -> None:
+    """Answers each question that is open, and has a paused run go on."""
+    for each in run.questions():
+        by = f"{os.getpid()}-{len(given)}"
+        value: Any = {"action": "rerun"} if each.kind == "interrupt" else f"what was asked of {each.key}"
+        if (each.key, each.asked_at) not in given and _says(
+            "GAVE", each.key, by, partial(run.answer, each.key, value, by=by)
+        ):
+            given.add((each.key, each.asked_at))
+            if all(line.what != "PAUSED" for line in ledger.read(os.environ["LEDGER"])):
+                _says("PAUSED", "-", by, run.pause)
+    if run.is_paused_there():
+        _says("WENT", "-", "-", run.resume)
+
+
+REFUSED = ("already", "closed", "over", "not paused", "nobody drives", "does not fit")
+"""Words of what is said to those who come too late: the question of a task may be another one by then."""
+
+
+def _says(what: str, key: str, by: str, act: Callable[[], bool | None]) -> bool:
+    """Does something to a run, whoever drives it, and says so in the ledger. False if that cannot be any more."""
+    try:
+        became = "kept" if act() is False else "done"
+    except UsageError as error:
+        if not any(word in str(error) for word in REFUSED):
+            raise
+        ledger.say("REFUSED", what, key, by, str(error).replace(" ", "_"))
+        return "already" in str(error)
+    ledger.say(what, key, by, became)
+    return True
+
+
+def answered(place: Place) -> int:
+    """Says in the ledger which answers are on record, and who gave them."""
+    from plait.history import replayed
+    from plait.stores.opening import open_store
+
+    place.enter()
+    store = open_store(place.store, create=False)
+    questions = replayed(store, store.find(RUN)).scheduler.questions
+    assert questions is not None
+    rows = [each for inputs in questions.of.values() for each in inputs if each.what == "answered"]
+    ledger.say_all([("ANSWERED", each.question.address, each.question.kind, each.by) for each in rows])
+    return 0
+
+
 # -- the parent
 
 
@@ -301,13 +419,14 @@ class Sweep:
 
 def in_peace(place: Place, name: str) -> tuple[dict[str, Any], int]:
     """The result of a run that nobody disturbs, and how many points it passes."""
-    status = place.child(run_to, name).end()
+    with tended(place, name):
+        status = place.child(run_to, name).end()
     assert not status, f"{name} in peace ended with {status}:\n{place.output.read_text()}"
     wanted: dict[str, Any] = json.loads(place.result.read_text())
     passed = json.loads((place.folder / "points.json").read_text())
     statuses = wanted["statuses"]
     silent = {
-        key for key in statuses if {f"{key}[0]", f"{key}/on_error"} & statuses.keys() or key == "nothing"
+        key for key in statuses if {f"{key}[0]", f"{key}/on_error"} & statuses.keys() or key in SILENT
     }  # code of theirs has no end that is their success
     wrong = ledger.faults(ledger.read(place.ledger), silent)
     assert not wrong, wrong
@@ -316,9 +435,12 @@ def in_peace(place: Place, name: str) -> tuple[dict[str, Any], int]:
 
 def crash(place: Place, name: str, at: int, sweep: Sweep) -> int:
     """A process that dies at that point: its exit status."""
-    child = place.child(run_to, name, at)
-    status = child.end()
+    with tended(place, name):
+        child = place.child(run_to, name, at)
+        status = child.end()
     place.ended(child)
+    if name in TENDED and at % 2 and place.child(tend, False).end():
+        sweep.wrong.append(f"{name}, {place.folder.name}: nobody could be told:\n{place.output.read_text()}")
     if status == -signal.SIGKILL:
         died = [line for line in ledger.read(place.ledger) if line.what == "DIES"]
         sweep.names[died[-1].words[2]] += 1
@@ -329,14 +451,17 @@ def crash(place: Place, name: str, at: int, sweep: Sweep) -> int:
 
 def finish(place: Place, name: str, wanted: Mapping[str, Any], sweep: Sweep) -> None:
     """Resumes the run to its end, which has to be the one in peace."""
-    child = place.child(run_to, name)
-    status = child.end()
+    with tended(place, name):
+        child = place.child(run_to, name)
+        status = child.end()
     place.ended(child)
     found: list[Fault] = []
     if status not in (0, OVER):
         found.append(Fault("error", "", f"the last process ended with {status}:\n{place.output.read_text()}"))
     else:
         found += ends(place, wanted, wanted["silent"])
+    if name in TENDED:
+        found += wrongly_answered(place)
     lines = ledger.read(place.ledger)
     if name in AT_MOST_ONCE:
         found = [each for each in found if each.kind not in ("status", "value")] + at_most_once(place, name, wanted)
@@ -368,6 +493,37 @@ def at_most_once(place: Place, name: str, wanted: Mapping[str, Any]) -> list[Fau
         found.append(Fault("status", "", f"the statuses are {got['statuses']}, not {hoped}"))
     if got["status"] != ("failed" if failed else "succeeded"):
         found.append(Fault("status", "", f"the run is {got['status']}, and {failed or 'nothing'} failed"))
+    return found
+
+
+@contextlib.contextmanager
+def tended(place: Place, name: str) -> Iterator[None]:
+    """Somebody answers meanwhile, where anybody is asked."""
+    with contextlib.ExitStack() as stack:
+        if name in TENDED:
+            stack.enter_context(place.child(tend, True))
+        yield
+
+
+def wrongly_answered(place: Place) -> list[Fault]:
+    """An answer that was taken, or kept, counts; only people have started again what nobody else may."""
+    if place.child(answered).end():
+        return [Fault("error", "", f"the answers cannot be read:\n{place.output.read_text()}")]
+    lines = ledger.read(place.ledger)
+    found = []
+    recorded = Counter(line.words for line in lines if line.what == "ANSWERED")
+    by = {words[2] for words in recorded}
+    for line in lines:
+        # `c` is not begun anew: an answer on its way when its process died goes with the code that asked.
+        if line.what == "GAVE" and line.words[1] not in by and (line.words[0], line.words[2]) != ("c", "kept"):
+            found.append(
+                Fault("lost", line.words[0], f"the answer to {line.words[0]} was {line.words[2]}, and is lost")
+            )
+    for task in ("c", "d"):
+        starts = sum(line.what == "START" and line.words[0] == task for line in lines)
+        said = sum(number for (key, kind, _), number in recorded.items() if (key, kind) == (task, "interrupt"))
+        if starts > 1 + said:
+            found.append(Fault("run again", task, f"{task} started {starts} times, and people wanted {said} more"))
     return found
 
 
@@ -446,7 +602,7 @@ def lane(folder: Path, units: Sequence[tuple[str, int, int]]) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
     parser = argparse.ArgumentParser(description="Kills runs at every commit, rename, spawn and step of a recovery.")
-    parser.add_argument("graphs", nargs="*", help=f"of held, {', '.join(GRAPHS)}; all of them by default")
+    parser.add_argument("graphs", nargs="*", help=f"of held, asking, {', '.join(GRAPHS)}; all of them by default")
     parser.add_argument(
         "--folder", type=Path, required=True, help="where everything happens; what failed is left there"
     )
@@ -462,7 +618,7 @@ def main(words: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     units = [
         (name, given.every, given.deep_every if name in ("held", *given.deep) else 0)
-        for name in given.graphs or ["held", *GRAPHS]
+        for name in given.graphs or ["held", *TENDED, *GRAPHS]
     ]
     units.sort(key=lambda unit: -unit[2])
     lanes = []

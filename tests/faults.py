@@ -116,6 +116,16 @@ def unavailable(what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
+def own_mounts(folder: Path) -> tuple[str, ...]:
+    """What a command begins with that may mount file systems which nobody else sees."""
+    apart = ("unshare", "-m") if os.getuid() == 0 else ("unshare", "-rm")
+    try:
+        subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", str(folder)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        unavailable("a file system of one's own (unshare -m, mount)")
+    return apart
+
+
 FAILING_DISK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>

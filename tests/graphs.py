@@ -78,6 +78,7 @@ def random_options(dice: random.Random) -> dict[str, Any]:
         "max_failures": dice.choice([None] * 6 + [0, 1]),
         "reduce": dice.choice([None] * 4 + ["majority"]),
         "budget": dice.choice([None] * 8 + [{"usd": 1}, {"usd": 3}]),
+        "on_interrupt": dice.choice([None] * 6 + ["fail", "ask", "ask"]),
     }
     return {name: value for name, value in options.items() if value is not None}
 
@@ -116,6 +117,9 @@ def random_run(seed: int, **options: Any) -> Simulation:
             deaf=dice.choice([0, 0.2]),
             grows=dice.choice([0, 0.2]),
             asks=dice.choice([0, 0.2]),
+            gives_up=dice.choice([0, 0.3]),
+            unwanted=dice.choice([0, 0, 0.8]),
+            rejects=dice.choice([0, 0, 0, 0.3]),
             blocks=dice.choice([0, 0.5]),
             cancels=dice.choice([0, 0, 0.5]),
             pauses=dice.choice([0, 0.3]),

@@ -173,14 +173,14 @@ BUGS = [
     Bug(
         "a timeout counts from ready",
         scheduler,
-        "return self.table.started_at[task] + timeout - self._ran.get(task, 0.0)",
-        "return self.table.ready_at[task] + timeout - self._ran.get(task, 0.0)",
+        "return self.table.started_at[task] + timeout - self.table.earlier",
+        "return self.table.ready_at[task] + timeout - self.table.earlier",
     ),
     Bug(
         "a timeout runs on while its task waits for a person",
         scheduler,
-        "self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]",
-        "self._ran[task] = 0.0",
+        "        table.earlier[task] = began, ran\n        self._disarm",
+        "        table.earlier[task] = began, 0.0\n        self._disarm",
     ),
     Bug(
         "what ends after its timeout counts as success",
@@ -294,8 +294,8 @@ BUGS = [
     Bug(
         "a waiting task keeps its slot",
         scheduler,
-        "        self._release(task, now)\n        table.move(task, WAITING, now)",
-        "        table.move(task, WAITING, now)",
+        "        self._release(task, now)\n        self._ask(task, question, now)",
+        "        self._ask(task, question, now)",
     ),
     Bug(
         "a lent task runs without a slot",
@@ -360,8 +360,8 @@ BUGS = [
     Bug(
         "a failed task is not repaired",
         scheduler,
-        "if task in self._repairs and state in (FAILED, TIMED_OUT) and",
-        "if task in self._repairs and state == TIMED_OUT and",
+        "repaired = task in self._repairs and state in (FAILED, TIMED_OUT) and",
+        "repaired = task in self._repairs and state == TIMED_OUT and",
     ),
     Bug(
         "what fails in an on_error is the first cause",
@@ -411,6 +411,80 @@ BUGS = [
         admission,
         "            self.asks[task] = tuple(each for each in held if not each[0].is_health), used\n",
         "            pass\n",
+    ),
+    Bug(
+        "a stale number answers the next question",
+        scheduler,
+        "return found if found is not None and number in (None, found.number) else None",
+        "return found",
+    ),
+    Bug(
+        "the timer of an answer is not disarmed",
+        scheduler,
+        "        self.questions.close(task, what, now, value, by)\n        self.timers.disarm(Due.ANSWER, task)\n",
+        "        self.questions.close(task, what, now, value, by)\n",
+    ),
+    Bug("a default is ignored", scheduler, "        if question.default:\n", "        if False:\n"),
+    Bug(
+        "nobody is asked about code that waited when its process died",
+        scheduler,
+        "        if policy.on_interrupt is not OnInterrupt.RERUN:\n",
+        "        if False:\n",
+    ),
+    Bug(
+        "nobody is asked about code that ran when its process died",
+        scheduler,
+        "if policy.on_interrupt is OnInterrupt.ASK and begun and",
+        "if False and",
+    ),
+    Bug(
+        "nobody is asked about code that had its answer when its process died",
+        scheduler,
+        "                if task in self._lost:\n",
+        "                if False:\n",
+    ),
+    Bug(
+        "what a person lets fail is run again",
+        scheduler,
+        '        if wanted["action"] == RERUN:\n',
+        '        if wanted["action"] != SUCCEED:\n',
+    ),
+    Bug(
+        "who had its answer goes on after its process died",
+        scheduler,
+        "            self.admission.answered.discard(task)\n            self._lose_waiting(task, now)\n",
+        "            self._lose_waiting(task, now)\n",
+    ),
+    Bug(
+        "who waited goes on after its process died",
+        scheduler,
+        "                self.questions.gone.add(task)\n",
+        "",
+    ),
+    Bug(
+        "a cancelled task is retried",
+        scheduler,
+        "            or task in self._unwanted\n            or self.spending.over",
+        "            or self.spending.over",
+    ),
+    Bug("a rejected run goes on", scheduler, '        self._halt_run(mode, "rejected", now)\n', "        pass\n"),
+    Bug(
+        "what was rejected is repaired",
+        scheduler,
+        "state in (FAILED, TIMED_OUT) and not self._is_rejected(task)\n",
+        "state in (FAILED, TIMED_OUT)\n",
+    ),
+    Bug(
+        "who asks in a run that ends waits for ever",
+        scheduler,
+        "        self._ask(task, question, now)\n        if self._ends(task):\n            self._drop(task, CANCELLED, now)\n            self._drain(now)\n",
+        "        self._ask(task, question, now)\n",
+    ),
+    Bug(
+        "the question of a task that is over stays open",
+        scheduler,
+        "        if table.status[task] == WAITING:\n            self._close_question(task, now, what)\n        if not has_code",
+        "        if not has_code",
     ),
 ]
 

@@ -60,6 +60,17 @@ def test_rates_are_measured_by_what_the_bodies_see() -> None:
     assert rates.rows(found)[2:] == ["| plait | 3 | 1.0 | 0 | 0 | 5.0 |", "| x | no | | | | |"]
 
 
+@pytest.mark.realtime
+def test_answers_are_measured_by_when_the_task_goes_on() -> None:
+    """X3: by a call, by a command, and by hand; an order of figures is for the real sizes."""
+    answers = import_module("answers")
+    found = {name: answers.measure(name, 8) for name in answers.ROWS}
+    for on, told in found.values():
+        assert len(on) == len(told) >= 2
+        assert all(0 < each < 60 for each in [*on, *told])
+    assert answers.rows({"x": ([0.001] * 19 + [0.5], [0.002] * 20)})[2:] == ["| x | 20 | 1.0 | 500.0 | 2.0 | 2.0 |"]
+
+
 def test_figures_are_medians_per_task_and_ratios_are_to_both_named_rows() -> None:
     table = import_module("table")
     group, found = canned()

@@ -30,7 +30,7 @@ def test_a_run_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> 
 
     `python tests/crashes.py` kills at every point of three graphs' recoveries, too.
     """
-    status, said = crashing(tmp_path, "--deep", "chain", "--deep-every", 5)
+    status, said = crashing(tmp_path, "held", *crashes.GRAPHS, "--deep", "chain", "--deep-every", 5)
     print(said)
     assert status == 0, said
     found = re.search(r"^13 graphs, (\d+) crashes and (\d+) in recoveries: 0 wrong; ", said, re.M)
@@ -39,6 +39,22 @@ def test_a_run_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> 
     assert int(found[2]) > 30, "there were more points than these"
     named = {name.replace(" ", "-") for name in POINTS}
     assert named == set(re.findall(r"([a-z-]+) \d+(?:,|$)", said.splitlines()[-2])), said
+
+
+@pytest.mark.realtime
+@pytest.mark.timeout(300)
+def test_a_run_that_asks_people_and_is_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> None:
+    """X3 F75: no answer is lost, nothing finished runs again, and `on_interrupt: ask` starts again only what a person wants started again.
+
+    Three questions are open at once; they are answered while a process drives the run, and while none does, and the run is paused. A sample:
+    `python tests/crashes.py asking --deep asking` for every point.
+    """
+    status, said = crashing(tmp_path, "asking", "--every", 3, "--deep")
+    print(said)
+    assert status == 0, said
+    found = re.search(r"^1 graphs, (\d+) crashes and 0 in recoveries: 0 wrong; ", said, re.M)
+    assert found is not None, said
+    assert int(found[1]) > 12, "there were more points than these"
 
 
 POINTS = {

@@ -5,6 +5,7 @@ concurrency   run_with_concurrency, amap, map_: a flat list of work
 runner        ParallelRunner, get_independent_tasks: a phase of tasks
 tasks         task, Graph, Node, shell: graphs in Python
 runs          run, arun, start, current: running them; resume, retry, fork: going on with stored ones
+asking        ask, ask_for: people's answers, inside a task and as one;  approving  approve;  opened  open_run: answering from another process
 history       list_runs, show_run, why, read_logs, retell, collect_garbage: looking at stored runs
 flow          load: workflow files
 patterns      union, majority, quorum, partial, ...: many results made one; Lock
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from plait._core.states import Status as Status
     from plait._core.why import Why as Why
     from plait._engine.run import Run as Run
+    from plait.approving import approve as approve
+    from plait.asking import ask as ask
+    from plait.asking import ask_for as ask_for
     from plait.concurrency import ConcurrencyResult as ConcurrencyResult
     from plait.concurrency import amap as amap
     from plait.concurrency import map_ as map_
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from plait.errors import OwnershipLost as OwnershipLost
     from plait.errors import PlaitError as PlaitError
     from plait.errors import RecordedError as RecordedError
+    from plait.errors import Rejected as Rejected
     from plait.errors import RetryAfter as RetryAfter
     from plait.errors import RunCancelled as RunCancelled
     from plait.errors import RunChanged as RunChanged
@@ -84,8 +89,11 @@ if TYPE_CHECKING:
     from plait.observe.metrics import Metrics as Metrics
     from plait.observe.otel import OpenTelemetryExporter as OpenTelemetryExporter
     from plait.observe.prometheus import PrometheusExporter as PrometheusExporter
+    from plait.observe.questions import OpenQuestion as OpenQuestion
     from plait.observe.readers import flush_readers as flush_readers
     from plait.observe.stream import RunEvent as RunEvent
+    from plait.opened import OpenRun as OpenRun
+    from plait.opened import open_run as open_run
     from plait.patterns.locks import Lock as Lock
     from plait.patterns.reducers import Partial as Partial
     from plait.patterns.reducers import Reduced as Reduced
@@ -124,6 +132,8 @@ _HOMES = {
     "plait._core.states": ("RunStatus", "Status"),
     "plait._core.why": ("Why",),
     "plait._engine.run": ("Run",),
+    "plait.approving": ("approve",),
+    "plait.asking": ("ask", "ask_for"),
     "plait.concurrency": ("ConcurrencyResult", "amap", "map_", "run_with_concurrency"),
     "plait.errors": (
         "ChildFailed",
@@ -144,6 +154,7 @@ _HOMES = {
         "OwnershipLost",
         "PlaitError",
         "RecordedError",
+        "Rejected",
         "RetryAfter",
         "RunCancelled",
         "RunChanged",
@@ -167,8 +178,10 @@ _HOMES = {
     "plait.observe.metrics": ("Metrics",),
     "plait.observe.otel": ("OpenTelemetryExporter",),
     "plait.observe.prometheus": ("PrometheusExporter",),
+    "plait.observe.questions": ("OpenQuestion",),
     "plait.observe.readers": ("flush_readers",),
     "plait.observe.stream": ("RunEvent",),
+    "plait.opened": ("OpenRun", "open_run"),
     "plait.patterns.locks": ("Lock",),
     "plait.patterns.reducers": (
         "Partial",

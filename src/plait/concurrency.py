@@ -76,7 +76,7 @@ class _Bodies(Work):
         body = self._bodies[place]
         return self._executors[place], partial(_with_signal, body), (), None
 
-    def check(self, place: int, value: Any) -> Growth | None:
+    def check(self, place: int, value: Any, table: Table, first: int) -> Growth | None:
         assert self._is_failed is not None
         if self._is_failed(value):
             raise JudgedFailed(value)

@@ -18,6 +18,7 @@
     │   ├── NotStorable                   its value, or what it grew, cannot be stored as it is
     │   ├── RecordedError                 what a task raised in an earlier process, as it was recorded
     │   ├── JudgedFailed                  it returned, and `is_failed` said no
+    │   ├── Rejected                      a person said no: the run ends as `rejected`
     │   ├── ChildFailed                   a task that it grew failed
     │   ├── NotDecided                    a vote was even, or too few results are there
     │   └── NotRun                        skipped, upstream_failed or not_started
@@ -62,6 +63,7 @@ __all__ = [
     "OwnershipLost",
     "PlaitError",
     "RecordedError",
+    "Rejected",
     "RetryAfter",
     "RunCancelled",
     "RunChanged",
@@ -289,6 +291,13 @@ class JudgedFailed(TaskError):
     def __init__(self, value: object) -> None:
         super().__init__("is_failed judged the returned value failed")
         self.value = value
+
+
+class Rejected(TaskError):
+    """A person said no. A task that ends with it ends its run, whose status is `rejected`: nothing starts any more, what runs may end."""
+
+    code = "REJECTED"
+    retryable = False
 
 
 class ChildFailed(TaskError):

@@ -32,8 +32,8 @@ __all__ = ["LogPart", "StoredRun", "collect_garbage", "list_runs", "read_logs", 
 class StoredRun:
     """What a store knows of a run at a glance.
 
-    `status` is the run's, or `interrupted` where it is not over and no living process (`owner_pid`) drives it. Times are Unix
-    seconds; `counts` of tasks by status are there once it is over, `tasks` counts those that it has from the start.
+    `status` is the run's; of one that is not over and that no living process (`owner_pid`) drives it is `waiting` (only answers are missing:
+    so many `questions` are open), `paused`, or `interrupted`. Times are Unix seconds; `counts` of tasks by status are there once it is over, `tasks` counts those that it has from the start.
     """
 
     id: str
@@ -48,6 +48,7 @@ class StoredRun:
     owner_pid: int | None = None
     forked_from: str | None = None
     version: str = ""
+    questions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ def list_runs(store: Any) -> list[StoredRun]:
 def at_a_glance(run: RunInfo) -> StoredRun:
     """The public picture of a run in a store."""
     owner = run.owner if run.status == "running" and run.owner is not None and alive(run.owner) else None
-    status = "interrupted" if run.status == "running" and owner is None else run.status
+    status, stands = run.status, run.summary.get("stands")
+    if run.status == "running" and owner is None:
+        status = str(stands) if stands in ("waiting", "paused") else "interrupted"
+    questions = run.summary.get("questions")
     counts = run.summary.get("counts")
     return StoredRun(
         run.id,
@@ -91,6 +95,7 @@ def at_a_glance(run: RunInfo) -> StoredRun:
         None if owner is None else owner.pid,
         run.forked_from,
         run.version,
+        questions if isinstance(questions, int) and status in ("waiting", "paused") else 0,
     )
 
 

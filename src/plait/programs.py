@@ -60,7 +60,7 @@ class _Nodes(Work):
         kwargs = node._beside.kwargs
         return args, (replaced(kwargs, found) if kwargs else None)
 
-    def check(self, place: int, value: Any) -> Growth | None:
+    def check(self, place: int, value: Any, table: Table, first: int) -> Growth | None:
         if type(value) is Node or (type(value) in CONTAINERS and holds_node(value)):
             return _grown(value)
         return None

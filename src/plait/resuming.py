@@ -85,7 +85,7 @@ def reopen(
     run = store.find(run_id)
     if run.status != "running" and not accept_changes:
         return _over(store, run, target, load)
-    claim = store.claim(run)
+    stood, claim = run.summary, store.claim(run)
     try:
         points.reach("claimed")
         run = store.find(run.id)
@@ -109,7 +109,7 @@ def reopen(
         driver = _driver(store, claim, definition, replay, driving)
         return Reopened(driver, run, replay, changes)
     except BaseException:
-        store.release(claim)
+        store.release(claim, stood)
         raise
 
 
@@ -307,7 +307,7 @@ def retry(
         RunOwned, RunNotFound, RunChanged, StoreError: where it cannot be.
     """
     run = store.find(run_id)
-    claim = store.claim(run)
+    stood, claim = run.summary, store.claim(run)
     try:
         points.reach("claimed")
         run = store.find(run.id)
@@ -323,7 +323,7 @@ def retry(
             )
         return _next_generation(store, run, generation, claim, definition, _Rerun(), driving)
     except BaseException:
-        store.release(claim)
+        store.release(claim, stood)
         raise
 
 

@@ -25,7 +25,7 @@ from plait._engine.doors import (
     slots,
 )
 from plait._engine.driver import Driver
-from plait._engine.reading import readers_of, show, show_end
+from plait._engine.reading import hooks_of, readers_of, show, show_end
 from plait.errors import LimitError, RunFailed, UsageError
 from plait.executors.base import Attempt, CancelToken, Progress, Spent, beat_of_worker, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
@@ -79,7 +79,7 @@ def make_driver(
     given = {name: options.pop(name) for name in KEEPING if name in options}
     if "reap" in options:
         driving["reap"] = flag("reap", options.pop("reap"))
-    readers = readers_of(options.pop("readers", ()))
+    readers = [*readers_of(options.pop("readers", ())), *hooks_of(options.pop("on_question", None))]
     store, run_id = given.get("store", store), given.get("run_id", run_id)
     if inputs and not hasattr(target, "program"):
         raise UsageError("inputs belong to workflow files: bind arguments instead")
@@ -89,7 +89,7 @@ def make_driver(
     if unknown:
         raise UsageError(
             f"unknown option {sorted(unknown)[0]!r} of a run; there are max_concurrency, {', '.join(sorted(RULES))}, reap, "
-            "readers, store, run_id, durability"
+            "readers, on_question, store, run_id, durability"
         )
     chosen = {
         "on_failure": OnFailure.CONTINUE,
@@ -191,7 +191,8 @@ async def arun(
 
     Each of `readers` is called with every `RunEvent` from `run_started` on, and with None at the end, in a thread of its own and
     without holding up the run: up to 100,000 events wait for one that is slow, what comes then is dropped, and what a reader raises is
-    logged. `plait.Metrics()` is one; see `flush_readers`.
+    logged. `plait.Metrics()` is one; see `flush_readers`. `on_question` is told in the same way when a question opens: a function is called with the
+    `OpenQuestion`; a command (text for `/bin/sh -c`, or a list of words) gets it as a JSON line on its standard input.
 
     Raises:
         BaseException: for a node, the first cause's own exception, with notes.
@@ -320,6 +321,7 @@ def resume(
     durability: str = "full",
     reap: bool = False,
     readers: Sequence[Callable[[Any], object]] = (),
+    on_question: Callable[[Any], object] | str | Sequence[str] | None = None,
 ) -> Run:
     """Goes on with a stored run whose process died, left it or was paused; the handle on it, as `start` gives.
 
@@ -345,6 +347,7 @@ def resume(
             lambda opened, **driving: reopen(opened, run_id, target, accept_changes=accept_changes, **driving),
             reap,
             readers,
+            on_question,
         )
     )
 
@@ -357,6 +360,7 @@ def retry(
     durability: str = "full",
     reap: bool = False,
     readers: Sequence[Callable[[Any], object]] = (),
+    on_question: Callable[[Any], object] | str | Sequence[str] | None = None,
 ) -> Run:
     """Another generation of a stored run that is over: what did not succeed runs again, with all that needs it.
 
@@ -369,7 +373,14 @@ def retry(
     from plait.resuming import retry as again
 
     return _started(
-        on_store(store, durability, lambda opened, **driving: again(opened, run_id, target, **driving), reap, readers)
+        on_store(
+            store,
+            durability,
+            lambda opened, **driving: again(opened, run_id, target, **driving),
+            reap,
+            readers,
+            on_question,
+        )
     )
 
 
@@ -383,6 +394,7 @@ def fork(
     durability: str = "full",
     reap: bool = False,
     readers: Sequence[Callable[[Any], object]] = (),
+    on_question: Callable[[Any], object] | str | Sequence[str] | None = None,
 ) -> Run:
     """A new run that takes over what `run` finished, but for the task `start`, what an edit touches, and all that needs those.
 
@@ -402,6 +414,7 @@ def fork(
             lambda opened, **driving: forked(opened, run, start, target, new_id=run_id, **driving),
             reap,
             readers,
+            on_question,
         )
     )
 
@@ -412,9 +425,10 @@ def on_store(
     what: Callable[..., Any],
     reap: bool = False,
     readers: Sequence[Callable[[Any], object]] = (),
+    on_question: Any = None,
 ) -> Callable[[], Driver | RunResult]:
     """What gives a driver, or the result of a run that is over, on an opened store."""
-    shown = readers_of(readers)
+    shown = [*readers_of(readers), *hooks_of(on_question)]
 
     def make() -> Driver | RunResult:
         from plait.stores.opening import open_store

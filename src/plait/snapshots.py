@@ -11,7 +11,7 @@ from plait.executors.base import Wanting
 from plait.fingerprints import declared_type, fingerprint
 from plait.references import named, reference, resolve
 from plait.stores.values import PLAIN, SMALL
-from plait.tasks import NOTHING_BESIDE, Beside, Definition, Node, OnError, holds_node, make_node
+from plait.tasks import NOTHING_BESIDE, Again, Beside, Definition, Node, OnError, holds_node, make_node
 
 ALL_NODES, VALUES, MIXED = 0, 1, 2
 """How the arguments of a node stand in a snapshot: not at all, for every one is a need; as they are; each with a tag."""
@@ -91,6 +91,9 @@ def _tagged(value: Any, place: dict[int, int], strict: bool, node: Node[Any]) ->
     if type(value) is Node:
         # A node that stands for another one of the batch (the same key) is found by the needs alone.
         return ["node", place.get(id(value), -1)]
+    if type(value) is Again:
+        nodes, refs, takes = zip(*value.steps, strict=True) if value.steps else ((), (), ())
+        return ["again", of_nodes(nodes, strict=strict), list(refs), list(takes)]
     if type(value) is tuple:
         return ["tuple", [_tagged(each, place, strict, node) for each in value]]
     if type(value) in (list, dict) and holds_node(value):
@@ -263,6 +266,8 @@ def _untagged(tagged: Sequence[Any], read: Callable[[int, Any], Any]) -> Any:
     match kind:
         case "node":
             return STAND_IN
+        case "again":
+            return Again(list(zip(nodes_of(data, read), *rest, strict=True)))
         case "tuple":
             return tuple(_untagged(each, read) for each in data)
         case "list":
@@ -347,6 +352,8 @@ def _unknown_in(given: Any) -> list[str]:
         kind, data, *_ = stack.pop()
         if kind == "unknown":
             found.append(str(data))
+        elif kind == "again":
+            found += unknowns(data)
         elif kind in ("tuple", "list"):
             stack.extend(data)
         elif kind == "dict":

@@ -71,6 +71,19 @@ class OnError:
         """Is its one argument the error?"""
 
 
+class Again:
+    """What is done again when a person wants that: steps of a node, where its arguments come from, and whether it takes the feedback.
+
+    For each node in the arguments, in the order of `nodes_in`, `[1, n]` stands for step n, and `[0, n]` for value n of those given beside.
+    Never changed.
+    """
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Sequence[tuple[Node[Any], list[list[int]], bool]]) -> None:
+        self.steps = steps
+
+
 class Beside:
     """What few nodes have: keyword arguments, a key, nodes needed beside the arguments. Never changed."""
 

@@ -97,7 +97,7 @@ class TestWaiting:
         """X7."""
         made = world({"a": {}, "b": {}, "c": {"grace": 9}}, slots=1)
         made.asks("a")
-        assert said(made, "a") == ("input", "a waits for a person's answer, for 0 s now")
+        assert said(made, "a") == ("input", "a waits for an answer to 'a': what now?, for 0 s now")
         assert said(made, "b") == ("running", "b runs, for 0 s now")
         made.scheduler.paused(made.now)
         assert said(made, "c") == ("paused", "c waits, for the run is paused, for 0 s now")

@@ -466,7 +466,9 @@ def test_ctrl_c_in_a_real_terminal(tmp_path: Path) -> None:
     command = "trap : INT; " + " ".join(PLAIT) + " run flow.yaml; echo exit-code=$?; sleep 600"
 
     def tmux(*words: str) -> str:
-        return subprocess.run(["tmux", *words], capture_output=True, text=True, check=True, timeout=20).stdout
+        return subprocess.run(
+            ["tmux", "-L", name, *words], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
 
     tmux("new-session", "-d", "-s", name, "-x", "100", "-y", "30", "-c", str(tmp_path), "sh", "-c", command)
     try:
@@ -476,7 +478,7 @@ def test_ctrl_c_in_a_real_terminal(tmp_path: Path) -> None:
         tmux("send-keys", "-t", name, "C-c")
         wait_for(lambda: "exit-code=130" in tmux("capture-pane", "-p", "-t", name))
     finally:
-        tmux("kill-session", "-t", name)
+        tmux("kill-server")
 
 
 def wait_for(holds: Any) -> None:

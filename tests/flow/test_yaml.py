@@ -640,6 +640,72 @@ tasks:
                 assert all(LINE.match(str(problem)) for problem in error.problems), number
 
 
+class TestQuestions:
+    """E7 A18: what may stand in `ask:` and `approve:`, and what is said where it may not."""
+
+    @pytest.mark.parametrize(
+        ("body", "at", "code", "says"),
+        [
+            ("{ask: [1]}", (2, 12), "type", "ask must be a question, as text, not a list"),
+            ("{ask: ''}", (2, 12), "type", "not empty text"),
+            ("{ask: }", (2, 12), "type", "ask must be a question, as text"),
+            ("{ask: Yes?, form: 5}", (2, 24), "value", "a form cannot be of type int"),
+            ("{ask: Yes?, form: []}", (2, 24), "value", "form"),
+            ("{ask: Yes?, form: colour}", (2, 24), "value", "'colour'"),
+            ("{ask: Yes?, form: {schema: {type: nonsense}}}", (2, 24), "value", "nonsense"),
+            ("{ask: Yes?, form: boolean, default: perhaps}", (2, 42), "value", "the default does not fit"),
+            ("{ask: Yes?, form: {a: integer}, default: {a: 1, b: 2}}", (2, 47), "value", "b"),
+            ("{ask: Yes?, timeout: soon}", (2, 27), "value", "timeout"),
+            ("{ask: Yes?, who: 5}", (2, 23), "value", "who must be a name, or a list of names"),
+            ("{ask: Yes?, who: [ada, '']}", (2, 23), "value", "who must be a name, or a list of names"),
+            ("{ask: Yes?, rounds: 2}", (2, 18), "misplaced", "rounds is for an approval"),
+            ("{ask: Yes?, memory_limit: 1GB}", (2, 18), "misplaced", "memory_limit is for code that runs"),
+            ("{ask: Yes?, idle_timeout: 1}", (2, 18), "misplaced", "idle_timeout is for code that runs"),
+            ("{ask: Yes?, run: echo}", (2, 3), "body", "exactly one of run, call, tasks, ask"),
+            ("{ask: Yes?, frm: int}", (2, 18), "unknown-key", "Did you mean 'form'?"),
+            ("{ask: 'Yes {{ tasks.b.output }}?'}", (2, 17), "unknown-task", "'b'"),
+            ("{ask: Yes?, approve: b}", (2, 27), "unknown-task", "an approval is of 'b', which is not beside it"),
+            ("{ask: Yes?, approve: []}", (2, 27), "empty", "give at least one"),
+            ("{ask: Yes?, approve: a}", (2, 3), "cycle", "task 'a' needs itself"),
+            ("{ask: Yes?, approve: w, form: boolean}", (2, 30), "misplaced", "approve, revise or reject is the answer"),
+            ("{ask: Yes?, approve: w, foreach: [1]}", (2, 30), "misplaced", "put both into the tasks of a foreach"),
+            ("{ask: Yes?, approve: w, default: revise}", (2, 39), "value", "is approve or reject, not 'revise'"),
+            ("{ask: Yes?, approve: w, default: [approve]}", (2, 39), "value", "is approve or reject"),
+            ("{ask: Yes?, approve: f, rounds: 0}", (2, 38), "value", "a whole number of at least 1, not 0"),
+            ("{ask: Yes?, approve: f, rounds: true}", (2, 38), "value", "a whole number of at least 1"),
+            ("{ask: Yes?, approve: w, rounds: 2}", (2, 30), "value", "nothing that 'a' approves takes the feedback"),
+            ("{run: 'echo {{ feedback }}'}", (2, 18), "unknown-name", "feedback"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_asked_is_told_with_its_place(
+        self, tmp_path: Path, body: str, at: tuple[int, int], code: str, says: str
+    ) -> None:
+        feedback = "  f: {run: 'echo {{ feedback }}'}\n" if "approve: f" in body else ""
+        path = write(tmp_path, f"tasks:\n  a: {body}\n  w: {{run: echo}}\n{feedback}")
+        found = problems(path)
+        assert [(each[0], each[1]) for each in found] == [at], found
+        assert found[0][2] == code, found
+        assert says in found[0][3], found
+
+    def test_all_that_may_stand_there(self, tmp_path: Path) -> None:
+        load(
+            write(
+                tmp_path,
+                """
+                tasks:
+                  draft: {run: "echo {{ feedback }}"}
+                  page: {run: "echo {{ tasks.draft.output }}"}
+                  text: {ask: "{{ tasks.page.output }}?"}
+                  word: {ask: Which?, form: [a, 1, true, null], default: a, timeout: 1h, who: ada}
+                  form: {ask: All?, form: {a: text, b: {type: array}}, who: [ada, bob]}
+                  each: {foreach: [1, 2], ask: "{{ item }}?", form: {schema: {type: integer}}, allow_failure: true}
+                  good: {ask: Good?, approve: [page, text], rounds: 50, default: reject, timeout: 60}
+                  also: {ask: Good?, approve: page, default: {action: approve}}
+                """,
+            )
+        )
+
+
 def test_weights_are_of_the_items_as_they_will_be_called(tmp_path: Path) -> None:
     """B12: `key:` names them; where that is known only later nobody is refused before."""
     text = "tasks:\n  k: {{foreach: [1, 2], key: {key}, run: echo, reduce: {{weighted: {{weights: {weights}}}}}}}\n"

@@ -31,6 +31,10 @@ class Cleanups:
         """How many have not begun there."""
         return len(self.waiting.get(scope, ()))
 
+    def has_begun(self, task: int) -> bool:
+        """False for a cleanup whose time has not come: it is to be there when it comes."""
+        return task not in self.alive or not any(task in later for later in self.waiting.values())
+
     def clear(self) -> None:
         """From here on they are tasks like all others."""
         self.waiting.clear()

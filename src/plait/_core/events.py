@@ -15,6 +15,7 @@ from plait._core.limits import Wants
 from plait._core.policy import OnFailure
 
 if TYPE_CHECKING:
+    from plait._core.questions import Question
     from plait._core.scheduler import Scheduler
 
 
@@ -167,10 +168,11 @@ class Closed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """An attempt waits for a person's input: its slot is free."""
+    """An attempt waits for a person's answer: its slot is free."""
 
     task: int
     attempt: int
+    question: Question
     now: float
 
 
@@ -186,9 +188,28 @@ class Leased(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The input came."""
+    """A person answered question `number` of a task."""
 
     task: int
+    number: int
+    value: Any
+    by: str | None
+    now: float
+
+
+class Withdrawn(NamedTuple):
+    """The code that asked question `number` goes on without an answer."""
+
+    task: int
+    number: int
+    now: float
+
+
+class Cancelled(NamedTuple):
+    """A person wants no more of a task."""
+
+    task: int
+    by: str | None
     now: float
 
 
@@ -268,6 +289,8 @@ Event: TypeAlias = (
     | Closed
     | Asked
     | Answered
+    | Withdrawn
+    | Cancelled
     | Leased
     | Abandoned
     | Interrupted
@@ -299,6 +322,8 @@ RECORDS: dict[str, type[Event]] = {
     "closed": Closed,
     "asked": Asked,
     "answered": Answered,
+    "withdrawn": Withdrawn,
+    "cancelled": Cancelled,
     "leased": Leased,
     "abandoned": Abandoned,
     "interrupted": Interrupted,
@@ -385,10 +410,14 @@ def apply(scheduler: Scheduler, event: Event) -> None:
             scheduler.forgot(task)
         case Closed(parent, now):
             scheduler.closed(parent, now)
-        case Asked(task, attempt, now):
-            scheduler.asked(task, attempt, now)
-        case Answered(task, now):
-            scheduler.answered(task, now)
+        case Asked(task, attempt, question, now):
+            scheduler.asked(task, attempt, question, now)
+        case Answered(task, number, value, by, now):
+            scheduler.answered(task, number, value, by, now)
+        case Withdrawn(task, number, now):
+            scheduler.withdrawn(task, number, now)
+        case Cancelled(task, by, now):
+            scheduler.cancelled(task, by, now)
         case Leased(number, units, wanted, now, opens_at, shut):
             scheduler.leased(number, units, wanted, now, opens_at, shut)
         case Abandoned(task, attempt, now):

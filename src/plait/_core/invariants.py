@@ -10,7 +10,7 @@ from typing import cast
 from plait._core.limits import Limit, RateLimit, Share
 from plait._core.policy import CHILD, CONTROL, LIMITED
 from plait._core.scheduler import Scheduler
-from plait._core.states import FINAL, NOT_STARTED, PENDING, READY, RUNNING, UPSTREAM_FAILED
+from plait._core.states import FINAL, NOT_STARTED, PENDING, READY, RUNNING, UPSTREAM_FAILED, WAITING
 from plait._core.table import NEVER, NONE, VACANT
 from plait._core.timers import Due
 from plait.errors import InvariantError
@@ -43,11 +43,35 @@ def check(scheduler: Scheduler) -> None:
         if status[task] in (NOT_STARTED, UPSTREAM_FAILED):
             _law(table.started_at[task] == NEVER, lambda: f"had started: {table.story(task)}")
     _law(not scheduler._work, lambda: "consequences were left undrawn")
+    _check_questions(scheduler)
     for task in scheduler.cleanups.alive:
         _law(status[task] < FINAL, lambda: f"is over, and still spared: {table.story(task)}")
     for task in table.failures:
         running = status[task] == RUNNING
         _law(not running or bool(table.odd[task] & CONTROL), lambda: f"is repaired in a slot: {table.story(task)}")
+
+
+def _check_questions(scheduler: Scheduler) -> None:
+    """Exactly the tasks that wait have a question open, and a timer where there is a time for the answer."""
+    table, questions = scheduler.table, scheduler.questions
+    waiting = set(table.within(WAITING))
+    found = set() if questions is None else set(questions.open)
+    stopping = set(scheduler._dropped)
+    _law(
+        not stopping & found, lambda: f"{sorted(stopping)} were told to stop, and questions of {sorted(found)} are open"
+    )
+    _law(waiting == found | stopping, lambda: f"{sorted(waiting)} wait, and questions of {sorted(found)} are open")
+    _law(stopping <= scheduler._stops.of.keys(), lambda: f"{sorted(stopping)} are to stop, and no force comes")
+    if questions is None:
+        return
+    for task in found:
+        asked = questions.open[task]
+        armed = scheduler.timers.at(Due.ANSWER, task)
+        _law(armed == asked.due, lambda: f"due at {asked.due}, armed for {armed}: {table.story(task)}")
+        _law(asked is questions.of[task][-1] and asked.what is None, lambda: f"another one: {table.story(task)}")
+    _law(questions.gone <= waiting, lambda: "code is gone of tasks that do not wait")
+    for task in (*scheduler.admission.answered, *scheduler._lost):
+        _law(table.status[task] == READY, lambda: f"has its answer: {table.story(task)}")
 
 
 def _law(holds: bool, otherwise: Callable[[], str]) -> None:

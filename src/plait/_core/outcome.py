@@ -39,7 +39,7 @@ class Outcome:
 
     `attempts` counts the tries, `history` holds each as it ended. `started_at` and `ended_at` are Unix seconds (the
     run's start by the wall clock, plus monotonic time since), None if it never started. `queued_s` is the time from
-    ready to its latest start, `run_s` that of its latest attempt. `enforced` is False if the task was stopped and its
+    ready to its latest start, `run_s` that of the code of its latest attempt, without what it waited for a person. `enforced` is False if the task was stopped and its
     code may still run. `error` is the task's own exception where it raised one.
     """
 
@@ -75,7 +75,7 @@ class Outcome:
 def outcome(table: Table, task: int, unix: Callable[[float], float]) -> Outcome:
     """The outcome of one row, as it stands."""
     state = table.status[task]
-    started, ended = table.started_at[task], table.ended_at[task]
+    started, ended = table.began_at(task), table.ended_at[task]
     key = table.key(task)
     error = table.errors.get(task)
     if error is None and state >= FINAL and state != SUCCEEDED:
@@ -89,8 +89,8 @@ def outcome(table: Table, task: int, unix: Callable[[float], float]) -> Outcome:
         history=_history(table, task, unix),
         started_at=None if started == NEVER else unix(started),
         ended_at=None if started == NEVER or ended == NEVER else unix(ended),
-        queued_s=None if started == NEVER else max(0.0, started - table.ready_at[task]),
-        run_s=None if started == NEVER or ended == NEVER else max(0.0, ended - started),
+        queued_s=None if started == NEVER else max(0.0, table.started_at[task] - table.ready_at[task]),
+        run_s=None if started == NEVER or ended == NEVER else max(0.0, table.ran_s(task, ended)),
         enforced=task not in table.unenforced,
     )
 
@@ -104,7 +104,7 @@ def _history(table: Table, task: int, unix: Callable[[float], float]) -> tuple[T
     number = table.attempts(task)
     state = table.status[task]
     if number > len(tries) and state in (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED):
-        started, ended = unix(table.started_at[task]), unix(table.ended_at[task])
+        started, ended = unix(table.began_at(task)), unix(table.ended_at[task])
         tries.append(Tried(number, STATUSES[state], table.errors.get(task), started, ended))
     return tuple(tries)
 

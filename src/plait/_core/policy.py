@@ -60,6 +60,7 @@ class OnInterrupt(StrEnum):
 
     RERUN = "rerun"  # runs again
     FAIL = "fail"  # failed: its code is never started twice by a crash
+    ASK = "ask"  # a person says: run again, taken as succeeded, or failed
 
 
 class OnConflict(StrEnum):

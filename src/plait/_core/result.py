@@ -76,12 +76,16 @@ class RunResult(Mapping[str, "Outcome"]):
         cause = self.first_cause
         if self.halt_reason == "deadline":
             return "the run's deadline passed"
+        if self.status is RunStatus.REJECTED and cause is not None:
+            return describe(cause.error)
         if self.halt_reason == "budget":
             return "the run's budget is spent"
         if self.halt_reason == "stuck":
             return "abandoned attempts hold every slot that the ready tasks need"
         if cause is not None and self.status is RunStatus.CANCELLED and self._cleans(self._first_cause):
             return f"the run was cancelled, and then task {cause.key!r} failed: {describe(cause.error)}"
+        if cause is not None and cause.status in (Status.CANCELLED, Status.NOT_STARTED):
+            return describe(cause.error)  # a person cancelled it
         if cause is not None:
             return f"task {cause.key!r} {'failed' if cause.status is Status.FAILED else cause.status}: {describe(cause.error)}"
         return "the run was cancelled" if self.status is RunStatus.CANCELLED else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._core.admission import Admission
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
@@ -40,6 +40,7 @@ from plait._core.spending import SECONDS, Spending
 from plait._core.states import (
     CANCELLED,
     FAILED,
+    FINAL,
     NOT_STARTED,
     PENDING,
     READY,
@@ -55,7 +56,19 @@ from plait._core.states import (
 from plait._core.stops import Stops
 from plait._core.table import NEVER, NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
-from plait.errors import ChildFailed, PlaitError, RetryAfter, TaskError, TaskInterrupted, TaskTimedOut
+from plait.errors import (
+    ChildFailed,
+    PlaitError,
+    Rejected,
+    RetryAfter,
+    TaskCancelled,
+    TaskError,
+    TaskInterrupted,
+    TaskTimedOut,
+)
+
+if TYPE_CHECKING:
+    from plait._core.questions import Input, Question, Questions
 
 FORCE_PATIENCE_S = 5.0
 """An attempt that does not end this long after it was ended by force (a process that the kernel holds) is abandoned."""
@@ -99,7 +112,7 @@ class Scheduler:
         self.used = 0
         self.first_cause = NONE  # the first in time that failed by itself and counts
         self.degraded = False
-        self.halt_reason: str | None = None  # "failure", "deadline", "stuck" or "cancel"
+        self.halt_reason: str | None = None  # "failure", "deadline", "stuck", "rejected" or "cancel"
         self.slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
         self.room = self.slots  # 0 while nothing may start
         self._paused = False
@@ -131,7 +144,14 @@ class Scheduler:
         self._abandoned: set[int] = set()
         self._forgotten: set[int] = set()  # abandoned tasks of a stream whose outcome was delivered
         self._deadlines: dict[int, float] = {}  # from the first time that a task was ready
-        self._ran: dict[int, float] = {}  # seconds of code before an answer
+        self.questions: Questions | None = None
+        """What tasks asked people, once one did."""
+        self._unwanted: dict[int, str | None] = {}  # tasks that a person cancelled, and who that was
+        self._waits = False  # was nothing left but waiting, when somebody looked?
+        self._dropped: dict[int, int] = {}  # waiting tasks whose code was told to stop, and what they are once it has
+        self._lost: set[int] = (
+            set()
+        )  # ready to go on after their answers, but for their code, which must not begin anew
         self.heard: dict[int, float] = {}
         """When a running attempt with an idle_timeout gave a sign of life, as far as that was asked for."""
         self._work: deque[int] = deque()  # final tasks whose consequences are to be drawn
@@ -153,7 +173,7 @@ class Scheduler:
     @property
     def quiet(self) -> bool:
         """Does no attempt run, but for those that were given up?"""
-        return self.used <= len(self._abandoned)
+        return self.used <= len(self._abandoned) and not self._dropped
 
     @property
     def idle(self) -> int:
@@ -185,12 +205,43 @@ class Scheduler:
         if self.unfinished:
             if self._paused:
                 return RunStatus.PAUSED
-            only_waiting = self.unfinished - self.cleanups.left(NONE) == self.table.status.count(WAITING)
-            return RunStatus.WAITING if only_waiting else RunStatus.RUNNING
-        if self.halt_reason == "cancel":
-            return RunStatus.CANCELLED
+            return RunStatus.WAITING if self.only_waits else RunStatus.RUNNING
+        if self.halt_reason in ("cancel", "rejected"):
+            return RunStatus.CANCELLED if self.halt_reason == "cancel" else RunStatus.REJECTED
         failed = self.first_cause != NONE or self.halt_reason is not None
         return RunStatus.FAILED if failed else RunStatus.SUCCEEDED
+
+    @property
+    def only_waits(self) -> bool:
+        """Is nothing left that goes on before a person has answered?"""
+        status = self.table.status
+        if self.questions is None or not self.questions.open or not self.quiet or self._deciding:
+            return False
+        if status.count(READY) or status.count(RETRYING):
+            return False
+        return not any(map(self._has_turn, self.table.within(RUNNING)))
+
+    def _has_turn(self, task: int) -> bool:
+        """Is something to be worked out for a running task that holds no slot?"""
+        family = self._families.get(task)
+        repaired = task in self.table.failures and task not in self.table.repairs
+        if task in self._abandoned:
+            return False
+        # A stream is fed as long as there is room in it.
+        return family is None or family.joining or repaired or (family.open and self.table.vacancies > 0)
+
+    def see_waiting(self) -> bool:
+        """Is nothing left any more that goes on by itself? Readers are told by a move of no task. To be asked between any two facts."""
+        before, self._waits = self._waits, self.questions is not None and self.only_waits
+        if before or not self._waits:
+            return False
+        self.table.moved(NONE, RUNNING, WAITING, NEVER)
+        return True
+
+    @property
+    def is_paused(self) -> bool:
+        """Does nothing start until `unpaused`?"""
+        return self._paused
 
     def take(self, now: float) -> int:
         """The next task, `running` from here and holding a slot; NONE if none may start."""
@@ -214,6 +265,13 @@ class Scheduler:
                 continue
             odd = table.odd[task]
             if odd and odd & ASKING:
+                if task in self._lost:
+                    self._lost.discard(task)
+                    self.admission.parkings += 1
+                    self.admission.wake_another(now)
+                    self._end_waiting(task, now)
+                    self._drain(now)
+                    continue
                 if odd & LIMITED and not self.admission.admit(task, now):
                     continue
                 if queue.came_from is not None:
@@ -279,7 +337,7 @@ class Scheduler:
         self.table.move(task, RUNNING, now)
         self.used += 1
         by_run = self._mode is OnFailure.FAIL_FAST and not self.cleanups.spares(task)
-        if by_run or self._ending_by_force(task):
+        if by_run or self._ending_by_force(task) or task in self._unwanted:
             self._stop(task, Stop.CANCEL, now)
 
     def came_back(self, task: int, now: float) -> None:
@@ -287,7 +345,7 @@ class Scheduler:
         if task not in self.lent:
             return
         del self.lent[task]
-        if self._ends(task):
+        if self._ends(task) or task in self._unwanted:
             self._close(task, NOT_STARTED, now)
             self._drain(now)
         else:
@@ -443,34 +501,133 @@ class Scheduler:
 
     def abandoned(self, task: int, attempt: int, now: float) -> None:
         """A stopped attempt cannot be ended: its task is final and its last try, its slot stays taken until it ends."""
-        if self.table.status[task] == RUNNING and attempt == self.table.attempts(task):
+        if (self.table.status[task] == RUNNING or task in self._dropped) and attempt == self.table.attempts(task):
             self._abandon(task, now)
         self._drain(now)
 
-    def asked(self, task: int, attempt: int, now: float) -> None:
-        """An attempt waits for a person's input: its slot is free, its timeout stands still."""
+    # -- facts about people
+
+    def asked(self, task: int, attempt: int, question: Question, now: float) -> None:
+        """An attempt waits for a person's answer: its slot is free, its timeout stands still. The time for the answer begins."""
         table = self.table
         if table.status[task] != RUNNING or attempt != table.attempts(task):
             return
-        if task in self._stops.of or task in table.failures:
+        if task in self._stops.of or task in table.failures or table.odd[task] & CONTROL:
             return
         table.odd[task] |= HELD
         table.numbers[task] = attempt
-        self._ran[task] = self._ran.get(task, 0.0) + now - table.started_at[task]
+        began, ran = table.began_at(task), table.ran_s(task, now)
+        table.earlier[task] = began, ran
         self._disarm(task)
         self._release(task, now)
-        table.move(task, WAITING, now)
+        self._ask(task, question, now)
         if self._ends(task):
             self._drop(task, CANCELLED, now)
             self._drain(now)
 
-    def answered(self, task: int, now: float) -> None:
-        """The input came: the attempt goes on as soon as a slot is free."""
-        if self.table.status[task] == WAITING:
+    def _ask(self, task: int, question: Question, now: float) -> None:
+        if self.questions is None:
+            from plait._core.questions import Questions  # few runs ask
+
+            self.questions = Questions()
+        made = self.questions.ask(task, question, now)
+        if made.due is not None:
+            self.timers.arm(Due.ANSWER, task, made.due)
+        self.table.move(task, WAITING, now)
+
+    def answered(self, task: int, number: int, value: Any, by: str | None, now: float) -> None:
+        """A person answered question `number` of a task: its attempt goes on as soon as a slot is free, or what was asked about it is done."""
+        found = self.open_question(task, number)
+        if found is None:
+            return
+        from plait._core.questions import ANSWERED, INTERRUPT
+
+        if found.question.kind == INTERRUPT:
+            self._decide_interrupted(task, value, by, now)
+        else:
+            self._answer(task, ANSWERED, value, by, now)
+        self._drain(now)
+
+    def withdrawn(self, task: int, number: int, now: float) -> None:
+        """The code that asked does not wait for the answer any more: it goes on as soon as a slot is free."""
+        if self.open_question(task, number) is not None:
+            from plait._core.questions import WITHDRAWN
+
+            self._answer(task, WITHDRAWN, None, None, now)
+
+    def open_question(self, task: int, number: int | None = None) -> Input | None:
+        """What a task waits to be told, if it is question `number` of it (None: any)."""
+        found = None if self.questions is None else self.questions.open.get(task)
+        return found if found is not None and number in (None, found.number) else None
+
+    def _answer(self, task: int, what: str, value: Any, by: str | None, now: float) -> None:
+        """A question of a task is over, and its code goes on; begins anew, where its process is gone."""
+        assert self.questions is not None
+        self.questions.close(task, what, now, value, by)
+        self.timers.disarm(Due.ANSWER, task)
+        if task in self.questions.gone:
+            self.questions.gone.discard(task)
+        else:
             self.admission.answered.add(task)
+        self._levels.pop(task, None)
+        self.table.move(task, READY, now)
+        self._queue.push(task, self._level(task))
+
+    def _decide_interrupted(self, task: int, wanted: Mapping[str, Any], by: str | None, now: float) -> None:
+        """A person says what is to become of a task that was cut short."""
+        from plait._core.questions import ANSWERED, RERUN, SUCCEED
+
+        assert self.questions is not None
+        self.questions.close(task, ANSWERED, now, wanted, by)
+        if wanted["action"] == RERUN:
             self._levels.pop(task, None)
             self.table.move(task, READY, now)
             self._queue.push(task, self._level(task))
+        elif wanted["action"] == SUCCEED:
+            self.table.values[task] = wanted.get("value")
+            self._close(task, SUCCEEDED, now)
+        else:
+            who = "" if by is None else f" by {by}"
+            self.table.errors[task] = TaskInterrupted(
+                f"task {self.table.key(task)!r} was interrupted, and let fail{who}"
+            )
+            self._close(task, FAILED, now)
+
+    def _pass_answer_time(self, task: int, now: float) -> None:
+        """The time for an answer is over: the default is the answer, or the task timed out."""
+        found = self.open_question(task)
+        if found is None:
+            return
+        from plait._core.questions import BY_DEFAULT
+        from plait._core.questions import TIMED_OUT as NOBODY
+
+        question = found.question
+        if question.default:
+            self._answer(task, BY_DEFAULT, question.default[0], None, now)
+            return
+        self.table.errors[task] = TaskTimedOut(
+            f"nobody answered {question.address!r} within the {question.timeout:g} s that there were"
+        )
+        self._drop(task, TIMED_OUT, now, NOBODY)
+
+    def cancelled(self, task: int, by: str | None, now: float) -> None:
+        """A person wants no more of one task: it is stopped, or never starts. It did not succeed; the rest of the run goes on."""
+        table = self.table
+        state = table.status[task]
+        if state >= FINAL or task in self._unwanted or not self.cleanups.has_begun(task):
+            return
+        if state == RUNNING and not table.odd[task] & CONTROL and table.policies[task].uninterruptible:
+            return
+        self._unwanted[task] = by
+        if state == RUNNING:
+            self._stop(task, Stop.CANCEL, now)
+        elif state in (RETRYING, WAITING) or task in self.admission.answered:
+            self._drop(task, CANCELLED, now)
+        elif task in self.lent:
+            self.commands.append(Recall([task]))
+        else:
+            self._close(task, CANCELLED if task in table.numbers else NOT_STARTED, now)
+        self._drain(now)
 
     def leased(
         self, number: int, units: int, wanted: bool, now: float, opens_at: float | None = None, shut: bool = False
@@ -590,7 +747,12 @@ class Scheduler:
         if task in self._abandoned:
             self._forgotten.add(task)  # its slot is still taken, and its end still to come
         else:
-            self.table.vacate(task)
+            self._vacate(task)
+
+    def _vacate(self, task: int) -> None:
+        self.table.vacate(task)
+        if self.questions is not None:
+            self.questions.of.pop(task, None)
 
     def closed(self, parent: int, now: float) -> None:
         """A stream has no more tasks."""
@@ -650,6 +812,10 @@ class Scheduler:
             self.came_back(task, now)
         for task in list(self._abandoned):
             self._end_of_abandoned(task, now)
+        for task in list(self._dropped):
+            self._end_dropped(task, now)
+        if self.questions is not None:
+            self._leave_questions(away, now)
         for task in reversed(list(table.within(RUNNING))):  # each goes before those that waited
             if table.odd[task] & CONTROL:
                 continue
@@ -661,6 +827,65 @@ class Scheduler:
         self.admission.wake_all(now)
         self._drain(now)
         self.turns = deque(filter(self._unanswered, self.turns))
+
+    def _leave_questions(self, away: float, now: float) -> None:
+        """The code that waited for answers, or had them, is gone with its process. People's time went on for `away` seconds."""
+        assert self.questions is not None
+        from plait._core.questions import INTERRUPT
+
+        for task, found in list(self.questions.open.items()):
+            if found.due is not None:
+                found.due -= away
+                self.timers.arm(Due.ANSWER, task, found.due)
+            if found.question.kind != INTERRUPT and task not in self.questions.gone:
+                self.questions.gone.add(task)
+                self._lose_waiting(task, now)
+        for task in sorted(self.admission.answered):
+            self.admission.answered.discard(task)
+            self._lose_waiting(task, now)
+
+    def _lose_waiting(self, task: int, now: float) -> None:
+        """The code of a task that held no slot is gone: it begins anew when it is its turn, unless it must not."""
+        table, policy = self.table, self.table.policies[task]
+        attempt, key = table.attempts(task), table.key(task)
+        self._interruptions[task] = self._interruptions.get(task, 0) + 1
+        error = TaskInterrupted(f"the process that ran task {key!r} ended while it waited for an answer")
+        table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.began_at(task), now))
+        if policy.on_interrupt is not OnInterrupt.RERUN:
+            if table.status[task] == WAITING:
+                self._close_question(task, now)
+                self._end_waiting(task, now)
+            else:
+                self._lost.add(task)  # it stands in the queue: that is done when it is its turn
+
+    def _end_waiting(self, task: int, now: float) -> None:
+        """A task whose code ended with its process while it waited, and must not begin anew: failed, or a person is asked."""
+        if self.table.policies[task].on_interrupt is OnInterrupt.FAIL:
+            self.table.errors[task] = TaskInterrupted(
+                f"task {self.table.key(task)!r} was interrupted while it waited for an answer, and is not run again (on_interrupt: fail)"
+            )
+            self._close(task, FAILED, now)
+        else:
+            self._ask_about(task, " while it waited for an answer", now)
+
+    def _ask_about(self, task: int, why: str, now: float) -> None:
+        """Only a person can say what is to become of a task that was cut short."""
+        from plait._core.questions import about_interruption
+
+        if self.table.status[task] == RUNNING:
+            self.table.earlier[task] = self.table.began_at(task), self.table.ran_s(task, now)
+        self._ask(task, about_interruption(self.table.key(task), why), now)
+        if self._ends(task):
+            self._drop(task, CANCELLED, now)
+
+    def _close_question(self, task: int, now: float, what: str | None = None) -> None:
+        """Nobody waits for the answer any more."""
+        if self.questions is not None:
+            from plait._core.questions import DROPPED
+
+            self.questions.close(task, what or DROPPED, now)
+            self.questions.gone.discard(task)
+            self.timers.disarm(Due.ANSWER, task)
 
     def _unanswered(self, wanted: tuple[int, int]) -> bool:
         """Is what the engine was to work out not told yet? A replay tells answers without taking the turns."""
@@ -710,10 +935,13 @@ class Scheduler:
             error = TaskInterrupted(
                 f"the process that ran task {table.key(task)!r} {'died' if crash else 'left the run'}{why}"
             )
-            table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.started_at[task], now))
+            table.history.setdefault(task, []).append(Try(attempt, CANCELLED, error, table.began_at(task), now))
+            if policy.on_interrupt is OnInterrupt.ASK and begun and task not in self._unwanted:
+                self._ask_about(task, f": its process {'died' if crash else 'left the run'}{why}", now)
+                return
             level = self._levels.setdefault(task, self._level(task))  # as it was, however often: it had its turn
             table.move(task, READY, now)
-            if self._ends(task):
+            if self._ends(task) or task in self._unwanted:
                 self._close(task, CANCELLED, now)
             else:
                 self._queue.put_first(task, level)
@@ -746,6 +974,8 @@ class Scheduler:
                 case Due.GIVE_UP:
                     for stopped in self._stops.tasks(task):
                         self._abandon(stopped, now)
+                case Due.ANSWER:
+                    self._pass_answer_time(task, now)
                 case Due.RETRY:
                     self.table.move(task, READY, now)
                     self._queue.push(task, self._level(task))
@@ -946,7 +1176,7 @@ class Scheduler:
             return
         if task in table.numbers:
             table.numbers[task] += 1
-            self._ran.pop(task, None)
+            table.earlier.pop(task, None)
         table.move(task, RUNNING, now)
 
     def _arm_timeout(self, task: int) -> None:
@@ -963,7 +1193,7 @@ class Scheduler:
         """When the timeout of the running attempt passes."""
         timeout = self.table.policies[task].timeout
         assert timeout is not None
-        return self.table.started_at[task] + timeout - self._ran.get(task, 0.0)
+        return self.table.started_at[task] + timeout - self.table.earlier.get(task, (0.0, 0.0))[1]
 
     def _ended(
         self,
@@ -984,6 +1214,9 @@ class Scheduler:
             return  # of an earlier attempt
         if task in self._abandoned:
             self._end_of_abandoned(task, now)
+            return
+        if task in self._dropped:
+            self._end_dropped(task, now)
             return
         if table.status[task] != RUNNING or task in table.failures:
             return  # a duplicate
@@ -1079,10 +1312,11 @@ class Scheduler:
             or error is None
             or not (later or (retry.wanted(tries, error) if again is None else again and tries < retry.attempts))
             or self._ends(task)
+            or task in self._unwanted
             or self.spending.over(task, self.cleanups.alive) is not None
         ):
             return False
-        table.history.setdefault(task, []).append(Try(attempt, state, error, table.started_at[task], now))
+        table.history.setdefault(task, []).append(Try(attempt, state, error, table.began_at(task), now))
         table.values[task] = None
         table.numbers[task] = attempt
         self._levels.pop(task, None)
@@ -1121,12 +1355,12 @@ class Scheduler:
         if odd & ARMED:
             self._disarm(task)
         table.odd[task] |= HELD
-        grace = table.policies[task].grace
-        self._cancel(task, why, grace)
-        self._stops.add(task, why, now + grace)
+        self._cancel(task, why, now)
 
-    def _cancel(self, task: int, why: str, grace: float) -> None:
-        """Has the code of `task` told to stop, together with those that were told just before for the same reason."""
+    def _cancel(self, task: int, why: str, now: float) -> None:
+        """Has the code of `task` told to stop, together with those that were told just before for the same reason; force comes after `grace`."""
+        grace = self.table.policies[task].grace
+        self._stops.add(task, why, now + grace)
         last = self.commands[-1] if self.commands else None
         if type(last) is Cancel and last.why == why and last.grace == grace:
             last.tasks.append(task)
@@ -1137,18 +1371,49 @@ class Scheduler:
         state = self.table.status[task]
         if state == RUNNING:
             self._stop(task, Stop.DEADLINE, now)
-        elif state in (READY, RETRYING, WAITING):
+        elif state in (READY, RETRYING, WAITING) and task not in self._dropped:
             self.table.errors[task] = self._timeout_error(task, Stop.DEADLINE)
             self._drop(task, TIMED_OUT, now)
 
-    def _drop(self, task: int, state: int, now: float) -> None:
-        """Makes a task final that holds no slot; code that waits for an answer is told to stop."""
-        if self.table.status[task] == WAITING:
-            why = Stop.CANCEL if state == CANCELLED else Stop.DEADLINE
-            self._cancel(task, why, self.table.policies[task].grace)
-        self._close(task, state, now)
+    def _drop(self, task: int, state: int, now: float, what: str | None = None) -> None:
+        """Makes a task final that holds no slot; one whose code waits, for an answer or for its slot after one, once that has stopped."""
+        table = self.table
+        if task in self._dropped:
+            return
+        answered = task in self.admission.answered
+        has_code = answered or self._has_code(task)
+        if table.status[task] == WAITING:
+            self._close_question(task, now, what)
+        if not has_code:
+            self._close(task, state, now)
+            return
+        if answered:
+            self.admission.answered.discard(task)
+            if table.odd[task] & LIMITED:
+                self.admission.leave(task, now)
+            table.move(task, WAITING, now)
+        self._dropped[task] = state
+        self._cancel(task, Stop.CANCEL if state == CANCELLED else Stop.DEADLINE, now)
+
+    def _has_code(self, task: int) -> bool:
+        """Does code of a task wait for the answer to its question?"""
+        found = self.open_question(task)
+        if found is None or self.questions is None:
+            return False
+        from plait._core.questions import INTERRUPT
+
+        return found.question.kind != INTERRUPT and task not in self.questions.gone
+
+    def _end_dropped(self, task: int, now: float) -> None:
+        """The code of a task has stopped that had waited."""
+        self._stops.end(task)
+        self._close(task, self._dropped.pop(task), now)
 
     def _abandon(self, task: int, now: float) -> None:
+        if task in self._dropped:
+            self.table.unenforced.add(task)
+            self._end_dropped(task, now)
+            return
         why = self._stops.end(task)
         if why is None:
             return
@@ -1179,7 +1444,7 @@ class Scheduler:
             self.timers.disarm(Due.STUCK, RUN)
         if task in self._forgotten:
             self._forgotten.discard(task)
-            self.table.vacate(task)
+            self._vacate(task)
             self.commands.append(Vacated())
 
     def _watch_for_stuck(self, now: float) -> None:
@@ -1312,7 +1577,7 @@ class Scheduler:
         if self.table.numbers:
             for task in self.table.within(READY, rows):
                 if task in self.table.numbers and task not in spared:
-                    self._close(task, CANCELLED, now)
+                    self._drop(task, CANCELLED, now)
 
     def _swept(self, rows: range, now: float) -> None:
         """What has not started in `rows` never will, but for cleanups."""
@@ -1330,10 +1595,14 @@ class Scheduler:
         """Makes `task` final. What follows from it is drawn by `_drain`. One that failed is repaired first, where it has an `on_error`."""
         table = self.table
         odd = table.odd[task]
-        if task in self._repairs and state in (FAILED, TIMED_OUT) and self._begin_repair(task, state, now):
+        repaired = task in self._repairs and state in (FAILED, TIMED_OUT) and not self._is_rejected(task)
+        if repaired and self._begin_repair(task, state, now):
             return
         if odd & HELD and table.status[task] == RETRYING:
             self.timers.disarm(Due.RETRY, task)
+        if table.status[task] == WAITING and task in table.earlier:
+            began, ran = table.earlier[task]
+            table.earlier[task] = began, ran + table.started_at[task] - now  # its code had not gone on since
         table.move(task, state, now)
         if odd & LIMITED:
             self.admission.leave(task, now)
@@ -1342,8 +1611,8 @@ class Scheduler:
             self._around(task).left -= 1
         if odd & (HELD | ARMED):
             self._disarm(task)
-            self._ran.pop(task, None)
             self._levels.pop(task, None)
+            self._lost.discard(task)
         if odd & WATCHED:
             self.timers.disarm(Due.DEADLINE, task)
             self._deadlines.pop(task, None)
@@ -1370,7 +1639,9 @@ class Scheduler:
                 continue
             task = work.popleft()
             state = table.status[task]
-            allowed = False
+            allowed = unwanted = False
+            if task in self._unwanted:
+                unwanted = self._count_unwanted(task, state)
             if state in (FAILED, TIMED_OUT):
                 allowed = table.policies[task].allow_failure
                 self._count_failure(task, now)
@@ -1387,7 +1658,8 @@ class Scheduler:
                 if family.stream:
                     self.commands.append(Settle(task))
                 if family.counts and task not in last.alive:
-                    self._count_child(family, state, now, failed=state in (FAILED, TIMED_OUT) and not allowed)
+                    bad = unwanted or (state in (FAILED, TIMED_OUT) and not allowed)
+                    self._count_child(family, state, now, failed=bad)
                 self._check_family(family, now)
             last.alive.discard(task)
 
@@ -1474,16 +1746,16 @@ class Scheduler:
             return False
         error = table.errors.pop(task, None)
         tries = table.history.setdefault(task, [])
-        failure = table.failures[task] = Try(table.attempts(task), state, error, table.started_at[task], now)
+        failure = table.failures[task] = Try(table.attempts(task), state, error, table.began_at(task), now)
         if failure.number > len(tries):
             tries.append(failure)
         table.values[task] = None
         self.spending.close(task)
         self._disarm(task)
+        self._lost.discard(task)
         self.timers.disarm(Due.RETRY, task)
         self.timers.disarm(Due.DEADLINE, task)
         self._deadlines.pop(task, None)
-        self._ran.pop(task, None)
         if table.odd[task] & LIMITED:
             self.admission.leave(task, now)
         table.odd[task] |= CONTROL
@@ -1605,10 +1877,53 @@ class Scheduler:
         if family.left:
             self._halt_family(family, OnFailure.FAIL_FAST, now)
 
+    def _is_rejected(self, task: int) -> bool:
+        """Did a person say no to it?"""
+        return isinstance(self.table.errors.get(task), Rejected)
+
+    def _reject(self, task: int, now: float) -> None:
+        """A person said no: nothing starts any more. What runs may end, unless failures cancel the rest."""
+        table, cause = self.table, task
+        if table.odd[task] & CHILD:
+            family = self._around(task)
+            if table.repairs.get(family.parent) == task:
+                cause = family.parent
+            elif family.failed == NONE:
+                family.failed = task
+        if self.first_cause == NONE:
+            self.first_cause = cause
+        mode = OnFailure.FAIL_FAST if self.rules.on_failure is OnFailure.FAIL_FAST else OnFailure.FINISH
+        self._halt_run(mode, "rejected", now)
+
+    def _count_unwanted(self, task: int, state: int) -> bool:
+        """A task is over that a person had cancelled: False if it succeeded or failed before that reached it. It did not succeed, but ends nothing."""
+        by = self._unwanted.pop(task)
+        table = self.table
+        if state not in (CANCELLED, NOT_STARTED):
+            return False
+        table.errors[task] = TaskCancelled(f"task {table.key(task)!r} was cancelled{'' if by is None else f' by {by}'}")
+        if table.policies[task].allow_failure or task in self.cleanups.alive:
+            self.degraded = True
+            return False
+        family = self._around(task) if table.odd[task] & CHILD else None
+        if family is not None:
+            if family.counts:
+                if family.first_bad == NONE:
+                    family.first_bad = task
+                return True
+            if family.failed == NONE:
+                family.failed = task
+        if self.first_cause == NONE and not (family is not None and family.tolerated):
+            self.first_cause = task
+        return True
+
     def _count_failure(self, task: int, now: float) -> None:
         """A task failed: ends the scope that its failure ends, and remembers the first cause."""
         table = self.table
         policy = table.policies[task]
+        if self._is_rejected(task):
+            self._reject(task, now)
+            return
         if policy.allow_failure and not policy.critical:
             self.degraded = True
             return

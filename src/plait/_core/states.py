@@ -56,13 +56,15 @@ _ENDED_EARLY = (SKIPPED, UPSTREAM_FAILED, NOT_STARTED)
 
 MOVES: dict[int, tuple[int, ...]] = {
     PENDING: (READY, SUCCEEDED, FAILED, *_ENDED_EARLY),
-    READY: (RUNNING, SUCCEEDED, TIMED_OUT, CANCELLED, NOT_STARTED),
+    READY: (RUNNING, WAITING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, NOT_STARTED),
     RUNNING: (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, RETRYING, WAITING, READY),
     RETRYING: (READY, RUNNING, TIMED_OUT, CANCELLED),
-    WAITING: (READY, RUNNING, TIMED_OUT, CANCELLED),
+    WAITING: (READY, RUNNING, WAITING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED),
 }
 """The law. RETRYING and WAITING go on RUNNING, without a slot, where a deadline passed and an `on_error` runs. PENDING fails when its `when` raises, and has succeeded where an earlier generation of the run did it; READY is
-CANCELLED where an earlier attempt had started; RUNNING is READY again where its process died or left."""
+CANCELLED where an earlier attempt had started; RUNNING is READY again where its process died or left. Where a task must not run twice, a
+person is asked then (`on_interrupt: ask`): RUNNING, WAITING and READY (it had its answer, and had not gone on) are WAITING for that, and
+the person may say that it SUCCEEDED or FAILED; with `on_interrupt: fail` WAITING and READY are FAILED."""
 
 WIDTH = 16
 LAW = bytes(to in MOVES.get(old, ()) for old in range(12) for to in range(WIDTH))

@@ -99,6 +99,8 @@ class Table:
         self.repairs: dict[int, int] = {}  # and the rows of those
         self.grown_at: dict[int, float] = {}
         """When tasks that grew others gave their slots back; an `on_error` is grown by no attempt."""
+        self.earlier: dict[int, tuple[float, float]] = {}
+        """Of attempts that waited for a person: when they started, and for how many seconds their code had run before they went on last."""
         self.kept: set[int] = set()  # final from the start: an earlier generation of the run did it
         self.files: dict[int, Files] = {}
         """What tasks read and write, of those that say so."""
@@ -213,6 +215,7 @@ class Table:
         self.errors.pop(task, None)
         self.history.pop(task, None)
         self.numbers.pop(task, None)
+        self.earlier.pop(task, None)
         self.unenforced.discard(task)
         if task in self.files and self._worked_out(task):
             del self.files[task]
@@ -264,9 +267,9 @@ class Table:
         self.moved(task, old, RUNNING, now)
 
     def moved(self, task: int, old: int, new: int, now: float) -> None:
-        """Tells readers a move that the scheduler wrote out itself: the law and the times are its own then."""
+        """Tells readers a move that the scheduler wrote out itself: the law and the times are its own then. NONE: of the run."""
         if self.moves is not None:
-            self.moves.append(Move(task, old, new, now, self.attempts(task)))
+            self.moves.append(Move(task, old, new, now, 0 if task == NONE else self.attempts(task)))
 
     def make_ready(self, rows: range, now: float) -> None:
         """Moves pending `rows` to ready, at memory speed when nobody reads the moves."""
@@ -312,13 +315,24 @@ class Table:
         part = self.status[rows.start : rows.stop]
         return sum(part.count(state) for state in (PENDING, READY, RUNNING, RETRYING, WAITING))
 
+    def began_at(self, task: int) -> float:
+        """When the latest attempt started; `started_at` is when it went on, where it waited for a person."""
+        earlier = self.earlier.get(task)
+        return self.started_at[task] if earlier is None else earlier[0]
+
+    def ran_s(self, task: int, until: float) -> float:
+        """For how many seconds the code of the latest attempt ran, which ended at `until`; not while it waited for a person."""
+        earlier = self.earlier.get(task)
+        return until - self.started_at[task] + (0.0 if earlier is None else earlier[1])
+
     def all_are(self, state: int, rows: range) -> bool:
         """Are all of `rows` in one state?"""
         return self.status.count(state, rows.start, rows.stop) == len(rows)
 
     def seconds(self, rows: range) -> float:
         """From start to end, of all of `rows` together; each of them has ended."""
-        return sum(self.ended_at[rows.start : rows.stop]) - sum(self.started_at[rows.start : rows.stop])
+        before = sum(ran for task, (_, ran) in self.earlier.items() if task in rows)
+        return sum(self.ended_at[rows.start : rows.stop]) - sum(self.started_at[rows.start : rows.stop]) + before
 
     def cut_short(self, rows: range) -> bool:
         """Did some task of `rows` end because its run or group did?"""

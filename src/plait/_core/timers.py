@@ -22,6 +22,7 @@ class Due:
     CLAIM = 8  # what a task keeps at one limit while it waits at another is free again
     IDLE = 9  # an attempt may have been silent for too long: the engine is asked
     PROBE = 10  # the pause of something unhealthy (by its number) is over
+    ANSWER = 11  # nobody answered in time
 
 
 class Timers:

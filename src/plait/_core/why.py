@@ -147,6 +147,19 @@ class _Asked:
         self.left = left
         self.key = self.table.key(task)
 
+    def waits_for_a_person(self) -> Why:
+        """What it asks, and since when."""
+        found = self.scheduler.open_question(self.task)
+        if found is None:
+            return self.says("input", "is told to stop: nobody waits for its answer any more", None)
+        question = found.question
+        who = f" by {' or '.join(question.who)}" if question.who else ""
+        what = " ".join(question.prompt.split())
+        shown = what if len(what) <= 80 else what[:77] + "..."
+        return self.says(
+            "input", f"waits for an answer{who} to {question.address!r}: {shown}", found.asked_at, found.due
+        )
+
     def answer(self) -> Why:
         match self.table.status[self.task]:
             case state if state == PENDING:
@@ -158,7 +171,7 @@ class _Asked:
             case state if state == RETRYING:
                 return self.retrying()
             case state if state == WAITING:
-                return self.says("input", "waits for a person's answer", self.table.started_at[self.task])
+                return self.waits_for_a_person()
             case state if state == SUCCEEDED:
                 return self.succeeded()
             case state if state in (FAILED, TIMED_OUT):

@@ -39,11 +39,11 @@ from plait._core.commands import (
 from plait._core.graph import Batch
 from plait._core.limits import check_batch, check_wants
 from plait._core.paths import Files
-from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota
+from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_quota, nearest
 from plait._core.result import RunResult
 from plait._core.scheduler import OF_REPAIR, Scheduler, Turn
-from plait._core.states import RUNNING, STATUSES
-from plait._core.table import NEVER, Move, Table
+from plait._core.states import FINAL, RUNNING, STATUSES
+from plait._core.table import NEVER, NONE, Move, Table
 from plait._engine.files import Folder, check_files, declare
 from plait._engine.work import Growth, Work, check_votes, joining, vote_of
 from plait.errors import UsageError
@@ -66,6 +66,7 @@ from plait.logs import log
 
 if TYPE_CHECKING:
     from plait._core.conflicts import Claimed, Conflicts
+    from plait._engine.desk import Desk
     from plait._engine.hearing import Ears
     from plait._engine.hooks import Hooks
     from plait._engine.sharing import Exchange, Sharing
@@ -91,6 +92,7 @@ class Driver:
         "_adopter",
         "_asking",
         "_async",
+        "_at_desk",
         "_attempts",
         "_batch",
         "_cancelled_before",
@@ -104,6 +106,7 @@ class Driver:
         "_joins",
         "_killed",
         "_late",
+        "_left",
         "_listeners",
         "_on_settled",
         "_on_vacated",
@@ -130,6 +133,7 @@ class Driver:
         "now",
         "opened_at",
         "reap",
+        "says_waiting",
         "scheduler",
         "spendings",
         "started_at",
@@ -190,6 +194,7 @@ class Driver:
         """Is this process to be a subreaper while the run goes on? To be said before it starts."""
         self._adopter: Adopter | None = None
         self._asking = threading.Lock()
+        self._at_desk: Desk | None = None
         self._attempts: dict[int, Attempt] = {}
         self._others_wait = False  # is what is next in order for another executor than the one that asked?
         self.call = UNDER_WAY
@@ -205,6 +210,9 @@ class Driver:
         self._stalled_until = 0.0  # and it was said
         self._sharing: Sharing | None = None
         self._killed = False
+        self._left = False  # has this process left the run?
+        self.says_waiting = True
+        """Is it logged when only answers are missing?"""
         self._ears: Ears | None = None
         self._hooks: Hooks | None = None
         self._late = 0.0  # while a timer is seen to: how late that is
@@ -268,6 +276,8 @@ class Driver:
         """Ends by force, at once, whatever can be; nothing is reported any more. For the way out of the process."""
         LIVE.discard(self)
         self._killed = True
+        if self._at_desk is not None:
+            self._closed(self._at_desk.close)
         for executor in self._executors.values():
             self._closed(executor.close)
         if self._sharing is not None:
@@ -330,7 +340,9 @@ class Driver:
         if self._factories:
             return False
         return any(
-            attempt.executor != "async" and attempt.task not in self.table.unenforced
+            attempt.executor != "async"
+            and attempt.task not in self.table.unenforced
+            and not self._has_code(attempt.task)  # it waits for an answer, and not at work
             for attempt in self._attempts.values()
         )
 
@@ -348,7 +360,7 @@ class Driver:
             wall_s=self.now - self.started_at,
             slots=self._rules.max_concurrency,
             value=self._value,
-            interrupted=self.scheduler.left and bool(self.scheduler.unfinished),
+            interrupted=(self.scheduler.left or self._left) and bool(self.scheduler.unfinished),
             spent=self.scheduler.totals,
         )
 
@@ -361,6 +373,58 @@ class Driver:
             if data:
                 found[self.table.key(attempt.task)] = data
         return found
+
+    # -- people
+
+    @property
+    def desk(self) -> Desk:
+        """Where tasks put questions, and people answer them."""
+        if self._at_desk is None:
+            from plait._engine.desk import Desk  # few runs ask
+
+            self._at_desk = Desk(self)
+        return self._at_desk
+
+    def stop_code(self, attempt: Attempt) -> None:
+        """Has the code of an attempt told to stop, whatever becomes of that."""
+        with suppress(Exception):
+            self._executor_of(attempt).stop(attempt)
+
+    def _see_waiting(self) -> None:
+        """A run that cannot move before somebody answers says what it waits for."""
+        if self.scheduler.see_waiting() and self.says_waiting:
+            open_now = [each.key for each in self.desk.questions()]
+            more = f" and {len(open_now) - 5} more" if len(open_now) > 5 else ""
+            log.warning("run %s waits for answers alone: %s%s", self.id, ", ".join(open_now[:5]), more)
+
+    def cancel_task(self, key: str, by: str | None = None) -> None:
+        """Ends one task, or all that it grew; the rest of the run goes on.
+
+        Raises:
+            UsageError: for a key that is not there, or of a task that is over or must not be stopped.
+        """
+        task = self.table.find(key)
+        if task < 0:
+            raise UsageError(
+                f"run {self.id} has no task {key!r}{nearest(key, self.table.batch_of(0)[0].keys) if self.table.size else ''}"
+            )
+        state = self.table.status[task]
+        if state >= FINAL:
+            raise UsageError(f"task {key!r} of run {self.id} is over: it is {STATUSES[state]}")
+        if not self.scheduler.cleanups.has_begun(task):
+            raise UsageError(
+                f"task {key!r} of run {self.id} cleans up at the end, however that comes: it can be cancelled once it runs"
+            )
+        if state == RUNNING and self.table.policies[task].uninterruptible:
+            raise UsageError(f"task {key!r} of run {self.id} is uninterruptible: it is let finish")
+        self.look()
+        self.scheduler.cancelled(task, by, self.now)
+        self._follow()
+        self.more()
+
+    def _has_code(self, task: int) -> bool:
+        """Is there code of a task that waits for an answer, or for its slot after one?"""
+        return self._at_desk is not None and (self._at_desk.closed or task in self._at_desk.waiting)
 
     # -- what executors tell (the Sink)
 
@@ -450,7 +514,11 @@ class Driver:
             if task >= self._end or task < self._first:
                 self._turn_to(task)
             work, first = self._work, self._first
-            number = table.numbers.get(task, 1) if table.numbers else 1
+            number = 1
+            if table.numbers:
+                if self._at_desk is not None and self._at_desk.goes_on(task):
+                    continue
+                number = table.numbers.get(task, 1)
             try:
                 call = self.call = work.call(task - first, table, first)
                 executor = None if call[0] == "async" else self._executor(call[0])
@@ -586,7 +654,7 @@ class Driver:
                 self.count_spendings()
         scheduler = self.scheduler
         _, task, number, suspects = ticket
-        if suspects and _among(value, suspects):
+        if (self._at_desk is not None and self._has_code(task)) or (suspects and _among(value, suspects)):
             self._checked(self.attempt(ticket), Ended(now, value, stopped=stopped))
         else:
             if self._attempts:
@@ -634,8 +702,8 @@ class Driver:
                 if self._attempts.get(attempt.task) is attempt:
                     del self._attempts[attempt.task]
                     self.scheduler.interrupted(attempt.task, attempt.number, why, at)
-            case Asked():
-                self.scheduler.asked(attempt.task, attempt.number, self.now)
+            case Asked(question):
+                self.scheduler.asked(attempt.task, attempt.number, question, self.now)
             case Spent(units):
                 self.scheduler.spent(attempt.task, units, self.now)
             case Beat():
@@ -679,6 +747,8 @@ class Driver:
         """An attempt ended: what it returned may go on as an awaitable, be judged failed, or grow."""
         if self._attempts.get(attempt.task) is not attempt:
             return  # reported before
+        if self._at_desk is not None and self._at_desk.holds_back(attempt, ended):
+            return
         task, number, value, error, table = attempt.task, attempt.number, ended.value, ended.error, self.table
         if error is None and not ended.stopped:
             if attempt.executor == "thread" and hasattr(type(value), "__await__"):
@@ -691,7 +761,7 @@ class Driver:
             work: Work = batch.calls  # type: ignore[assignment]
             if _among(value, work.suspects):
                 try:
-                    found = work.check(place, value)
+                    found = work.check(place, value, table, task - place)
                     if found is not None:
                         self._check_growth(task, found)
                         growth = found
@@ -855,6 +925,8 @@ class Driver:
             commands, scheduler.commands = scheduler.commands, []
             for command in commands:
                 self._carry_out(command)
+        if scheduler.questions is not None:
+            self._see_waiting()
         if self.table.moves:
             self._publish()
         if not scheduler.unfinished and not self.done.done():
@@ -1002,7 +1074,9 @@ def _among(value: Any, suspects: Container[type]) -> bool:
 
 def _log_move(driver: Driver, move: Move | None) -> None:
     """A line on the logger `plait`, at DEBUG, for every move of a task."""
-    if move is not None:
+    if move is not None and move.task == NONE:
+        log.debug("run %s: nothing is left but waiting for answers", driver.id)
+    elif move is not None:
         table = driver.table
         what = (driver.id, table.key(move.task), STATUSES[move.old], STATUSES[move.new], move.attempt)
         log.debug("run %s: task %r: %s -> %s (attempt %d)", *what)

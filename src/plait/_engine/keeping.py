@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from plait._core.states import FAILED, READY, RUNNING, SUCCEEDED
 from plait._core.table import NEVER, Move, Table
 from plait._engine import records as lines
 from plait._engine.driver import LIVE, Driver
+from plait._engine.inbox import Inbox
 from plait._engine.records import error_data, structure, value_data
 from plait._engine.wall import Wall
 from plait._engine.work import Work
@@ -36,6 +37,7 @@ from plait.stores.values import JOINED, PLAIN, SMALL
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from plait._core.questions import Question
     from plait._engine.sharing import Exchange
     from plait._engine.telling import Telling
     from plait.observe.stream import Stream
@@ -56,11 +58,18 @@ AHEAD, AHEAD_LEAST = 500, 250
 class _Batch:
     """What one transaction holds, and what waits for it."""
 
-    __slots__ = ("ahead", "commands", "final", "held", "moves")
+    __slots__ = ("ahead", "commands", "final", "held", "moves", "verdicts")
 
     def __init__(
-        self, commands: list[Command], moves: list[Move], held: list[int], ahead: list[int], final: RunResult | None
+        self,
+        commands: list[Command],
+        moves: list[Move],
+        held: list[int],
+        ahead: list[int],
+        final: RunResult | None,
+        verdicts: bool,
     ) -> None:
+        self.verdicts = verdicts
         self.commands = commands
         self.moves = moves
         self.held = held
@@ -79,6 +88,7 @@ class KeptDriver(Driver):
         "_final",
         "_fresh",
         "_held",
+        "_inbox",
         "_is_held",
         "_lines",
         "_on_over",
@@ -87,6 +97,9 @@ class KeptDriver(Driver):
         "_scheduled",
         "_store",
         "_strict",
+        "_verdicts",
+        "leaves_when_paused",
+        "leaves_when_waiting",
         "on_commit",
         "wall",
     )
@@ -132,6 +145,12 @@ class KeptDriver(Driver):
         self._scheduled = False
         self._busy: _Batch | None = None
         self._final = False
+        self._verdicts: list[tuple[int, Mapping[str, Any]]] = []
+        self._inbox = Inbox(self, store, claim)
+        self.leaves_when_waiting = False
+        """Does this process leave the run when only answers are missing?"""
+        self.leaves_when_paused = False
+        """And when it is paused, and nothing runs?"""
         self._plain = self._record_facts()
 
     @property
@@ -186,8 +205,8 @@ class KeptDriver(Driver):
             "listened",
             "settled",
             "spent",
-            "asked",
-            "answered",
+            "withdrawn",
+            "cancelled",
             "leased",
             "abandoned",
             "interrupted",
@@ -199,8 +218,9 @@ class KeptDriver(Driver):
             "leaving",
         ):
             plain(name, getattr(lines, name.upper()))
-        returned, raised, grew, undecidable, recovered, take = (
+        returned, raised, grew, undecidable, recovered, take, asked, answered = (
             scheduler.returned, scheduler.raised, scheduler.grew, scheduler.undecidable, scheduler.recovered, scheduler.take,
+            scheduler.asked, scheduler.answered,
         )  # fmt: skip
         for name in ("fed", "forgot", "closed", "added"):
             setattr(scheduler, name, _refused(name))
@@ -263,6 +283,19 @@ class KeptDriver(Driver):
             note((lines.UNDECIDABLE, task, error_data(error), now))
             undecidable(task, error, now)
 
+        def asking(task: int, attempt: int, question: Question, now: float) -> None:
+            note((lines.ASKED, task, attempt, question.row(), now))
+            asked(task, attempt, question, now)
+
+        def answering(task: int, number: int, value: Any, by: str | None, now: float) -> None:
+            found, line = scheduler.open_question(task, number), (*value_data(value), by, now)
+            if found is not None:  # refused here, if it cannot be: nothing is on record then
+                value = lines.as_wanted(
+                    found.question, value, lambda: self._work_of(task).declared(self._place_of(task))
+                )
+            note((lines.ANSWERED, task, number, *line))
+            answered(task, number, value, by, now)
+
         def recovering(now: float, away: float = 0.0) -> None:
             note((lines.RECOVERED, now, self.unix(now), away))
             recovered(now, away)
@@ -274,7 +307,10 @@ class KeptDriver(Driver):
                 self._is_held.discard(task)
                 if table.status[task] == RUNNING and task not in scheduler._stops.of:
                     return task
-                returning(task, table.attempts(task), None, now, NOT_BEGUN)  # it was stopped before its code began
+                if self._has_code(task):
+                    self.desk.ends_without_slot(task)
+                else:
+                    returning(task, table.attempts(task), None, now, NOT_BEGUN)  # it was stopped before its code began
             while True:
                 parkings = scheduler.admission.parkings
                 task = take(now)
@@ -294,6 +330,8 @@ class KeptDriver(Driver):
         scheduler.grew = growing  # type: ignore[method-assign]
         scheduler.undecidable = undeciding  # type: ignore[method-assign]
         scheduler.recovered = recovering  # type: ignore[method-assign]
+        scheduler.asked = asking  # type: ignore[method-assign]
+        scheduler.answered = answering  # type: ignore[method-assign]
         scheduler.take = taking  # type: ignore[method-assign]
         return added
 
@@ -308,6 +346,8 @@ class KeptDriver(Driver):
 
     def _note(self, line: Any) -> None:
         """Puts a line into the next batch."""
+        if self.scheduler.questions is not None:
+            self._see_waiting()
         self._lines.append(line)
         if not self._scheduled and self._busy is None:
             self._scheduled = True
@@ -334,8 +374,24 @@ class KeptDriver(Driver):
             self._plain(self._batch, 0.0)
         else:
             self.scheduler.recovered(self.now, self.wall.away)
+        self._inbox.open()
         self._schedule()
         self.more()
+
+    @property
+    def inbox(self) -> Inbox:
+        """What other processes want of the run."""
+        return self._inbox
+
+    def judge(self, note: int, verdict: Mapping[str, Any]) -> None:
+        """What became of a note: on record together with all that came of it."""
+        self._verdicts.append((note, verdict))
+        self._schedule()
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Are some not on record yet?"""
+        return bool(self._verdicts) or (self._busy is not None and self._busy.verdicts)
 
     def interrupt(self) -> None:
         """This process leaves the run, in order: what it reported stays, the rest runs when the run is resumed."""
@@ -399,6 +455,8 @@ class KeptDriver(Driver):
         scheduler, table = self.scheduler, self.table
         commands, scheduler.commands = scheduler.commands, []
         moves: list[Move] = []
+        if scheduler.questions is not None:
+            self._see_waiting()
         if table.moves:
             moves, table.moves = table.moves, []
         ahead = self._see_ahead()
@@ -407,11 +465,14 @@ class KeptDriver(Driver):
             self._final = True
             self.look()
             final = self.result()
-        if not (self._lines or commands or moves or final is not None or self._held):
+        if not (self._lines or commands or moves or final is not None or self._held or self._verdicts):
+            if self.leaves_when_paused or self.leaves_when_waiting:
+                self.loop.call_soon(self._leave_if_idle)  # whoever was just told of something may do something about it
             return
-        batch = self._busy = _Batch(commands, moves, self._held.copy(), ahead, final)
+        batch = self._busy = _Batch(commands, moves, self._held.copy(), ahead, final, bool(self._verdicts))
         self._held.clear()
         written, self._lines = self._lines, []
+        verdicts, self._verdicts = self._verdicts, []
         told = self._told(batch)
         try:
             self._store.append(
@@ -421,6 +482,7 @@ class KeptDriver(Driver):
                     told,
                     None if final is None else self._end_of(final),
                     None if final is None else self._learned(),
+                    verdicts,
                 )
             )
         except Exception as error:
@@ -481,6 +543,8 @@ class KeptDriver(Driver):
                 self._guarded(reader, move)
         for hear in self.on_commit:
             hear()
+        if batch.verdicts:
+            self._inbox.committed()
         if batch.final is not None:
             self._over(batch.final)
             return
@@ -491,11 +555,11 @@ class KeptDriver(Driver):
         self.more()
 
     def _stop(self, task: int, number: int) -> None:
-        if task not in self._is_held:  # else its code has not begun, and never will
+        if task not in self._is_held or self._has_code(task):  # else its code has not begun, and never will
             super()._stop(task, number)
 
     def _force(self, task: int, number: int) -> None:
-        if task not in self._is_held:
+        if task not in self._is_held or self._has_code(task):
             super()._force(task, number)
 
     # -- ends
@@ -503,16 +567,47 @@ class KeptDriver(Driver):
     def _over(self, result: RunResult) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._inbox.close()
         self.kill()
         for reader in self._readers:
             self._guarded(reader, None)
         self._let_go()
         self.done.set_result(result)
 
-    def _leave(self) -> None:
+    def _leave_if_idle(self) -> None:
+        """Leaves a run in which nothing goes on before a person says so, where this process is to; not where it would lose code for good."""
+        scheduler = self.scheduler
+        if not scheduler.quiet or self._released or not scheduler.unfinished or self.done.done():
+            return
+        if self._lines or self._verdicts or self._busy is not None or scheduler.left:
+            return
+        paused = self.leaves_when_paused and scheduler.is_paused
+        if not paused and not (self.leaves_when_waiting and scheduler.only_waits):
+            return
+        if not self.must_stay():
+            asked = scheduler.questions
+            open_now = 0 if asked is None else len(asked.open)
+            self._leave({"stands": str(scheduler.status()), "questions": open_now})
+
+    def must_stay(self) -> bool:
+        """Would code be lost that must not begin anew, if this process left now?"""
+        policies = self.table.policies
+        return any(policies[task].on_interrupt is not OnInterrupt.RERUN for task in self.waiting_code())
+
+    def waiting_code(self) -> list[int]:
+        """Tasks whose code waits in this process: for an answer, or for its slot after one."""
+        return [] if self._at_desk is None else list(self._at_desk.waiting)
+
+    def _leave(self, standing: dict[str, Any] | None = None) -> None:
         """Nothing of the run is at work in this process any more: another one may go on with it."""
-        self._store.release(self._claim)
-        self._over(self.result())
+        self._inbox.close()
+        if self._inbox.look():
+            self._inbox.open_again()  # somebody was faster
+            return
+        self._left = True
+        result = self.result()
+        self._store.release(self._claim, standing)
+        self._over(result)
 
     def _fail(self, error: BaseException) -> None:
         """Nothing can be recorded any more: whatever runs is stopped, and the run ends here with the cause."""
@@ -524,6 +619,7 @@ class KeptDriver(Driver):
             error.__cause__ = cause
         if self._timer is not None:
             self._timer.cancel()
+        self._inbox.close()
         for attempt in list(self._attempts.values()):
             with contextlib.suppress(Exception):
                 attempt.signal_stop(self.now)
@@ -638,5 +734,5 @@ def _learn_rows(
         else:
             found = seconds.get(key)
             entry = seconds.setdefault(key, [0.0, 0]) if found is None else found
-            entry[0] += max(0.0, ended - started)
+            entry[0] += max(0.0, ended - started if row not in table.earlier else table.ran_s(row, ended))
         entry[1] += 1

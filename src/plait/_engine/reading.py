@@ -42,6 +42,19 @@ def readers_of(given: Any) -> Sequence[Callable[[Any], object]]:
     return readers
 
 
+def hooks_of(on_question: Any) -> Sequence[Callable[[Any], object]]:
+    """The `on_question` of a run, as readers.
+
+    Raises:
+        UsageError: for what is neither a function nor a command.
+    """
+    if on_question is None:
+        return ()
+    from plait.observe.questions import hook_of  # few runs ask
+
+    return hook_of(on_question)
+
+
 def show(driver: Driver, readers: Sequence[Callable[[Any], object]]) -> None:
     """Has every event of a run that has not started shown to `readers`. Of one that is taken over, those from here on."""
     if not readers:

@@ -24,8 +24,9 @@ from plait._core.policy import (
     Rules,
     retry_after,
 )
+from plait._core.questions import APPROVAL, INTERRUPT, QUESTION, Question
 from plait._core.scheduler import describe
-from plait.errors import CommandFailed, HttpError, PlaitError, RecordedError, RetryAfter
+from plait.errors import CommandFailed, HttpError, NotStorable, PlaitError, RecordedError, RetryAfter
 from plait.stores import values
 from plait.stores.base import Blob as Blob
 
@@ -37,8 +38,8 @@ from plait.stores.base import Blob as Blob
     DECIDED,  # task, choice, now[, its own key, n and cost]
     UNDECIDABLE,  # task, error, now
     GREW,  # parent, now, structure, snapshot
-    ASKED,  # task, attempt, now
-    ANSWERED,  # task, now
+    ASKED,  # task, attempt, question, now
+    ANSWERED,  # task, number of the question, form, value, by whom, now
     ABANDONED,  # task, attempt, now
     HALTED,  # mode, now
     PAUSED,  # now
@@ -54,9 +55,11 @@ from plait.stores.base import Blob as Blob
     SPENT,  # task, units, now
     LEASED,  # number of a shared limit, units, wanted, now, when it opens, is it shut
     LISTENED,  # task, attempt, when its last sign of life was, now
-) = range(24)
+    WITHDRAWN,  # task, number of the question, now
+    CANCELLED,  # task, by whom, now
+) = range(26)
 
-WIDTHS = (3, 4, 7, 10, 5, 4, 5, 4, 3, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 7, 5)
+WIDTHS = (3, 4, 7, 10, 5, 4, 5, 5, 7, 4, 3, 2, 2, 2, 2, 4, 2, 5, 5, 4, 4, 4, 7, 5, 4, 4)
 """How long a line of each kind is, its kind included; `stopped` of RETURNED may be left out."""
 
 BLOB = 8
@@ -154,6 +157,37 @@ def error_of(data: Mapping[str, Any]) -> BaseException:
     for note in data.get("notes", ()):
         made.add_note(str(note))
     return made
+
+
+# -- questions
+
+
+def question_of(data: Sequence[Any]) -> Question:
+    """A question again, from its row."""
+    address, prompt, form, default, timeout, who, kind = data
+    from plait.observe.questions import fits
+
+    if not isinstance(form, dict) or not isinstance(timeout, (int, float, type(None))) or not fits(kind, form):
+        raise ValueError("a question that nobody asked")
+    if kind not in (QUESTION, APPROVAL, INTERRUPT) or not all(
+        isinstance(each, str) for each in (address, prompt, *who)
+    ):
+        raise ValueError("a question of no kind that there is")
+    return Question(str(address), str(prompt), form, tuple(default), timeout, tuple(who), str(kind))
+
+
+def as_wanted(question: Question, value: Any, declared: Callable[[], Any]) -> Any:
+    """An answer as it counts: what a person says that a task came to is of the type that the task declares, if it does.
+
+    Raises:
+        NotStorable: where that does not read it.
+    """
+    if question.kind != INTERRUPT or "value" not in value or (wanted := declared()) is None:
+        return value
+    try:
+        return {**value, "value": values.read_declared(value["value"], wanted)}
+    except Exception as error:
+        raise NotStorable(f"the value is not of the declared {wanted}: {describe(error)}") from None
 
 
 # -- policies and rules

@@ -15,11 +15,11 @@ from plait._core.scheduler import Scheduler
 from plait._core.states import READY
 from plait._core.table import NEVER, Table, Try
 from plait._engine import records as lines
-from plait._engine.records import batch_of, error_of, keys_data, rules_of, value_of, wants_of
+from plait._engine.records import as_wanted, batch_of, error_of, keys_data, question_of, rules_of, value_of, wants_of
 from plait._engine.wall import Wall
 from plait._engine.work import Growth, Regrowth, Work, joining
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
-from plait.stores.base import FORMAT, Generation, RunInfo
+from plait.stores.base import READABLE, Generation, RunInfo
 from plait.stores.values import JOINED, PLAIN
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class Regrown(Work):
     def call(self, place: int, table: Table, first: int) -> Any:
         return self.work.call(place, table, first)
 
-    def check(self, place: int, value: Any) -> Growth | None:
-        return self.work.check(place, value)
+    def check(self, place: int, value: Any, table: Table, first: int) -> Growth | None:
+        return self.work.check(place, value, table, first)
 
     def decide(self, place: int, table: Table, first: int) -> bool:
         return self.work.decide(place, table, first)
@@ -195,13 +195,13 @@ class Replay:
         moves: bool = False,
         structure: Any = None,
     ) -> None:
-        if run.format != FORMAT:
+        if run.format not in READABLE:
             if run.format < 0:
                 raise StoreDamaged(
                     f"run {run.id} is damaged in {store.where}: its line in the list of runs cannot be read"
                 )
             raise StoreTooNew(
-                f"run {run.id} was recorded by plait {run.version} in format {run.format}, and this plait reads format {FORMAT}"
+                f"run {run.id} was recorded by plait {run.version} in format {run.format}, and this plait reads formats {' and '.join(map(str, READABLE))}"
             )
         self.run = run
         self.store = store
@@ -233,6 +233,8 @@ class Replay:
                 else:
                     for line in _read_lines(data):
                         self._apply(line.row())
+                        if self.scheduler.questions is not None:
+                            self.scheduler.see_waiting()
                         told()
             self.sequence = sequence
         self.scheduler.commands.clear()
@@ -275,6 +277,19 @@ class Replay:
                 f"a value of run {self.run.id} cannot be read again: {error}", ["a declared type changed"]
             ) from None
 
+    def _answer(self, task: int, number: int, form: int, data: Any) -> Any:
+        """What a person said."""
+        found = self.scheduler.open_question(task, number)
+        value = value_of(form, data, self.store.blob)
+        if found is None or not self.going_on:
+            return value
+        try:
+            return as_wanted(found.question, value, lambda: self._declared(task))
+        except NotStorable as error:
+            raise RunChanged(
+                f"an answer in run {self.run.id} cannot be read again: {error}", ["a declared type changed"]
+            ) from None
+
     def _declared(self, task: int) -> Any:
         batch, place = self.table.batch_of(task)
         work: Work = batch.calls  # type: ignore[assignment]
@@ -295,6 +310,8 @@ class Replay:
         scheduler, ahead, now = self.scheduler, self.ahead, self.now
         returned, take = scheduler.returned, scheduler.take
         for line in batch:
+            if scheduler.questions is not None:
+                scheduler.see_waiting()
             kind = line.kind
             if kind == lines.RETURNED and line.d == PLAIN and not line.f:
                 now = line.c
@@ -309,6 +326,8 @@ class Replay:
                 now = self.now
             if now > self.now:
                 self.now = now
+        if scheduler.questions is not None:
+            scheduler.see_waiting()
 
     def _apply(self, line: Any) -> None:
         scheduler = self.scheduler
@@ -363,11 +382,17 @@ class Replay:
                 _, task, attempt, now = line
                 scheduler.seen(task, attempt, now)
             case lines.ASKED:
-                _, task, attempt, now = line
-                scheduler.asked(task, attempt, now)
+                _, task, attempt, question, now = line
+                scheduler.asked(task, attempt, question_of(question), now)
             case lines.ANSWERED:
-                _, task, now = line
-                scheduler.answered(task, now)
+                _, task, number, form, data, by, now = line
+                scheduler.answered(task, number, self._answer(task, number, form, data), by, now)
+            case lines.WITHDRAWN:
+                _, task, number, now = line
+                scheduler.withdrawn(task, number, now)
+            case lines.CANCELLED:
+                _, task, by, now = line
+                scheduler.cancelled(task, by, now)
             case lines.LEASED:
                 _, number, units, wanted, now, opens_at, shut = line
                 scheduler.leased(number, units, wanted, now, opens_at, bool(shut))

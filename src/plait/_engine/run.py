@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plait._core.result import RunResult
 from plait._core.states import RunStatus
@@ -18,6 +18,9 @@ from plait.observe.stream import RunEvent
 
 if TYPE_CHECKING:
     from plait._core.why import Why
+    from plait.observe.questions import OpenQuestion
+
+T = TypeVar("T")
 
 
 class Run:
@@ -75,9 +78,39 @@ class Run:
             raise UsageError("run.wait() would block the loop that drives the run: use `await run` there")
         return self._finished.result(timeout)
 
-    def cancel(self) -> None:
-        """Ends the run: running tasks are stopped (see the guarantees), the rest never starts."""
-        self._tell(self._driver.cancel)
+    def cancel(self, key: str | None = None, *, by: str | None = None) -> None:
+        """Ends the run: running tasks are stopped (see the guarantees), the rest never starts. With `key` ends that one task.
+
+        A task that is cancelled did not succeed: what needs it is `upstream_failed`, and the run fails in the end, unless it may
+        (`allow_failure`). Everything else goes on.
+
+        Raises:
+            UsageError: for a key that is not in the run, or of a task that is over or must not be stopped.
+        """
+        if key is None:
+            self._tell(self._driver.cancel)
+        else:
+            self._asked(lambda: self._driver.cancel_task(key, by))
+
+    def questions(self) -> list[OpenQuestion]:
+        """What waits for a person's answer, in the order in which it was asked."""
+        return self._asked(lambda: self._driver.desk.questions())
+
+    def answer(self, key: str | OpenQuestion, value: Any, *, by: str | None = None) -> None:
+        """Answers the open question `key` (the path of the task that asked), or the very question that is given; its task goes on as soon as a
+        slot is free.
+
+        Exactly one answer counts: of a question that is closed the error says what became of it.
+
+        Raises:
+            UsageError: for a question that is not open, a value that does not fit, or a `by` that was not asked; nothing has changed then.
+        """
+        from plait.observe.questions import OpenQuestion  # for those who answer
+
+        if isinstance(key, OpenQuestion):
+            self._asked(lambda: self._driver.desk.answer(key.key, value, by, (key.task, key.number)))
+        else:
+            self._asked(lambda: self._driver.desk.answer(key, value, by))
 
     def pause(self) -> None:
         """Nothing new starts until `resume`; running tasks finish."""
@@ -96,26 +129,35 @@ class Run:
         driver = self._driver
         from plait._core.why import asked  # for those who ask
 
-        answered: concurrent.futures.Future[Why] = concurrent.futures.Future()
+        return self._asked(
+            lambda: asked(driver.scheduler, key, driver.clock(), driver.unix, driver.id, driver.last_heard)
+        )
+
+    def _asked(self, what: Callable[[], T]) -> T:
+        """What `what` gives, or raises, in the loop's thread."""
+        driver = self._driver
+        told: concurrent.futures.Future[T] = concurrent.futures.Future()
+        first = threading.Lock()
 
         def ask() -> None:
+            if not first.acquire(blocking=False):
+                return  # as the run ends, its loop may get to this after all
             try:
-                answered.set_result(
-                    asked(driver.scheduler, key, driver.clock(), driver.unix, driver.id, driver.last_heard)
-                )
+                told.set_result(what())
             except BaseException as error:
-                answered.set_exception(error)
+                told.set_exception(error)
 
         if self._finished.done() or running_loop() is driver.loop:
             ask()
         else:
             self._tell(ask)
-            while not answered.done():
-                either: tuple[concurrent.futures.Future[Any], ...] = (answered, self._finished)
+            while not told.done():
+                either: tuple[concurrent.futures.Future[Any], ...] = (told, self._finished)
                 concurrent.futures.wait(either, return_when=concurrent.futures.FIRST_COMPLETED)
-                if self._finished.done() and not answered.done():
-                    ask()  # its loop is over
-        return answered.result()
+                if self._finished.done() and not told.done():
+                    ask()  # its loop may be over
+                    break
+        return told.result()
 
     def _tell(self, what: Callable[[], None]) -> None:
         if running_loop() is self._driver.loop:
@@ -175,10 +217,21 @@ class _Over(Run):
     def _tell(self, what: Callable[[], None]) -> None:
         """There is nobody to tell."""
 
-    def cancel(self) -> None:
+    def cancel(self, key: str | None = None, *, by: str | None = None) -> None:
         """Too late."""
 
-    pause = resume = cancel
+    def pause(self) -> None:
+        """Too late."""
+
+    resume = pause
+
+    def questions(self) -> list[OpenQuestion]:
+        """None are open."""
+        return []
+
+    def answer(self, key: str | OpenQuestion, value: Any, *, by: str | None = None) -> None:
+        """Too late."""
+        raise UsageError(f"run {self.id} is over: it takes no answers")
 
     def why(self, key: str) -> Why:
         """The journal tells it."""

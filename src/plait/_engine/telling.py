@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler
 from plait._core.table import Move, Table
+from plait._engine.desk import open_questions
 from plait._engine.replaying import Replay
+from plait.observe.questions import OpenQuestion
 from plait.observe.stream import RunEvent, Stream
 from plait.stores.base import Generation, RunInfo
 
@@ -39,6 +41,10 @@ class Telling:
             self.over = True
             for reader in self._readers:
                 reader(self, None)
+
+    def questions(self) -> list[OpenQuestion]:
+        """What waits for a person's answer, as far as it was told."""
+        return open_questions(self.id, self._replay.scheduler, self._replay.wall)
 
     def more(self) -> list[RunEvent]:
         """The events since the last call, committed by now."""

@@ -66,7 +66,7 @@ class Work:
         """The call to start. An exception here is the task's failure."""
         raise NotImplementedError
 
-    def check(self, place: int, value: Any) -> Growth | None:
+    def check(self, place: int, value: Any, table: Table, first: int) -> Growth | None:
         """What a returned value grows, if anything. An exception here is the task's failure; the value is kept."""
         return None
 

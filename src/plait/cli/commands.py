@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,6 +61,11 @@ def run_options(command: F) -> F:
         click.option(
             "--jsonl", "as_jsonl", is_flag=True, help="One JSON event per line, and nothing else on standard output."
         ),
+        click.option(
+            "--on-question",
+            metavar="COMMAND",
+            help="Run COMMAND when a question opens; it gets the question as a JSON line on standard input.",
+        ),
         click.option("-q", "--quiet", count=True, help="Say failures only."),
         click.option("-v", "--verbose", count=True, help="Say starts, and show what commands print."),
     ]
@@ -70,7 +76,7 @@ def run_options(command: F) -> F:
 
 def display_options(command: F) -> F:
     """How a run is shown: what `run_options` has of that, for runs whose other options are stored."""
-    shown = ("as_json", "as_jsonl", "quiet", "verbose")
+    shown = ("as_json", "as_jsonl", "on_question", "quiet", "verbose")
     run_options(command)
     kept = [each for each in command.__click_params__ if each.name in shown]  # type: ignore[attr-defined]
     others = [each for each in command.__click_params__ if each.name not in _RUN_OPTIONS]  # type: ignore[attr-defined]
@@ -78,7 +84,7 @@ def display_options(command: F) -> F:
     return command
 
 
-_RUN_OPTIONS = frozenset(("jobs", "on_failure", "folder", "as_json", "as_jsonl", "quiet", "verbose"))
+_RUN_OPTIONS = frozenset(("jobs", "on_failure", "folder", "as_json", "as_jsonl", "on_question", "quiet", "verbose"))
 
 
 def store_option(command: F) -> F:
@@ -98,11 +104,15 @@ def _settings(
     on_failure: str | None = None,
     store: str | None = None,
     run_id: str | None = None,
+    on_question: str | None = None,
+    approved: tuple[str, ...] = (),
 ) -> Settings:
     if as_json and as_jsonl:
         raise click.UsageError("--json and --jsonl exclude each other")
     display = Display.JSON if as_json else Display.JSONL if as_jsonl else Display.PEOPLE
-    return Settings(jobs, on_failure, display, verbose - quiet, store, run_id)
+    if on_question is not None and not on_question.strip():
+        raise click.UsageError("--on-question needs a command")
+    return Settings(jobs, on_failure, display, verbose - quiet, store, run_id, on_question, approved)
 
 
 def _enter(folder: str | None) -> None:
@@ -136,6 +146,13 @@ def _inputs(given: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--only", multiple=True, metavar="KEY", help="This task and what it needs, nothing else.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run; run nothing.")
 @click.option("--run-id", metavar="ID", help="The run's id, instead of one that is made up.")
+@click.option(
+    "--approve",
+    "approved",
+    multiple=True,
+    metavar="KEY",
+    help="Approve the question KEY as soon as it is asked, without a person.",
+)
 @store_option
 @run_options
 def run(
@@ -146,13 +163,14 @@ def run(
     folder: str | None,
     store: str | None,
     run_id: str | None,
+    approved: tuple[str, ...],
     **shared: Any,
 ) -> int:
     """Run FILE: a YAML workflow, or module:graph. The run is kept in .plait/ and survives whatever kills it."""
     from plait.cli.stored import store_path
 
     _enter(folder)
-    settings = _settings(**shared, store=store_path(store), run_id=run_id)
+    settings = _settings(**shared, store=store_path(store), run_id=run_id, approved=approved)
     if run_id is not None and settings.store is None:
         raise click.UsageError("--run-id is for runs that a store keeps, and --store is none")
     target = _target(file)
@@ -325,7 +343,11 @@ def _go_on(store: str | None, settings: Settings, how: Callable[..., Any]) -> in
 @display_options
 def resume(run: str, accept_changes: bool, store: str | None, **shown: Any) -> int:
     """Go on with RUN (an id, the beginning of one, or `last`) where it was interrupted. What was reported is not run again."""
+    from plait.cli.stored import go_on_there
     from plait.resuming import reopen
+
+    if go_on_there(store, run):
+        return 0
 
     def how(opened: Any, **driving: Any) -> Any:
         return reopen(opened, run, accept_changes=accept_changes, **driving)
@@ -397,6 +419,65 @@ def why(run: str, key: str, as_json: bool, store: str | None) -> int:
     from plait.cli.stored import why as answer
 
     return answer(store, run, key, as_json)
+
+
+def _name(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("a name is needed")
+    return value
+
+
+def _as_option(command: F) -> F:
+    return click.option(
+        "--as", "name", metavar="NAME", callback=_name, help="Who does it; by default the user who is logged in."
+    )(command)
+
+
+class _Answer(click.Command):
+    """An answer may be a number below zero, which is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.ignore_unknown_options = any(re.match(r"-\.?\d", each) for each in args)
+        return super().parse_args(ctx, args)
+
+
+@cli.command(cls=_Answer, short_help="Answer a question that a run has asked.")
+@click.argument("run")
+@click.argument("key")
+@click.argument("value", nargs=-1, required=True)
+@_as_option
+@store_option
+def answer(run: str, key: str, value: tuple[str, ...], name: str | None, store: str | None) -> int:
+    """Answer the question KEY of RUN (an id, the beginning of one, or `last`); `plait show RUN` lists what is asked.
+
+    VALUE is read as the question wants it: yes, 3, a choice, text, ok=yes reason='looks fine', or JSON; of an approval approve, revise FEEDBACK, or reject [REASON]. A living process goes on at once; else the answer is kept, and `plait resume RUN` goes on.
+    """
+    from plait.cli.stored import answer as given
+
+    return given(store, run, key, value, name)
+
+
+@cli.command(short_help="Cancel a run, or one task of it.")
+@click.argument("run")
+@click.argument("key", required=False)
+@_as_option
+@store_option
+def cancel(run: str, key: str | None, name: str | None, store: str | None) -> int:
+    """Cancel RUN (an id, the beginning of one, or `last`): what runs is stopped, the rest never starts. With KEY only that task."""
+    from plait.cli.stored import cancel as cancelled
+
+    return cancelled(store, run, key, name)
+
+
+@cli.command(short_help="Pause a run: nothing starts, what runs may end.")
+@click.argument("run")
+@_as_option
+@store_option
+def pause(run: str, name: str | None, store: str | None) -> int:
+    """Pause RUN (an id, the beginning of one, or `last`): nothing new starts, what runs may end. `plait resume RUN` goes on."""
+    from plait.cli.stored import pause as paused
+
+    return paused(store, run, name)
 
 
 @cli.command()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from plait._core.graph import REPAIR
-from plait.flow.model import Argv, FlowTask, Group, PythonCall, Script
+from plait.flow.model import Argv, Ask, FlowTask, Group, PythonCall, Script
 from plait.flow.templates import Template
 from plait.observe.text import clean
 from plait.programs import compile_graph, compile_nodes
@@ -53,7 +53,7 @@ def _of_file(tasks: Mapping[str, FlowTask], cleanups: Mapping[str, FlowTask] = {
         inner = _of_file(body.tasks, body.cleanups) if isinstance(body, Group) else []
         if task.on_error is not None:
             inner += _of_file({REPAIR: task.on_error})
-        kind = {Script: "run", Argv: "run", PythonCall: "call", Group: "group"}[type(body)]
+        kind = {Script: "run", Argv: "run", PythonCall: "call", Group: "group", Ask: "ask"}[type(body)]
         if task.foreach is not None:
             kind = f"foreach {kind}"
         last = key not in tasks
@@ -72,6 +72,8 @@ def _what(task: FlowTask) -> str:
             return f"{module}:{name}"
         case Group(tasks):
             return f"{len(tasks)} tasks"
+        case Ask(prompt):
+            return _shown(prompt)
 
 
 def _shown(template: Template) -> str:

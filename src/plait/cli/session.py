@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from plait._core.outcome import Outcome
+from plait._core.questions import APPROVAL, APPROVE, INTERRUPT
 from plait._core.result import RunResult
 from plait._core.scheduler import describe
-from plait._core.states import RunStatus
+from plait._core.states import WAITING, RunStatus
+from plait._core.table import NONE
 from plait._engine.doors import DEFAULT, blocking
 from plait._engine.driver import Driver
 from plait._engine.keeping import KeptDriver
+from plait._engine.reading import hooks_of, show
 from plait.cli import output
 from plait.cli.output import OutputGone, out, say
-from plait.errors import StoreError
+from plait.errors import StoreError, UsageError
 from plait.executors.base import Output, Progress
 from plait.logs import log
 from plait.observe.lines import Lines
@@ -31,8 +34,16 @@ from plait.observe.text import as_json, clean, clean_lines, failure_lines, summa
 from plait.runs import make_driver
 from plait.stores.opening import command
 
+if TYPE_CHECKING:
+    from plait.cli.prompting import Prompter
+    from plait.observe.live import LiveView
+    from plait.observe.questions import OpenQuestion
+
 LOOK_S = 0.2
 """On a terminal the last line of what running tasks wrote is looked at so often."""
+
+MOST_QUESTIONS = 20
+"""Open questions that are told when a run is left; the others are counted."""
 
 MOST_FAILURES = 20
 """Failures that the summary repeats; the others are counted."""
@@ -56,6 +67,8 @@ class Settings:
     level: int = 0
     store: str | None = None
     run_id: str | None = None
+    on_question: str | None = None
+    approved: tuple[str, ...] = ()
 
 
 class Printed(Protocol):
@@ -125,6 +138,11 @@ class _Session:
         self._signal: int | None = None
         self._summary: Mapping[str, Any] = {}  # of `run_finished`
         self._gone: OSError | OutputGone | None = None  # why standard output takes no more
+        self._prompts = settings.display is Display.PEOPLE and settings.level >= 0 and printed is None and can_prompt()
+        self._prompter: Prompter | None = None
+        self._view: LiveView | None = None
+        self._stayed_for: set[tuple[str, float]] = set()  # questions for which this process stays
+        self._asks_in_vain = False  # is nobody there to be asked, and nothing kept?
 
     async def run(self, make: Callable[[], Driver | RunResult]) -> int:
         driver = make()
@@ -136,10 +154,15 @@ class _Session:
         self._driver = driver
         with ExitStack() as stack:
             self._subscribe(driver, stack)
+            self._see_to_waiting(driver)
             stack.enter_context(_Signals(driver.loop, self._on_signal))
             if self._settings.display is not Display.PEOPLE:
                 stack.enter_context(_own_output())
+            if self._prompts:
+                self._prompter = stack.enter_context(self._prompting(driver))
             driver.start()
+            if self._prompter is not None:
+                self._prompter.look()
             try:
                 result = await asyncio.shield(driver.done)
             except StoreError as error:
@@ -153,10 +176,15 @@ class _Session:
 
     def _show(self, result: RunResult) -> None:
         if self._settings.display is Display.JSON:
-            self._write(as_json(document(result, self._summary or self._told_of(result)), indent=2))
+            facts = document(result, self._summary or self._told_of(result))
+            if result.status in (RunStatus.WAITING, RunStatus.PAUSED):
+                facts["open_questions"] = [each.as_dict() for each in self._driver.desk.questions()]
+            self._write(as_json(facts, indent=2))
         elif self._settings.display is Display.PEOPLE:
             self._tell(result, self._is_file)
-        if result.interrupted:
+        if result.interrupted and result.status in (RunStatus.WAITING, RunStatus.PAUSED) and self._signal is None:
+            self._tell_standing(result, self._driver)
+        elif result.interrupted:
             say(
                 f"run {result.run_id} is interrupted; go on with: {command(f'resume {result.run_id}', self._settings.store)}"
             )
@@ -197,6 +225,7 @@ class _Session:
             from plait.observe.live import SHOWN, LiveView
 
             view = stack.enter_context(LiveView(Console(stderr=True), driver.name, lambda: driver.table.size))
+            self._view = view
             if isinstance(driver, KeptDriver) and not driver.begins:
                 view.done_before(driver.table.counts())
             driver.listen(
@@ -211,6 +240,110 @@ class _Session:
             stream.subscribe(Lines(say, level if self._printed is None else level - 1, label))
         if level > 0 and self._printed is None:
             driver.listen(self._verbose)
+
+    # -- people
+
+    def _see_to_waiting(self, driver: Driver) -> None:
+        """Asks whoever is at the terminal; else leaves the run when only answers are missing. A paused one is left in any case."""
+        if self._settings.on_question is not None:
+            show(driver, hooks_of(self._settings.on_question))
+        if self._settings.approved:
+            driver.read(self._approve)
+        driver.says_waiting = False
+        if not isinstance(driver, KeptDriver):
+            driver.read(self._on_waiting)
+            return
+        driver.leaves_when_paused = True
+        driver.leaves_when_waiting = not self._prompts
+        if self._prompts:
+            driver.on_commit.append(lambda: self._prompter.look() if self._prompter is not None else None)
+        driver.on_commit.append(lambda: self._tell_staying(driver))
+
+    def _approve(self, driver: Driver, move: Any) -> None:
+        """What `--approve` names is approved as soon as it is asked."""
+        if move is None or move.new != WAITING or move.task == NONE:
+            return
+
+        def approve() -> None:
+            for each in driver.desk.questions() if not driver.done.done() else ():
+                if {each.key, each.task} & set(self._settings.approved) and each.kind != INTERRUPT:
+                    try:
+                        driver.desk.answer(each.key, approving(each), person())
+                    except UsageError as error:
+                        say(f"plait: --approve {clean(each.key)}: {clean(str(error))}")
+
+        driver.loop.call_soon(approve)
+
+    def _prompting(self, driver: Driver) -> Prompter:
+        from plait.cli.prompting import Prompter  # few runs ask
+
+        prompter = Prompter(driver, self._view, say, person())
+
+        def nobody() -> None:
+            self._prompts = False
+            if isinstance(driver, KeptDriver):
+                driver.leaves_when_waiting = True
+                driver.follow()
+            elif driver.scheduler.only_waits:
+                self._give_up()
+
+        prompter.on_end = nobody
+        return prompter
+
+    def _on_waiting(self, driver: Driver, move: Any) -> None:
+        """Of a run that nobody keeps."""
+        if self._prompter is not None and move is not None and WAITING in (move.new, move.old):
+            driver.loop.call_soon(self._prompter.look)
+        if move is not None and move.task == NONE and not self._prompts:
+            driver.loop.call_soon(self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody can answer, and nothing is kept: the run cannot go on."""
+        if not self._driver.done.done() and self._driver.scheduler.only_waits:
+            self._asks_in_vain = True
+            from plait.cli.asked import question_lines
+
+            for each in self._driver.desk.questions()[:MOST_QUESTIONS]:
+                for line in question_lines(each):
+                    say(line)
+            say(
+                "plait: only answers are missing, and nobody keeps the run (--store none): run it with a store, or on a terminal"
+            )
+            self._driver.cancel()
+
+    def _tell_staying(self, driver: KeptDriver) -> None:
+        """Only answers are missing, nobody is there to be asked, and this process cannot leave: says so once for each question."""
+        if not driver.leaves_when_waiting or not driver.scheduler.only_waits or not driver.must_stay():
+            return
+        new = [each for each in driver.desk.questions() if (each.key, each.asked_at) not in self._stayed_for]
+        if new:
+            self._stayed_for.update((each.key, each.asked_at) for each in new)
+            self._tell_questions(new)
+            say(
+                f"run {driver.id} waits for {_answers(len(new))}, and this process stays: what asks must not begin anew (on_interrupt)"
+            )
+
+    def _tell_questions(self, asked: list[OpenQuestion]) -> None:
+        from plait.cli.asked import how_to_answer, question_lines
+
+        for each in asked[:MOST_QUESTIONS]:
+            for line in question_lines(each):
+                say(line)
+            say(f"    answer with: {how_to_answer(each, self._settings.store)}")
+        if len(asked) > MOST_QUESTIONS:
+            say(f"and {len(asked) - MOST_QUESTIONS} more: {command(f'show {self._driver.id}', self._settings.store)}")
+
+    def _tell_standing(self, result: RunResult, driver: Driver) -> None:
+        """The run is left where it stands: what is asked, and how it goes on."""
+        store = self._settings.store
+        asked = driver.desk.questions()
+        self._tell_questions(asked)
+        if result.status is RunStatus.PAUSED:
+            say(f"run {result.run_id} is paused; go on with: {command(f'resume {result.run_id}', store)}")
+        else:
+            say(
+                f"run {result.run_id} waits for {_answers(len(asked))}; then go on with: {command(f'resume {result.run_id}', store)}"
+            )
 
     def _jsonl(self, event: RunEvent | None) -> None:
         if event is not None:
@@ -259,6 +392,8 @@ class _Session:
             say(f"plait: {signal.Signals(number).name}: stopping; once more kills now")
             self._driver.interrupt()
         else:
+            if self._prompter is not None:
+                self._prompter.restore()
             self._driver.kill()
             os._exit(128 + self._signal)
 
@@ -270,6 +405,8 @@ class _Session:
             return 1
         if self._signal is not None:
             return 128 + self._signal
+        if self._asks_in_vain or (result.interrupted and result.status in (RunStatus.WAITING, RunStatus.PAUSED)):
+            return 3
         if result.halt_reason == "deadline":
             return 124
         return 0 if result.status is RunStatus.SUCCEEDED else 1
@@ -293,7 +430,8 @@ class _Session:
             store = self._settings.store
             look = command(f"logs {result.run_id} {clean(first.key)}", store)
             say(f"    look closer: {look}; again: {command(f'retry {result.run_id}', store)}")
-        if self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED:
+        stands = result.interrupted and result.status in (RunStatus.WAITING, RunStatus.PAUSED)
+        if (self._settings.level >= 0 or result.status is not RunStatus.SUCCEEDED) and not stands:
             reason = f" - {result.reason}" if result.status is RunStatus.FAILED and first is None else ""
             say(summary_line(result) + reason)
         if is_file and isinstance(result.value, dict) and not result.interrupted:
@@ -349,6 +487,46 @@ class _Signals:
     def __exit__(self, *error: object) -> None:
         for number in self._numbers:
             self._loop.remove_signal_handler(number)
+
+
+def approving(question: OpenQuestion) -> Any:
+    """The answer that approves: of an approval, of a yes or no, or of a form with one field that is that.
+
+    Raises:
+        UsageError: for a question of another kind.
+    """
+    if question.kind == APPROVAL:
+        return {"action": APPROVE}
+    boolean, properties = {"type": "boolean"}, question.form.get("properties", {})
+    if question.form == boolean:
+        return True
+    if len(properties) == 1 and list(properties.values()) == [boolean]:
+        return dict.fromkeys(properties, True)
+    raise UsageError(f"this is no yes or no ({question.fits}): answer it")
+
+
+def _answers(number: int) -> str:
+    return "an answer" if number == 1 else f"{number} answers"
+
+
+def person() -> str | None:
+    """The name of whoever is at work here, as far as the system knows."""
+    from getpass import getuser
+
+    try:
+        return getuser()
+    except (OSError, KeyError):
+        return None
+
+
+def can_prompt() -> bool:
+    """Is a person at the terminal, who sees what is asked and can type?"""
+    try:
+        # In the background it would be stopped for reading.
+        there = sys.stdin.isatty() and sys.stderr.isatty()
+        return there and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _is_terminal() -> bool:

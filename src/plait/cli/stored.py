@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from plait._core.policy import Rules
@@ -15,18 +14,23 @@ from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import RUNNING, STATUSES, SUCCEEDED
 from plait._core.table import NEVER, NONE, Table
+from plait._engine.desk import open_questions
 from plait._engine.doors import default_slots
 from plait._engine.replaying import Replay
+from plait.cli.asked import how_to_answer, question_lines, said, when
 from plait.cli.output import out, say
-from plait.cli.session import document
+from plait.cli.session import document, person
 from plait.errors import RecordedError, UsageError
 from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed, told
 from plait.history import why as asked_why
 from plait.observe.text import as_json, clean, counted, duration
+from plait.opened import OpenRun, open_run
 from plait.resuming import program_for
+from plait.stores.notes import answer_in
 from plait.stores.opening import DEFAULT_STORE, command, open_store
 
 if TYPE_CHECKING:
+    from plait.stores.base import Note, RunInfo
     from plait.stores.contract import Store
 
 
@@ -60,14 +64,9 @@ def existing(given: str | None) -> Store:
 def _status(run: StoredRun) -> str:
     if run.owner_pid is not None:
         return f"{run.status} (process {run.owner_pid})"
+    if run.status == "waiting":
+        return f"waiting ({run.questions} question{'s' if run.questions != 1 else ''})"
     return f"{run.status} (degraded)" if run.degraded else run.status
-
-
-def _when(at: float) -> str:
-    try:
-        return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return "?"
 
 
 # -- ls
@@ -87,7 +86,7 @@ def ls(given: str | None, as_document: bool) -> int:
     for run in runs:
         shown = counted(dict(run.counts)) if run.counts else f"{run.tasks} tasks"
         took = "-" if run.ended_at is None else duration(max(0.0, run.ended_at - run.created_at))
-        rows.append((run.id, clean(run.name)[:40], _status(run), _when(run.created_at), took, shown))
+        rows.append((run.id, clean(run.name)[:40], _status(run), when(run.created_at), took, shown))
     widths = [max(len(row[at]) for row in rows) for at in range(5)]
     for row in rows:
         out("  ".join([each.ljust(width) for each, width in zip(row, widths, strict=False)] + [row[5]]).rstrip())
@@ -112,13 +111,79 @@ def show(given: str | None, text: str, as_document: bool, verbose: bool) -> int:
         telling.tell()
         facts = _facts(run)
         del facts["counts"], facts["tasks"]
-        out(as_json({**document(telling.result(), telling.stream.summary()), **facts}, indent=2))
+        people = {
+            "open_questions": [each.as_dict() for each in telling.questions()],
+            "notes": [_as_dict(note) for note in _left(store, info, run)],
+        }
+        out(as_json({**document(telling.result(), telling.stream.summary()), **facts, **people}, indent=2))
         return 0
     replay = replayed(store, info)
     result = replay.result()
-    for line in _shown(run, replay, result, verbose, needed(given)):
+    for line in _shown(run, replay, result, _left(store, info, run), verbose, needed(given)):
         out(line)
     return 0
+
+
+def _left(store: Store, info: RunInfo, run: StoredRun) -> list[Note]:
+    """What people left for the next process that drives the run."""
+    return [] if run.status not in UNDRIVEN else store.notes(info.number)
+
+
+def _as_dict(note: Note) -> dict[str, Any]:
+    found = {name: getattr(note, name) for name in ("kind", "key", "data", "by", "at")}
+    return {**found, "data": answer_in(note.data)} if note.kind == "answer" else found
+
+
+# -- people
+
+
+def answer(given: str | None, text: str, key: str, words: Sequence[str], name: str | None) -> int:
+    """`plait answer`."""
+    with open_run(text, needed(given)) as run:
+        if run.answer_text(key, *words, by=name or person()):
+            say(f"run {run.id}: {clean(key)} is answered")
+        else:
+            say(f"run {run.id}: the answer to {clean(key)} is kept, {_kept_for(run, needed(given))}")
+    return 0
+
+
+def cancel(given: str | None, text: str, key: str | None, name: str | None) -> int:
+    """`plait cancel`."""
+    with open_run(text, needed(given)) as run:
+        what = f"run {run.id}" if key is None else f"task {clean(key)} of run {run.id}"
+        if run.cancel(key, by=name or person()):
+            say(f"{what} is being cancelled")
+        else:
+            say(f"{what}: the wish to cancel is kept, {_kept_for(run, needed(given))}")
+    return 0
+
+
+def pause(given: str | None, text: str, name: str | None) -> int:
+    """`plait pause`."""
+    with open_run(text, needed(given)) as run:
+        if run.pause(by=name or person()):
+            say(f"run {run.id} is paused: nothing starts; go on with: {command(f'resume {run.id}', needed(given))}")
+        else:
+            say(f"run {run.id}: the wish to pause is kept, {_kept_for(run, needed(given))}")
+    return 0
+
+
+def _kept_for(run: OpenRun, store: str) -> str:
+    """Who will find what was left."""
+    pid = run.look().owner_pid
+    if pid is not None:
+        return f"for process {pid}, which drives the run and has not looked at it yet"
+    return f"for no process drives the run; go on with: {command(f'resume {run.id}', store)}"
+
+
+def go_on_there(given: str | None, text: str) -> bool:
+    """A paused run goes on in the process that drives it; false where there is none, or it is not paused."""
+    with open_run(text, needed(given)) as run:
+        if not run.is_paused_there():
+            return False
+        run.resume(by=person())
+        say(f"run {run.id} goes on in process {run.look().owner_pid}")
+        return True
 
 
 # -- why
@@ -135,15 +200,39 @@ MOST_SHOWN = 200
 """Tasks that are shown one by one unless `-v` is given; of more, those that are not plain."""
 
 
-def _shown(run: StoredRun, replay: Replay, result: RunResult, verbose: bool, store: str) -> Iterator[str]:
+UNDRIVEN = ("interrupted", "waiting", "paused")
+"""Runs that are not over, and that nobody drives."""
+
+
+STANDS = ("waiting", "paused")
+"""How a run may stand that a living process drives, beside running."""
+
+
+def _shown(
+    run: StoredRun, replay: Replay, result: RunResult, left: Sequence[Note], verbose: bool, store: str
+) -> Iterator[str]:
     table = replay.table
-    yield f"run {run.id} {clean(run.name)}: {_status(run)}"
+    stands = str(replay.scheduler.status())
+    status = f"{stands} (process {run.owner_pid})" if run.owner_pid is not None and stands in STANDS else _status(run)
+    yield f"run {run.id} {clean(run.name)}: {status}"
     origin = f", forked from {run.forked_from}" if run.forked_from else ""
     again = f", generation {run.generation}" if run.generation > 1 else ""
     owners = f", taken over {_times(replay.took_over)}" if replay.took_over else ""
-    yield f"  started {_when(run.created_at)}, ran {duration(replay.now)}{again}{owners}{origin}"
+    yield f"  started {when(run.created_at)}, ran {duration(replay.now)}{again}{owners}{origin}"
     yield f"  {counted(result.counts)}"
     first = result.first_cause
+    answers = {note.key: note for note in left if note.kind == "answer"}
+    for each in open_questions(run.id, replay.scheduler, replay.wall):
+        yield from (f"  {line}" for line in question_lines(each))
+        note = answers.get(each.key)
+        if note is None:
+            yield f"      answer with: {how_to_answer(each, store)}"
+        else:
+            yield f"      answered {clean(said(each, answer_in(note.data)))}{_by(note)}; it counts once the run goes on"
+    for note in left:
+        if note.kind != "answer":
+            what = note.kind if note.key is None else f"{note.kind} {note.key}"
+            yield f"  asked for{_by(note)}: {clean(what)}; it is done once the run goes on"
     if first is not None:
         yield f"  first cause: {clean(first.key)}: {clean(describe(first.error))}"
     rows = list(range(table.size)) if verbose else [row for row in range(table.size) if table.parent(row) == NONE]
@@ -154,10 +243,14 @@ def _shown(run: StoredRun, replay: Replay, result: RunResult, verbose: bool, sto
         yield f"  {clean(table.key(row)).ljust(width)}  {_line(table, row)}".rstrip()
     if len(listed) < len(rows):
         yield f"  and {len(rows) - len(listed)} more: -v lists them all"
-    if run.status == "interrupted":
+    if run.status in UNDRIVEN:
         yield f"  go on with: {command(f'resume {run.id}', store)}"
     elif run.status == "failed":
         yield f"  try what failed again with: {command(f'retry {run.id}', store)}"
+
+
+def _by(note: Note) -> str:
+    return f"{'' if note.by is None else f' by {clean(note.by)}'}, {when(note.at)}"
 
 
 def _times(number: int) -> str:
@@ -170,7 +263,7 @@ def _line(table: Table, row: int) -> str:
     if row in table.kept:
         head += " (kept from before)"
     elif table.started_at[row] != NEVER and table.ended_at[row] != NEVER:
-        head += f" in {duration(max(0.0, table.ended_at[row] - table.started_at[row]))}"
+        head += f" in {duration(max(0.0, table.ran_s(row, table.ended_at[row])))}"
     if table.attempts(row) > 1:
         parts.append(f"{table.attempts(row)} attempts")
     children = [child for part in table.grown(row) for child in part]
@@ -264,7 +357,7 @@ def collect(given: str | None, older_than: str, dry_run: bool) -> int:
     forgotten, size = collect_garbage(needed(given), older_than, dry_run=dry_run)
     for run in forgotten:
         say(
-            f"{'would forget' if dry_run else 'forgot'} run {run.id} {clean(run.name)}, {run.status} {_when(run.ended_at or 0.0)}"
+            f"{'would forget' if dry_run else 'forgot'} run {run.id} {clean(run.name)}, {run.status} {when(run.ended_at or 0.0)}"
         )
     out(
         f"{len(forgotten)} runs would be forgotten"

@@ -52,9 +52,9 @@ class Progress:
 
 
 class Asked:
-    """The attempt waits for a person's input."""
+    """The attempt waits for a person's answer to a `Question`."""
 
-    __slots__ = ("question",)
+    __slots__ = __match_args__ = ("question",)
 
     def __init__(self, question: Any) -> None:
         self.question = question

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from plait._core.scheduler import describe
 from plait._core.states import STATUSES, SUCCEEDED
 from plait._core.table import Table, Try
 from plait._engine.files import NoPath, conflicts
-from plait._engine.work import Call, Growth, Join, RawFiles, Wanted, Work
+from plait._engine.work import Call, Growth, Join, RawFiles, Regrowth, Wanted, Work
 from plait.calls.shell import ShellCommand, strict_json
 from plait.errors import CommandFailed, RecordedError, TaskError, UsageError
 from plait.executors.base import executor_for
 from plait.fingerprints import declared_type, fingerprint
 from plait.flow.lookups import ROOTS, follow
-from plait.flow.model import Argv, FlowFile, FlowTask, Group, Input, PythonCall, Script
+from plait.flow.model import Argv, Ask, FlowFile, FlowTask, Group, Input, PythonCall, Script
 from plait.flow.problems import START, Place, Problems
 from plait.flow.reader import fits, read_flow
 from plait.flow.templates import Template, holds_template
@@ -290,7 +291,8 @@ class _Scope:
     """What names stand for at one place of a running flow. A group's tasks see their own scope, then those around."""
 
     __slots__ = (
-        "_env", "_error", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "_unknown", "functions",
+        "_env", "_error", "_feedback", "_first", "_index", "_inputs", "_item", "_outer", "_place", "_table", "_unknown", "functions",
+        "round",
     )  # fmt: skip
 
     def __init__(
@@ -310,6 +312,9 @@ class _Scope:
         self._item: Any = None
         self._index: int | None = None
         self._error: Mapping[str, Any] | None = None
+        self._feedback: str | None = None
+        self.round = 0
+        """How often an approval had its work done again, of what runs for that."""
         self._outer: _Scope | None = None
 
     def inside(self, table: Table, first: int, place: Mapping[str, int]) -> _Scope:
@@ -317,6 +322,7 @@ class _Scope:
         scope = _Scope(self._inputs, self._env, self.functions, self._unknown)
         scope._table, scope._first, scope._place = table, first, place
         scope._item, scope._index, scope._error, scope._outer = self._item, self._index, self._error, self
+        scope._feedback, scope.round = self._feedback, self.round
         return scope
 
     def at_item(self, item: Any, index: int | None, unknown: frozenset[str] = frozenset()) -> _Scope:
@@ -324,6 +330,13 @@ class _Scope:
         scope = _Scope(self._inputs, self._env, self.functions, self._unknown | unknown)
         scope._table, scope._first, scope._place, scope._outer = self._table, self._first, self._place, self._outer
         scope._item, scope._index, scope._error = item, index, self._error
+        scope._feedback, scope.round = self._feedback, self.round
+        return scope
+
+    def at_feedback(self, feedback: str) -> _Scope:
+        """The same scope, for what runs again with what a person said of it."""
+        scope = self.at_item(self._item, self._index)
+        scope._feedback, scope.round = feedback, self.round + 1
         return scope
 
     def at_error(self, failure: Try) -> _Scope:
@@ -347,6 +360,7 @@ class _Scope:
             "item": self._item,
             "index": self._index,
             "error": self._error,
+            "feedback": self._feedback,
         }[name]
 
     def knows(self, root: str, steps: tuple[str | int, ...]) -> bool:
@@ -425,6 +439,11 @@ class _Tasks(Work):
         self._around = around
         self.place = {key: at for at, key in enumerate((*tasks, *(cleanups or ())))}
         self.members = len(tasks)
+        self._suspects: Container[type] = ()
+        if any(isinstance(task.body, Ask) and task.body.revises for task in self._tasks):
+            from plait.approving import Revised  # few files ask
+
+            self._suspects = frozenset((Revised,))
         self.filed = [
             at
             for at, task in enumerate(self._tasks)
@@ -489,6 +508,35 @@ class _Tasks(Work):
     def _scope(self, table: Table, first: int) -> _Scope:
         return self._around.inside(table, first, self.place)
 
+    @property
+    def suspects(self) -> Container[type]:  # type: ignore[override]
+        return self._suspects
+
+    def check(self, place: int, value: Any, table: Table, first: int) -> Growth | None:
+        return self._revision(place, value.feedback, table, first) if type(value).__name__ == "Revised" else None
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        if regrowth.snapshot is not None:
+            return self._revision(place, str(regrowth.snapshot["feedback"]), table, first)
+        return self.children(place, table, first)
+
+    def _revision(self, place: int, feedback: str, table: Table, first: int) -> Growth:
+        """What an approval wants done again, and behind it the approval of that."""
+        task, known = self._tasks[place], {each.key: each for each in self._tasks}
+        body = task.body
+        assert isinstance(body, Ask)
+        again = {key: known[key] for key in body.revises}
+        again[task.key] = replace(task, when=None, body=replace(body, rounds=body.rounds - 1))
+        work = _Revision(again, self._scope(table, first).at_feedback(feedback), feedback)
+
+        def approved(table: Table, rows: range) -> Any:
+            row = rows.start + len(body.revises)
+            if table.status[row] != SUCCEEDED:
+                raise TaskError(f"what {task.key!r} wanted done again was not done, so nobody approved it")
+            return table.values[row]
+
+        return Growth(work.batch(), approved)
+
     def call(self, place: int, table: Table, first: int) -> Call:
         return _call(self._tasks[place], self._scope(table, first))
 
@@ -528,6 +576,17 @@ class _Tasks(Work):
 
     def identities(self) -> list[str]:
         return [task.key for task in self._tasks]
+
+
+class _Revision(_Tasks):
+    """What runs again for an approval, and that approval."""
+
+    def __init__(self, tasks: Mapping[str, FlowTask], scope: _Scope, feedback: str) -> None:
+        super().__init__(tasks, scope)
+        self._feedback = feedback
+
+    def snapshot(self) -> Any:
+        return {"feedback": self._feedback}
 
 
 class _Items(Work):
@@ -734,6 +793,17 @@ def _call(task: FlowTask, scope: _Scope) -> Call:
     if isinstance(body, PythonCall):
         function = scope.functions[body.module, body.name]
         return executor_for(function, body.executor), function, (), _filled(dict(body.arguments), scope)
+    if isinstance(body, Ask):
+        from plait.approving import reviewed  # few files ask
+        from plait.asking import asked, settings_of
+
+        settings = settings_of(body.form, body.default, body.timeout, body.who)
+        prompt = body.prompt.text(scope)
+        if not body.approves:
+            return "async", asked, (prompt, settings), None
+        outputs = {key: scope.task((key, "output")) for key in body.approves}
+        work = outputs if body.several else outputs[body.approves[0]]
+        return "async", reviewed, (prompt, {**settings, "rounds": body.rounds, "round": scope.round}, work), None
     assert isinstance(body, (Script, Argv))
     env = {**scope.env, **{name: template.text(scope) for name, template in body.env.items()}}
     cwd = body.cwd.text(scope) if body.cwd is not None else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-ROOTS = ("inputs", "tasks", "item", "index", "env", "error")
+ROOTS = ("inputs", "tasks", "item", "index", "env", "error", "feedback")
 ERROR = ("type", "message", "status", "exit_code")
 """What an `on_error` may look up of `error`."""
 LONGEST = 10_000

@@ -56,7 +56,26 @@ class Group:
     cleanups: Mapping[str, FlowTask] = field(default_factory=dict)
 
 
-Body: TypeAlias = Script | Argv | PythonCall | Group
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`ask:`: a question for a person. `form` is what the file says of the answer, `default` empty or the one that counts after `timeout` seconds."""
+
+    prompt: Template
+    form: Any
+    default: tuple[Any, ...] = ()
+    timeout: float | None = None
+    who: tuple[str, ...] = ()
+    approves: tuple[str, ...] = ()
+    """The tasks whose work is asked about; none: it is a question as any other."""
+    several: bool = False
+    """Were they given as a list?"""
+    rounds: int = 0
+    """So often they may be asked for again."""
+    revises: tuple[str, ...] = ()
+    """What runs again then: the tasks that take the feedback, and all between these and what is approved."""
+
+
+Body: TypeAlias = Script | Argv | PythonCall | Group | Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,8 @@ class FlowTask:
     files_at: Place | None = None
     file: str = ""
     on_error: FlowTask | None = None
+    takes_feedback: bool = False
+    """Does it look up `feedback`?"""
 
     @property
     def names_files(self) -> bool:

@@ -16,13 +16,16 @@ from plait._engine.work import check_votes
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import GraphError, LimitError, UsageError
 from plait.flow.lookups import ERROR, ROOTS
-from plait.flow.model import Argv, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script, Wants
+from plait.flow.model import Argv, Ask, Body, FlowFile, FlowTask, Group, Input, PythonCall, Script, Wants
 from plait.flow.problems import START, Place, Problems
 from plait.flow.templates import Template, TemplateError, check_script, holds_template, parse_template
 from plait.flow.tree import Mapping as Map
 from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
 
 DEEPEST_GROUPS = 100
+
+OF_CODE_ALONE = ("retries", "retry", "idle_timeout", "on_interrupt", "memory_limit")
+"""What a question, which runs no code, is refused."""
 
 TOP = (
     "name",
@@ -40,14 +43,19 @@ TOP = (
     "finally",
     "outputs",
 )
-BODIES = ("run", "call", "tasks")
+BODIES = ("run", "call", "tasks", "ask")
 OF_GROUPS = ("on_failure", "max_concurrency", "min_success", "max_failures", "reduce")
 POLICIES = tuple(sorted(option_names() - set(OF_GROUPS)))
 WHOLE = ("join", "budget", *OF_GROUPS)
 COMMON = ("needs", "foreach", "key", "when", "on_error", *POLICIES, *OF_GROUPS)
-BODY_KEYS = {"run": ("output", "env", "cwd"), "call": ("with", "executor"), "tasks": ("finally",)}
+BODY_KEYS = {
+    "run": ("output", "env", "cwd"),
+    "call": ("with", "executor"),
+    "tasks": ("finally",),
+    "ask": ("form", "default", "who", "approve", "rounds"),
+}
 LATER = {
-    "http", "agent", "ask", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "secrets",
+    "http", "agent", "parallel", "switch", "loop", "while", "flow", "matrix", "cache", "workspace", "secrets",
 }  # fmt: skip
 """Words of the language that this version does not run: refused, never ignored."""
 
@@ -146,6 +154,7 @@ class _Reader:
         self._env: dict[str, Template] = {}
         self._defaults: dict[str, Tree] = {}
         self._pools: dict[str, int] = {}
+        self._feedback: list[Place] = []  # where it is looked up, and no approval is known that would give it
         self.whole = True
         """Are all tasks of the file there, in an order?"""
 
@@ -173,6 +182,8 @@ class _Reader:
             self.bad(tree.at, "missing", "the file has no `tasks:`")
             return None
         tasks, cleanups = self.everything(tree, None, 1)
+        for place in self._feedback:
+            self.bad(place, "unknown-name", NO_FEEDBACK)
         known = _together(items["tasks"], items.get("finally"))
         outputs = self.templates(items["outputs"], "outputs", _Around(known)) if "outputs" in items else {}
         return FlowFile(self._path, name or self._path.stem, self._inputs, self._env, tasks, outputs, cleanups, rules)
@@ -268,7 +279,9 @@ class _Reader:
         if depth > DEEPEST_GROUPS:
             self.bad(tree.at, "too-deep", f"groups are nested deeper than {DEEPEST_GROUPS} levels")
             return found
+        places: dict[str, list[Place]] = {}
         for key, each in tree.items.items():
+            seen = len(self._feedback)
             try:
                 safe_key(key)
                 if "[" in key or "#" in key:
@@ -278,10 +291,33 @@ class _Reader:
                 continue
             task = self.task(key, each, tree.keys[key], around, depth, cleans=where == "finally")
             if task is not None:
-                found[key] = task
+                places[key] = self._feedback[seen:]
+                found[key] = replace(task, takes_feedback=bool(places[key]))
+        for key, task in found.items():
+            if isinstance(task.body, Ask) and task.body.approves:
+                found[key] = self.revising(task, task.body, tree.items[key], found, places)
         self.whole &= len(found) == len(tree.items)
         self.cycles(found, tree)
         return found
+
+    def revising(
+        self, task: FlowTask, body: Ask, tree: Tree, tasks: Mapping[str, FlowTask], places: dict[str, list[Place]]
+    ) -> FlowTask:
+        """An approval, with what runs again where a person wants that: what takes the feedback, and all between that and the approval."""
+        before = _before(body.approves, tasks)
+        again = {key for key in before if tasks[key].takes_feedback}
+        while more := {key for key in before if key not in again and not again.isdisjoint(tasks[key].needs)}:
+            again |= more
+        for key in again:
+            self._feedback = [each for each in self._feedback if each not in places[key]]
+        if not again and isinstance(tree, Map) and "rounds" in tree.items:
+            self.bad(
+                tree.keys["rounds"],
+                "value",
+                f"nothing that {task.key!r} approves takes the feedback: look up {{{{ feedback }}}} in a task that is to run again",
+            )
+        revises = tuple(key for key in tasks if key in again)
+        return replace(task, body=replace(body, revises=revises, rounds=body.rounds if revises else 0))
 
     def cycles(self, tasks: Mapping[str, FlowTask], tree: Map) -> None:
         """Every cycle among these tasks: once one is told, its tasks are left out and the rest is looked at again."""
@@ -331,7 +367,7 @@ class _Reader:
         item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
         when = self.when(items["when"], around, needs) if "when" in items else None
         body = self.body(body_name, tree, inner, needs, depth)
-        given = {} if body_name == "tasks" else {**self._defaults, **items}
+        given = items if body_name == "ask" else {} if body_name == "tasks" else {**self._defaults, **items}
         wants = self.wants(given, inner, needs)
         own, whole = self.policies(tree, body_name, looped)
         own = self.limited(own, tree, key)
@@ -438,7 +474,7 @@ class _Reader:
         ]
         return tuple(each for each in found if each is not None)
 
-    def needs(self, tree: Tree, key: str, around: _Around) -> list[str]:
+    def needs(self, tree: Tree, key: str, around: _Around, says: str = "") -> list[str]:
         listed = tree.items if isinstance(tree, Sequence) else [tree]
         found = []
         for each in listed:
@@ -453,7 +489,7 @@ class _Reader:
                 self.bad(
                     each.at,
                     "unknown-task",
-                    f"task {key!r} needs {name!r}, which is not beside it{self._problems.nearest(name, around.tasks.items)}",
+                    f"{says or f'task {key!r} needs'} {name!r}, which is not beside it{self._problems.nearest(name, around.tasks.items)}",
                 )
             else:
                 found.append(name)
@@ -495,6 +531,8 @@ class _Reader:
             return Group(tasks, any(task.names_files for task in (*tasks.values(), *cleanups.values())), cleanups)
         if name == "call":
             return self.call(tree, around, needs)
+        if name == "ask":
+            return self.ask(tree, around, needs)
         output = self.output(tree)
         env = self.templates(tree.items["env"], "env", around, needs) if "env" in tree.items else {}
         cwd = self.cwd(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
@@ -518,6 +556,93 @@ class _Reader:
         except TemplateError as error:
             self.bad(self.within(each, error.offset), error.code, str(error))
         return Script(script, output, env, cwd)
+
+    def ask(self, tree: Map, around: _Around, needs: list[str]) -> Ask | None:
+        from plait.forms import Form  # few files ask
+
+        items = tree.items
+        prompt = items["ask"]
+        if not isinstance(prompt, Scalar) or not isinstance(prompt.value, str) or not prompt.value.strip():
+            what = "empty text" if isinstance(prompt, Scalar) and isinstance(prompt.value, str) else kind(prompt)
+            self.bad(prompt.at, "type", f"ask must be a question, as text, not {what}")
+            return None
+        template = self.template(prompt, around, needs)
+        if "approve" in items:
+            return self.approval(tree, template, around, needs)
+        if "rounds" in items:
+            self.bad(
+                tree.keys["rounds"], "misplaced", "rounds is for an approval: name what is approved, `approve: KEY`"
+            )
+        given = plain(items["form"]) if "form" in items else None
+        try:
+            form = Form.of(given)
+        except UsageError as error:
+            self.bad(items["form"].at, "value", str(error))
+            return None
+        default: tuple[Any, ...] = ()
+        if "default" in items:
+            default = (plain(items["default"]),)
+            try:
+                form.check(default[0], "the default")
+            except UsageError as error:
+                self.bad(items["default"].at, "value", str(error))
+        who, timeout = self.asked(tree)
+        return None if template is None else Ask(template, given, default, timeout, who)
+
+    def asked(self, tree: Map) -> tuple[tuple[str, ...], float | None]:
+        """Who may answer, and in which time."""
+        from plait.asking import names_of
+
+        who: tuple[str, ...] = ()
+        if "who" in tree.items:
+            try:
+                who = names_of(plain(tree.items["who"]))
+            except UsageError as error:
+                self.bad(tree.items["who"].at, "value", str(error))
+        timeout = None
+        if "timeout" in tree.items:
+            found = self.option("timeout", tree.items["timeout"])
+            timeout = None if found is None else found.timeout
+        for name in OF_CODE_ALONE:
+            if name in tree.items:
+                self.bad(tree.keys[name], "misplaced", f"{name} is for code that runs, and a question has none")
+        return who, timeout
+
+    def approval(self, tree: Map, prompt: Template | None, around: _Around, needs: list[str]) -> Ask | None:
+        """A question whether the work of other tasks is good."""
+        from plait.approving import ROUNDS, approval_default, rounds_of
+        from plait.asking import NOTHING
+
+        items = tree.items
+        each = items["approve"]
+        found = self.needs(each, "", around, "an approval is of")
+        needs += found
+        for name in ("form", "foreach"):
+            if name in items:
+                says = (
+                    "approve, revise or reject is the answer"
+                    if name == "form"
+                    else "put both into the tasks of a foreach"
+                )
+                self.bad(tree.keys[name], "misplaced", f"{name} does not go with approve: {says}")
+        default: tuple[Any, ...] = ()
+        try:
+            default = approval_default(plain(items["default"]) if "default" in items else NOTHING)
+        except UsageError as error:
+            self.bad(items["default"].at, "value", str(error))
+        rounds = ROUNDS
+        if "rounds" in items:
+            try:
+                rounds = rounds_of(plain(items["rounds"]))
+            except UsageError as error:
+                self.bad(items["rounds"].at, "value", str(error))
+        who, timeout = self.asked(tree)
+        if prompt is None or not found:
+            if isinstance(each, Sequence) and not each.items:
+                self.bad(each.at, "empty", "approve names the tasks whose work is asked about: give at least one")
+            return None
+        approves = tuple(dict.fromkeys(found))
+        return Ask(prompt, None, default, timeout, who, approves, isinstance(each, Sequence), rounds)
 
     def word(self, tree: Tree, around: _Around, needs: list[str]) -> Template | None:
         if not isinstance(tree, Scalar) or tree.value is None:
@@ -561,13 +686,13 @@ class _Reader:
         """The policy of each item (or of the task), and of the whole where there are items."""
         own: dict[str, Any] = {}
         whole: dict[str, Any] = {}
-        if body != "tasks":
+        if body not in ("tasks", "ask"):
             for name, each in self._defaults.items():
                 same = {name, "retry" if name == "retries" else "retries"}
                 if not same & tree.items.keys() and not is_worked_out(name, each):
                     own[name] = plain(each)
         for name in (*POLICIES, *OF_GROUPS):
-            if name not in tree.items:
+            if name not in tree.items or (body == "ask" and name in ("timeout", *OF_CODE_ALONE)):
                 continue
             if name in OF_CODE and body == "tasks":
                 instead = "give it to the tasks in it" + (", or `max_concurrency`" if name == "pool" else "")
@@ -644,6 +769,8 @@ class _Reader:
             return None
         for hole in template.holes:
             for root, steps in hole.lookup.names():
+                if root == "feedback" and root in roots:
+                    self._feedback.append(self.within(tree, hole.offset))
                 problem = self.look(root, steps, around, needs, roots)
                 if problem:
                     self.bad(self.within(tree, hole.offset), *problem)
@@ -806,7 +933,7 @@ class _Reader:
     def refuse_key(self, name: str, at: Place, known: tuple[str, ...], where: str) -> None:
         if name in LATER:
             self.bad(at, "not-built", f"`{name}` is not in this version")
-        elif name in (*COMMON, *TOP, "output", "env", "cwd", "with", "executor"):
+        elif name in (*COMMON, *TOP, *(each for keys in BODY_KEYS.values() for each in keys)):
             self.bad(at, "misplaced", f"`{name}` does not belong in {where}")
         else:
             self.bad(at, "unknown-key", f"unknown key {name!r} in {where}{self._problems.nearest(name, known)}")
@@ -814,6 +941,21 @@ class _Reader:
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+NO_FEEDBACK = "'feedback' is known only in tasks that an approval can have run again: one with `approve:` that depends on this task"
+
+
+def _before(keys: tuple[str, ...], tasks: Mapping[str, FlowTask]) -> set[str]:
+    """These tasks, and all that they need."""
+    found: set[str] = set()
+    stack = [key for key in keys if key in tasks]
+    while stack:
+        key = stack.pop()
+        if key not in found:
+            found.add(key)
+            stack.extend(need for need in tasks[key].needs if need in tasks)
+    return found
 
 
 _TOO_LATE = (

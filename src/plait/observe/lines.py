@@ -13,7 +13,7 @@ MARKS = {
     "task_timed_out": "TIMED OUT",
     "task_cancelled": "cancelled",
     "task_retrying": "retrying",
-    "task_waiting": "waiting",
+    "task_waiting": "waits for an answer",
 }
 QUIET = ("task_failed", "task_timed_out")
 
@@ -38,7 +38,7 @@ class Lines:
             mark = event.event.removeprefix("task_").replace("_", " ")
         if event.detail.get("kept"):
             mark = "kept from before"
-        ran = event.detail.get("run_s")
+        ran = None if event.event == "task_waiting" else event.detail.get("run_s")
         error = event.detail.get("error")
         self._write(
             f"{clean(self._label(event.task))}: {mark}{f' in {duration(ran)}' if ran is not None else ''}{f': {clean(str(error))}' if error else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -32,6 +32,9 @@ class LiveView:
         self._done: dict[str, int] = {}
         self._shares: dict[str, float] = {}
         self._said: dict[str, str] = {}
+        self._asked = 0
+        self.below: Callable[[], list[Text]] | None = None
+        """Gives what stands below the display: it is drawn with it each time."""
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=True)
 
     def __enter__(self) -> LiveView:
@@ -41,10 +44,22 @@ class LiveView:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
+    def tell(self, text: str) -> None:
+        """A line above the display, which stays there."""
+        self._console.print(Text(text))
+
+    def refresh(self) -> None:
+        """Draws at once."""
+        self._live.refresh()
+
     def __call__(self, event: RunEvent | None) -> None:
         if event is None or event.task is None:
             return
         state = event.event.removeprefix("task_")
+        if state == "waiting":
+            self._asked += event.detail.get("was") != "waiting"
+        elif state == "answered" or event.detail.get("was") == "waiting":
+            self._asked -= 1
         if state == "started" and event.slot is not None:
             self._running[event.task] = time.monotonic()
         else:
@@ -78,10 +93,11 @@ class LiveView:
         total, done = max(1, self._total()), sum(self._done.values())
         grid = Grid.grid(padding=(0, 1))
         head = Text(clean(self._name), style="bold")
-        counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in self._done.items())
+        counted = {**self._done, **({"waiting": self._asked} if self._asked > 0 else {})}
+        counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted.items())
         grid.add_row(
             head,
-            ProgressBar(total=total, completed=done, width=30),
+            ProgressBar(total=total, completed=done, width=min(30, self._console.width // 4)),
             Text(f"{done}/{total}"),
             Text(duration(time.monotonic() - self._began)),
             Text(counts),
@@ -89,7 +105,9 @@ class LiveView:
         now = time.monotonic()
         running = list(self._running.items())
         lines = []
-        for key, since in running[:SHOWN]:
+        below = [] if self.below is None else self.below()
+        room = self._room(grid, below) if below else SHOWN
+        for key, since in running[:room]:
             share = self._shares.get(key)
             line = Text(
                 f"  {duration(now - since):>7}  {f'{share:.0%}  ' if share is not None else ''}{clean(key)}",
@@ -100,9 +118,19 @@ class LiveView:
             if key in self._said:
                 line.append(f"  {self._said[key]}", style="dim")
             lines.append(line)
-        if len(running) > SHOWN:
-            lines.append(Text(f"  and {len(running) - SHOWN} more", style="dim"))
-        return Group(grid, *lines)
+        if len(running) > room:
+            lines.append(Text(f"  and {len(running) - room} more", style="dim"))
+        return Group(grid, *lines, *below)
+
+    def _room(self, grid: Grid, below: list[Text]) -> int:
+        """So many running tasks can be listed where `below` is to be seen, too; of more than the terminal has room for its first line and its last ones stay."""
+        console = self._console
+        heights = [max(1, len(each.wrap(console, console.width))) for each in below]
+        left = console.height - 1 - len(console.render_lines(grid)) - sum(heights)
+        while left < 0 and len(below) > 2:
+            del below[1]
+            left += heights.pop(1)
+        return max(0, min(SHOWN, left - 1))
 
 
 def _last_line(data: bytes) -> str:

@@ -12,6 +12,7 @@ from copy import deepcopy
 from math import ceil, log
 from typing import TYPE_CHECKING, Any
 
+from plait._core.questions import INTERRUPT
 from plait._core.states import STATUSES
 from plait.observe.readers import Reader
 
@@ -176,7 +177,9 @@ class Figures:
         self.retries += 1
 
     def _on_waiting(self, detail: Mapping[str, Any]) -> None:
-        """It waits for a person, without a slot."""
+        """It waits for a person, without a slot; one that was cut short had an attempt that came to nothing."""
+        self.ready -= detail.get("was") == "ready"
+        self.interrupted += "run_s" in detail and detail.get("question", {}).get("kind") == INTERRUPT
 
     def _on_answered(self, detail: Mapping[str, Any]) -> None:
         self.ready += 1

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from plait._core.graph import Batch, Numbered
 from plait._core.policy import CHILD, CONTROL, LIMITED
+from plait._core.questions import Input
 from plait._core.result import RunResult
 from plait._core.scheduler import Scheduler, describe
 from plait._core.states import FINAL, PENDING, READY, RETRYING, RUNNING, STATUSES, SUCCEEDED, WAITING
@@ -132,7 +133,8 @@ class Stream:
         self._slots = 0
         self._held: dict[int, tuple[int, float]] = {}  # slot and since when, by task
         self._grown: dict[int, float] = {}  # seconds for which a task held a slot before it grew
-        self._answered: set[int] = set()
+        self._answered: dict[int, int] = {}  # the attempt that waited, by task
+        self._waiting = 0
         self._left: dict[int, int] = {}  # the state in which a task was, without a slot, when its `on_error` began
         self._ready_at: array[float] = array("d")  # the table's may be that of a later attempt by now
         self._untouched = source.scheduler.slots  # slots that nobody has had yet
@@ -246,9 +248,15 @@ class Stream:
             self._finished()
             return
         task, old, new, at = move.task, move.old, move.new, move.at
+        if task == NONE:
+            self._emit("run_waiting", self._latest, detail={"questions": self._waiting})
+            return
         table, self._latest = self._source.table, at
         if new == RUNNING and old != READY:
             self._left[task] = old  # for its `on_error` alone, which has events of its own: no attempt starts
+            return
+        if new == WAITING and old == READY and self._input(task, lambda each: each.asked_at == at) is None:
+            self._left[task] = old  # its code is told to stop, and nobody is asked
             return
         old = self._left.pop(task, old)
         if table.parents and table.odd[task] & CHILD:
@@ -261,7 +269,7 @@ class Stream:
         if new == READY:
             self._gets_ready(task, at)
         if new == RUNNING:
-            self._starts(task, at, detail)
+            self._starts(move, detail)
             if "group" not in detail:
                 slot = self._take_slot()
                 self._held[task] = slot, at
@@ -269,7 +277,7 @@ class Stream:
             self._free_slot(held[0], at)
         if old == RUNNING:
             self._ended(task, new, at, held, detail)
-        elif new >= FINAL and old != PENDING:
+        elif (new >= FINAL and old != PENDING) or (new == WAITING and old != WAITING):
             detail["was"] = str(STATUSES[old])
         self._say_more(move, detail)
         name = f"task_{STATUSES[new]}"
@@ -277,10 +285,9 @@ class Stream:
             name = "task_started"
         elif old == WAITING and new == READY:
             name = "task_answered"
-            self._answered.add(task)
+            self._answered[task] = move.attempt
+        self._waiting += (new == WAITING) - (old == WAITING)
         self._emit(name, at, move, slot, detail)
-        if new == WAITING and self._source.scheduler.status() == "waiting":
-            self._emit("run_waiting", at)
 
     def _gets_ready(self, task: int, at: float) -> None:
         column = self._ready_at
@@ -288,14 +295,13 @@ class Stream:
             column.extend(array("d", (NEVER,)) * (max(self._source.table.size, task + 1) - len(column)))
         column[task] = at
 
-    def _starts(self, task: int, at: float, detail: dict[str, Any]) -> None:
-        table = self._source.table
+    def _starts(self, move: Move, detail: dict[str, Any]) -> None:
+        table, task, at = self._source.table, move.task, move.at
         ready = self._ready_at[task] if task < len(self._ready_at) else NEVER
         if ready == NEVER:  # before anybody read
             ready = table.ready_at[task]
         detail["queued_s"] = at - ready
-        if task in self._answered:
-            self._answered.discard(task)
+        if self._answered.pop(task, None) == move.attempt:  # else its process is gone, and its code begins anew
             detail["goes_on"] = True
         if not table.odd[task] & CONTROL:
             free = self._free_since(at)
@@ -327,11 +333,45 @@ class Stream:
             detail["error"] = describe(None if tried is None else tried.error)
         elif new >= FINAL and new != SUCCEEDED and task in table.errors:
             detail["error"] = describe(table.errors[task])
+        if new == WAITING:
+            found = self._input(task, lambda each: each.asked_at == move.at)
+            if found is not None:
+                detail["question"] = _frozen(self._shown(found))
+        elif move.old == WAITING:
+            found = self._input(task, lambda each: each.ended_at == move.at)
+            if found is not None:
+                detail["key"], detail["answer"] = found.question.address, found.what
+                if found.by is not None:
+                    detail["by"] = found.by
         if task in table.kept:
             detail["kept"] = True
         if new >= FINAL and task in table.unenforced:
             detail["enforced"] = False
             self._abandoned = True
+
+    def _input(self, task: int, is_meant: Callable[[Input], bool]) -> Input | None:
+        """The latest question of a task that is meant; it may have asked more since."""
+        questions = self._source.scheduler.questions
+        asked = () if questions is None else questions.of.get(task, ())
+        return next(filter(is_meant, reversed(asked)), None)
+
+    def _shown(self, found: Input) -> dict[str, Any]:
+        question = found.question
+        detail: dict[str, Any] = {
+            "key": question.address,
+            "kind": question.kind,
+            "prompt": question.prompt,
+            "form": dict(question.form),
+        }
+        if found.number:
+            detail["number"] = found.number
+        if question.default:
+            detail["default"] = question.default[0]
+        if question.timeout is not None:
+            detail["until"] = self._source.unix(found.asked_at + question.timeout)
+        if question.who:
+            detail["who"] = list(question.who)
+        return detail
 
     def _needs_of(self, task: int) -> tuple[str, ...]:
         table = self._source.table
@@ -536,11 +576,11 @@ def _own(table: Table, task: int) -> float:
     if started == NEVER or task in table.kept:
         return 0.0
     if task in table.grown_at:
-        return table.grown_at[task] - started
+        return table.ran_s(task, table.grown_at[task])
     tries = table.history.get(task)
     if tries and tries[-1].number == table.attempts(task):  # what came after it was no attempt: a pause, an `on_error`
         return tries[-1].ended_at - tries[-1].started_at
-    return 0.0 if table.odd[task] & CONTROL or ended == NEVER else ended - started
+    return 0.0 if table.odd[task] & CONTROL or ended == NEVER else table.ran_s(task, ended)
 
 
 def _grown(table: Table, task: int) -> Iterator[int]:

@@ -10,8 +10,11 @@ from plait._core.policy import Value
 from plait.errors import OwnershipLost, RunOwned
 from plait.logs import log
 
-FORMAT = 3
-"""Of the journal: a run of another format is refused, never guessed at (F84)."""
+FORMAT = 4
+"""Of the journal. Whoever claims a run goes on with it in this one."""
+
+READABLE = (3, 4)
+"""Formats that can be read and gone on with: a run of another one is refused, never guessed at (F84)."""
 
 
 class Owner(Value):
@@ -149,14 +152,33 @@ class Learned(Value):
         self.children = children
 
 
+class Note(Value):
+    """What another process left for the one that drives a run.
+
+    `kind` is answer, cancel, pause or resume; `key` what it is about, of an answer the question; `data` plain JSON data; `by` who
+    left it, as far as that was said; `at` Unix seconds.
+    """
+
+    __slots__ = ("id", "kind", "key", "data", "by", "at")  # noqa: RUF023 - as they are given
+
+    def __init__(self, id: int, kind: str, key: str | None, data: Any, by: str | None, at: float) -> None:
+        self.id = id
+        self.kind = kind
+        self.key = key
+        self.data = data
+        self.by = by
+        self.at = at
+
+
 class Append(Value):
     """A batch of facts for one run, one transaction.
 
     `told` is called once, in any thread, when it is committed (None) or will never be (why not). What `told` raises is logged.
     `final` comes with the last batch: the run's `status`, `ended_at` and `summary`. It has no owner from then on.
+    `verdicts` are what became of notes, by their ids: a fact and the note that it came from do not part at a kill.
     """
 
-    __slots__ = ("claim", "records", "told", "final", "learned")  # noqa: RUF023 - as they are given
+    __slots__ = ("claim", "records", "told", "final", "learned", "verdicts")  # noqa: RUF023 - as they are given
 
     def __init__(
         self,
@@ -165,12 +187,25 @@ class Append(Value):
         told: Callable[[BaseException | None], None],
         final: Mapping[str, Any] | None = None,
         learned: Mapping[str, Learned] | None = None,
+        verdicts: Sequence[tuple[int, Mapping[str, Any]]] = (),
     ) -> None:
         self.claim = claim
         self.records = records
         self.told = told
         self.final = final
         self.learned = learned
+        self.verdicts = verdicts
+
+
+def moment(value: Any) -> float:
+    """Unix seconds that a calendar knows.
+
+    Raises:
+        ValueError: for what is none.
+    """
+    if not isinstance(value, (int, float)) or not 0 <= value < 250_000_000_000:
+        raise ValueError
+    return float(value)
 
 
 def owned(run: RunInfo, pid: int) -> RunOwned:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from plait.stores.base import Append, Claim, Generation, Learned, NewRun, RunInfo
+from plait.stores.base import Append, Claim, Generation, Learned, NewRun, Note, RunInfo
 
 
 class Store(Protocol):
@@ -29,7 +29,7 @@ class Store(Protocol):
         ...
 
     def claim(self, run: RunInfo) -> Claim:
-        """Takes over a run that no living process owns.
+        """Takes over a run that no living process owns. It goes on in this plait's format; what it was left standing at is forgotten.
 
         Raises:
             RunOwned: while one does.
@@ -37,15 +37,59 @@ class Store(Protocol):
         ...
 
     def begin_generation(self, claim: Claim, definition: Any, structure: Any, tasks: int, wall: float) -> None:
-        """Begins another generation of a run that this process owns."""
+        """Begins another generation of a run that this process owns. Notes for the earlier one are closed."""
         ...
 
     def append(self, batch: Append) -> None:
-        """Queues a batch. Batches of one run are committed in order; behind one that was not written none is."""
+        """Queues a batch. Batches of one run are committed in order; behind one that was not written none is.
+
+        Of two verdicts on a note the first stands. The last batch of a run closes what nobody has looked at.
+        """
         ...
 
-    def release(self, claim: Claim) -> None:
-        """Gives the run up, after everything that was appended."""
+    def release(self, claim: Claim, standing: Mapping[str, Any] | None = None) -> None:
+        """Gives the run up, after everything that was appended; `standing` becomes its `summary`, unless it is over."""
+        ...
+
+    def leave_note(
+        self,
+        run: RunInfo,
+        kind: str,
+        key: str | None,
+        data: Any,
+        by: str | None,
+        at: float,
+        generation: int | None = None,
+    ) -> Note:
+        """Leaves a note for whoever drives the run, now or later: on record once this returns.
+
+        Raises:
+            UsageError: where the run is over or was deleted, where it is in another generation than `generation`, where such a
+                note (kind and key) was left and nobody has looked at it yet, and for what is no note.
+        """
+        ...
+
+    def notes(self, run_number: int) -> list[Note]:
+        """Notes for a run of which nobody has said what became of them, the oldest first."""
+        ...
+
+    def verdict(self, note_id: int) -> Mapping[str, Any] | None:
+        """What became of a note; None while nobody has said it.
+
+        Raises:
+            RunNotFound: if there is no such note: its run was deleted.
+        """
+        ...
+
+    def withdraw_note(self, note_id: int) -> bool:
+        """Takes a note back: its verdict is then `{"withdrawn": True}`. False where something was said of it before.
+
+        Who drives the run may be acting upon it at that moment: then what it says of it replaces that.
+        """
+        ...
+
+    def data_version(self) -> int:
+        """Another number than before if something was committed meanwhile, by this process or another. Costs microseconds."""
         ...
 
     def runs(self) -> list[RunInfo]:

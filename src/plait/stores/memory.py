@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from plait._version import __version__
 from plait.errors import RunNotFound, StoreDamaged, UsageError
+from plait.stores import notes
 from plait.stores.base import (
     FORMAT,
+    READABLE,
     Append,
     Blob,
     Claim,
     Generation,
     Learned,
     NewRun,
+    Note,
     RunInfo,
     folded,
     last_of,
@@ -27,7 +30,7 @@ from plait.stores.base import (
     taken_over,
     tell,
 )
-from plait.stores.encoding import encode
+from plait.stores.encoding import encode, reader
 from plait.stores.locks import this_process
 
 
@@ -37,6 +40,13 @@ class _Kept:
     generations: dict[int, Generation] = field(default_factory=dict)
     journal: dict[int, list[bytes]] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Left:
+    run: int
+    note: Note
+    verdict: str | None = None
 
 
 class MemoryStore:
@@ -49,7 +59,8 @@ class MemoryStore:
         self._runs: dict[int, _Kept] = {}
         self._blobs: dict[str, bytes] = {}
         self._learned: dict[str, Learned] = {}
-        self._numbers = 0
+        self._left: dict[int, _Left] = {}
+        self._numbers = self._note_numbers = self._version = 0
         self._guard = threading.RLock()
 
     def create(self, new: NewRun) -> Claim:
@@ -73,6 +84,7 @@ class MemoryStore:
             )
             kept.journal[1] = []
             self._runs[number] = kept
+            self._version += 1
             return Claim(number, run_id, 1, 1)
 
     def claim(self, run: RunInfo) -> Claim:
@@ -82,6 +94,11 @@ class MemoryStore:
             if kept.info.owner is not None:
                 raise owned(run, kept.info.owner.pid)
             kept.info = kept.info.but(owner=this_process(), epoch=kept.info.epoch + 1)
+            if kept.info.format in READABLE:
+                kept.info = kept.info.but(format=FORMAT, version=__version__)
+            if kept.info.status == "running":
+                kept.info = kept.info.but(summary={})
+            self._version += 1
             generation = kept.info.generation
             return Claim(run.number, run.id, kept.info.epoch, generation, len(kept.journal[generation]))
 
@@ -97,6 +114,8 @@ class MemoryStore:
             )
             kept.journal[number] = []
             kept.info = kept.info.but(generation=number, status="running", ended_at=None, summary={}, tasks=tasks)
+            self._close_notes(claim.number, notes.closed_by_a_generation())
+            self._version += 1
             claim.generation, claim.sequence = number, 0
 
     def append(self, batch: Append) -> None:
@@ -113,16 +132,23 @@ class MemoryStore:
         if kept is None or kept.info.epoch != claim.epoch:
             claim.lost = True
             return taken_over(claim)
-        if batch.records:
-            try:
-                data = self._encoded(batch.records, kept, len(batch.records))
-            except Exception as error:
-                claim.failure = error
-                return error
+        try:
+            data = self._encoded(batch.records, kept, len(batch.records)) if batch.records else b""
+            verdicts = [(note, notes.verdict_text(verdict)) for note, verdict in batch.verdicts]
+        except Exception as error:
+            claim.failure = error
+            return error
+        self._version += 1
+        if data:
             claim.sequence += 1
             kept.journal[claim.generation].append(data)
+        for note, verdict in verdicts:
+            left = self._left.get(note)
+            if left is not None and left.run == claim.number and left.verdict in (None, notes.WITHDRAWN):
+                left.verdict = verdict
         if batch.final is not None:
             kept.info = kept.info.but(**batch.final, owner=None)
+            self._close_notes(claim.number, notes.closed_by_an_end(kept.info.status))
         for key, new in (batch.learned or {}).items():
             self._learned[key] = folded(self._learned.get(key), new)
         return None
@@ -138,12 +164,79 @@ class MemoryStore:
         kept.blobs.add(name)
         return name
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim, standing: Mapping[str, Any] | None = None) -> None:
         """Gives the run up."""
+        summary = None if standing is None else reader()(encode(standing))
         with self._guard:
             kept = self._runs.get(claim.number)
             if kept is not None and kept.info.epoch == claim.epoch:
                 kept.info = kept.info.but(owner=None)
+                if summary is not None and kept.info.status == "running":
+                    kept.info = kept.info.but(summary=summary)
+                self._version += 1
+
+    # -- notes
+
+    def leave_note(
+        self,
+        run: RunInfo,
+        kind: str,
+        key: str | None,
+        data: Any,
+        by: str | None,
+        at: float,
+        generation: int | None = None,
+    ) -> Note:
+        """Leaves a note for whoever drives the run."""
+        text = notes.written(kind, key, data, by, at)
+        with self._guard:
+            kept = self._runs.get(run.number)
+            if kept is None:
+                raise notes.deleted(run)
+            notes.refuse(kept.info, generation)
+            for note in self.notes(run.number):
+                if (note.kind, note.key) == (kind, key):
+                    raise notes.there_already(kept.info, note)
+            self._note_numbers += 1
+            left = notes.read(self._note_numbers, kind, key, text, by, at)
+            assert left is not None
+            self._left[left.id] = _Left(run.number, left)
+            self._version += 1
+            return left
+
+    def notes(self, run_number: int) -> list[Note]:
+        """Notes for a run without a verdict, the oldest first."""
+        with self._guard:
+            return [left.note for left in self._left.values() if left.run == run_number and left.verdict is None]
+
+    def verdict(self, note_id: int) -> Mapping[str, Any] | None:
+        """What became of a note."""
+        with self._guard:
+            left = self._left.get(note_id)
+        if left is None:
+            raise RunNotFound("the run was deleted meanwhile, and what was left for it")
+        return None if left.verdict is None else notes.verdict_read(left.verdict)
+
+    def withdraw_note(self, note_id: int) -> bool:
+        """Takes a note back that has no verdict."""
+        with self._guard:
+            left = self._left.get(note_id)
+            if left is None or left.verdict is not None:
+                return False
+            left.verdict = notes.WITHDRAWN
+            self._version += 1
+            return True
+
+    def data_version(self) -> int:
+        """Another number after every change."""
+        return self._version
+
+    def _close_notes(self, run: int, verdict: str) -> None:
+        for left in self._left.values():
+            if left.run == run and left.verdict is None:
+                left.verdict = verdict
+
+    # -- reading
 
     def _of(self, number: int) -> _Kept:
         kept = self._runs.get(number)
@@ -202,6 +295,8 @@ class MemoryStore:
             for run in runs:
                 if run.id not in needed:
                     self._runs.pop(run.number, None)
+                    self._left = {number: left for number, left in self._left.items() if left.run != run.number}
+            self._version += 1
 
     def sweep(self) -> tuple[int, int]:
         """Removes blobs that no run refers to."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from plait._core.states import RunStatus
 from plait.errors import RunNotFound
-from plait.stores.base import Learned, Owner, RunInfo
+from plait.stores.base import Learned, Owner, RunInfo, moment
 from plait.stores.encoding import reader
 
 COLUMNS = (
@@ -56,13 +56,6 @@ def info_of(row: Sequence[Any]) -> RunInfo:
 def _names_a_folder(run_id: Any) -> bool:
     """Logs of tasks lie in a folder of this name."""
     return isinstance(run_id, str) and "/" not in run_id and run_id not in ("", ".", "..") and run_id.isprintable()
-
-
-def moment(value: Any) -> float:
-    """Unix seconds that a calendar knows."""
-    if not isinstance(value, (int, float)) or not 0 <= value < 250_000_000_000:
-        raise ValueError
-    return float(value)
 
 
 def _count(value: Any, least: int = 0) -> int:

@@ -54,5 +54,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             children REAL NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE inbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            key TEXT,
+            data TEXT NOT NULL,
+            left_by TEXT,
+            left_at REAL NOT NULL,
+            verdict TEXT
+        )""",
+        "CREATE INDEX inbox_of_run ON inbox (run, verdict)",
+    ),
 )
 """Step i leads from version i to version i + 1."""

@@ -21,18 +21,21 @@ from plait import points
 from plait._version import __version__
 from plait.errors import RunNotFound, StoreDamaged, StoreError, UsageError
 from plait.logs import log
-from plait.stores import schema
+from plait.stores import inbox, notes, schema
 from plait.stores.base import (
     FORMAT,
+    READABLE,
     Append,
     Blob,
     Claim,
     Generation,
     Learned,
     NewRun,
+    Note,
     RunInfo,
     folded,
     last_of,
+    moment,
     needed_by_forks,
     owned,
     taken_over,
@@ -53,7 +56,7 @@ from plait.stores.files import (
     synced,
 )
 from plait.stores.locks import Locks, alive, this_process
-from plait.stores.rows import COLUMNS, checksum, info_of, learned_in, moment, run_of
+from plait.stores.rows import COLUMNS, checksum, info_of, learned_in, run_of
 
 if TYPE_CHECKING:
     from plait.stores.shares import FileExchange
@@ -158,6 +161,9 @@ class SqliteStore:
         self._applied: Durability = durability
         self._values = Values(os.path.join(self._folder, "values"))
         self._generations: dict[int, int] = {}
+        self._watching: sqlite3.Connection | None = None
+        self._watch = threading.Lock()
+        self._odd_notes: set[int] = set()  # that were told of
 
     def share(self) -> SqliteStore:
         """The same store for one more user, who closes it too."""
@@ -221,7 +227,8 @@ class SqliteStore:
             with _named(self._path), contextlib.closing(_connected(temporary)) as made:
                 made.execute("PRAGMA synchronous=OFF")
                 made.execute(f"PRAGMA application_id={schema.APPLICATION}")
-                _step(made, 0, temporary)
+                for version in range(len(schema.MIGRATIONS)):
+                    _step(made, version, temporary)
                 made.execute("PRAGMA journal_mode=WAL")
             synced(temporary)
             points.reach("rename store")
@@ -277,6 +284,17 @@ class SqliteStore:
                 yield db
             finally:
                 db.close()
+
+    @contextlib.contextmanager
+    def _glancing(self) -> Iterator[sqlite3.Connection]:
+        """A connection that can only read, and is kept: for one short statement, outside of transactions."""
+        self._refuse_a_forked_child()
+        if identity_of(self._path) != self.file:
+            raise StoreError(f"the store {self._path} was deleted or replaced while it was in use")
+        with self._watch, _named(self._path):
+            if self._watching is None:
+                self._watching = _connected(self._path, "ro")
+            yield self._watching
 
     # -- the writer thread
 
@@ -410,6 +428,8 @@ class SqliteStore:
             row = (claim.number, claim.generation, claim.sequence, crc32(data), data)
             db.execute("INSERT INTO journal VALUES (?,?,?,?,?)", row)
             self._refer(db, claim.number, blobs)
+        if batch.verdicts:
+            inbox.settle(db, claim.number, batch.verdicts)
         if batch.final is not None:
             final = (
                 batch.final["status"],
@@ -420,6 +440,7 @@ class SqliteStore:
                 "UPDATE runs SET status=?, ended_at=?, summary=?, owner_pid=NULL, owner_started=NULL, owner_boot=NULL WHERE number=?",
                 (*final, claim.number),
             )
+            inbox.close(db, claim.number, notes.closed_by_an_end(batch.final["status"]))
         if batch.learned:
             _learn(db, batch.learned)
         return None
@@ -548,6 +569,9 @@ class SqliteStore:
                 "UPDATE runs SET epoch=epoch+1, owner_pid=?, owner_started=?, owner_boot=? WHERE number=?",
                 (*me, run.number),
             )
+            if now.format in READABLE:
+                db.execute("UPDATE runs SET format=?, version=? WHERE number=?", (FORMAT, __version__, run.number))
+            db.execute("UPDATE runs SET summary='{}' WHERE number=? AND status='running'", (run.number,))
             last = db.execute(
                 "SELECT coalesce(max(sequence), 0) FROM journal WHERE run=? AND generation=?",
                 (run.number, now.generation),
@@ -597,6 +621,7 @@ class SqliteStore:
             if not changed:
                 raise taken_over(claim)
             self._insert_generation(db, claim.number, claim.generation + 1, wall, definition, structure, tasks)
+            inbox.close(db, claim.number, notes.closed_by_a_generation())
 
         self._called(begin)
         claim.generation += 1
@@ -606,14 +631,17 @@ class SqliteStore:
         """Queues a batch."""
         self._enqueue(batch)
 
-    def release(self, claim: Claim) -> None:
-        """Gives the run up, after everything that was appended."""
+    def release(self, claim: Claim, standing: Mapping[str, Any] | None = None) -> None:
+        """Gives the run up, after everything that was appended; `standing` becomes its `summary`, unless it is over."""
 
         def let_go(db: sqlite3.Connection) -> None:
+            mine = (claim.number, claim.epoch)
             db.execute(
-                "UPDATE runs SET owner_pid=NULL, owner_started=NULL, owner_boot=NULL WHERE number=? AND epoch=?",
-                (claim.number, claim.epoch),
+                "UPDATE runs SET owner_pid=NULL, owner_started=NULL, owner_boot=NULL WHERE number=? AND epoch=?", mine
             )
+            if standing is not None:
+                text = encode(standing).decode()
+                db.execute("UPDATE runs SET summary=? WHERE number=? AND epoch=? AND status='running'", (text, *mine))
 
         try:
             if self._failure is None and not claim.lost:
@@ -628,6 +656,46 @@ class SqliteStore:
         if self._epochs.get(claim.number) == claim.epoch:
             del self._epochs[claim.number]
             self._locks.free(claim.number)
+
+    # -- notes for whoever drives a run
+
+    def leave_note(
+        self,
+        run: RunInfo,
+        kind: str,
+        key: str | None,
+        data: Any,
+        by: str | None,
+        at: float,
+        generation: int | None = None,
+    ) -> Note:
+        """Leaves a note for whoever drives the run, now or later: on record once this returns."""
+        text = notes.written(kind, key, data, by, at)
+        return self._called(lambda db: inbox.leave(db, run, kind, key, text, by, at, generation))
+
+    def notes(self, run_number: int) -> list[Note]:
+        """Notes for a run of which nobody has said what became of them, the oldest first."""
+        with self._glancing() as db:
+            return inbox.not_looked_at(db, run_number, self._warn_of_a_note)
+
+    def _warn_of_a_note(self, number: int) -> None:
+        if number not in self._odd_notes:
+            self._odd_notes.add(number)
+            log.warning("note %d in the store %s cannot be read: it is left aside", number, self._path)
+
+    def verdict(self, note_id: int) -> Mapping[str, Any] | None:
+        """What became of a note; None while nobody has said it."""
+        with self._glancing() as db:
+            return inbox.verdict_on(db, note_id, self._path)
+
+    def withdraw_note(self, note_id: int) -> bool:
+        """Takes a note back; false where something was said of it before."""
+        return self._called(lambda db: inbox.withdraw(db, note_id))
+
+    def data_version(self) -> int:
+        """Another number than before if something was committed meanwhile, by this process or another."""
+        with self._glancing() as db:
+            return int(db.execute("PRAGMA data_version").fetchone()[0])
 
     # -- reading
 
@@ -701,8 +769,9 @@ class SqliteStore:
                 locked.append(run.number)
                 with contextlib.suppress(RunNotFound, StoreDamaged):
                     self._unowned(db, run)
-            for table, column in (("journal", "run"), ("generations", "run"), ("blobs", "run"), ("runs", "number")):
-                db.executemany(f"DELETE FROM {table} WHERE {column}=?", numbers)
+            for table in ("journal", "generations", "blobs", "inbox"):
+                db.executemany(f"DELETE FROM {table} WHERE run=?", numbers)
+            db.executemany("DELETE FROM runs WHERE number=?", numbers)
 
         try:
             self._called(forget)
@@ -711,7 +780,8 @@ class SqliteStore:
                 self._locks.free(number)
 
     def sweep(self) -> tuple[int, int]:
-        """Removes blobs and logs that no run refers to: how many files, and their bytes."""
+        """Removes blobs and logs that no run refers to, and bells of runs that nobody drives: how many files, and bytes, the first had."""
+        from plait.stores.bells import clear_up  # few programs sweep
 
         def remove(db: sqlite3.Connection) -> tuple[int, int]:
             # With the write lock held: nobody can refer meanwhile to what is about to go.
@@ -729,6 +799,8 @@ class SqliteStore:
             for folder in (*folders_below(below["values"]), *folders_below(below["logs"])):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)  # only where nothing is in it
+            # Who claims a run has a bell once that is committed, so after us.
+            clear_up(self._folder, self._locks.held)
             return files, size
 
         return self._called(remove)
@@ -740,9 +812,14 @@ class SqliteStore:
             if self.users > 0:
                 return
             writer, self._writer = self._writer, None
-            if writer is not None and os.getpid() == self._pid:
-                self._jobs.put(None)
-                writer.join()
+            if os.getpid() == self._pid:  # a forked child leaves its parent's connections alone
+                with self._watch:
+                    if self._watching is not None:
+                        self._watching.close()
+                        self._watching = None
+                if writer is not None:
+                    self._jobs.put(None)
+                    writer.join()
             if _open_stores.get((self._pid, self.file)) is self:
                 del _open_stores[self._pid, self.file]
 

@@ -98,6 +98,11 @@ def _read_as(data: bytes, wanted: Any) -> Any:
     return decode(data, type=wanted)
 
 
+def read_declared(value: Any, wanted: Any) -> Any:
+    """Plain JSON data as a value of a declared type."""
+    return _read_as(fast()(value), wanted)
+
+
 def _is_atom(kind: type) -> bool:
     # No set: a class may have no hash.
     return kind is str or kind is int or kind is float or kind is bool or kind is type(None)

@@ -14,9 +14,11 @@ from typing import Any
 from plait._core.commands import Stop
 from plait._core.health import HealthMonitor
 from plait._core.limits import Share
-from plait._core.policy import CONTROL, Join, OnConflict, OnFailure, Rules
+from plait._core.policy import CONTROL, Join, OnConflict, OnFailure, OnInterrupt, Rules
+from plait._core.questions import BY_DEFAULT, INTERRUPT, RERUN
+from plait._core.questions import TIMED_OUT as NOBODY
 from plait._core.scheduler import Scheduler
-from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, Status
+from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, WAITING, Status
 from plait._core.table import NONE, Move
 from plait.errors import PlaitError, RetryAfter, TaskInterrupted, TaskTimedOut
 from plait.testing.others import Others
@@ -140,6 +142,10 @@ class Books:
         self.ran_s: dict[int, float] = {}  # seconds of code in the latest attempt
         self.numbers: dict[int, int] = {}
         self.watched = {pool: _Watched(monitor) for pool, monitor in rules.health}
+        self.unwanted: set[int] = set()  # tasks that somebody cancelled
+        self.gone: set[int] = set()  # waiting tasks whose code died with its process
+        self.cut_short: set[int] = set()  # and must not run again before a person has said so
+        self.answers: dict[int, list[int]] = {}  # by task, the numbers of its questions that had an answer
         self._known_uses: dict[int, list[tuple[Any, int, int]]] = {}
 
     def goes_on(self, task: int, number: int) -> bool:
@@ -150,9 +156,35 @@ class Books:
         """None of the code runs any more, and no report of it is to come: what it used of rates it may have used until now."""
         for task in (*self.alive, *self.unreported):
             self.given_up(task, self.now)
+        waiting = [task for task in range(self.table.size) if self.table.status[task] == WAITING]
+        going_on = [task for task in self.ready if task in self.scheduler.admission.answered]
+        for task in (*waiting, *going_on):
+            if task not in self.gone and not self.is_about_interruption(task):
+                self.uncounted[task] = self.uncounted.get(task, 0) + 1
+        self.gone.update(waiting)
+        cut = (task for task, live in self.alive.items() if not live.stopping)  # the others were ending anyway
+        for task in (*cut, *waiting, *going_on):
+            if self.table.policies[task].on_interrupt is not OnInterrupt.RERUN and not self.table.odd[task] & CONTROL:
+                self.cut_short.add(task)
         self.alive.clear()
         self.unreported.clear()
         self.paused = False
+
+    def is_about_interruption(self, task: int) -> bool:
+        """Is a person asked what is to become of it?"""
+        found = self.scheduler.open_question(task)
+        return found is not None and found.question.kind == INTERRUPT
+
+    def answered(self, task: int, number: int, value: Any) -> None:
+        """Somebody is about to answer: exactly one answer of each question counts, and only while it is open."""
+        found = self.scheduler.open_question(task, number)
+        if found is None:
+            return
+        if number in self.answers.setdefault(task, []):
+            self.wrong(f"question {number} of {self.table.key(task)} is open, and was answered (F74)")
+        self.answers[task].append(number)
+        if isinstance(value, dict) and value.get("action") == RERUN:
+            self.cut_short.discard(task)
 
     def count_units(self, task: int, by: float) -> None:
         for units in self.open_units(task):
@@ -248,6 +280,10 @@ class Books:
             for watched in self.watchers(task):
                 watched.ends_with(task, self.speaks(move), move.at)
         self.ready.pop(task, None)
+        if move.old == WAITING:
+            self.gone.discard(task)
+        if move.old == RUNNING and move.new == WAITING and self.is_about_interruption(task):
+            self.uncounted[task] = self.uncounted.get(task, 0) + 1
         if move.old == RUNNING and move.new == READY:
             # A crash cut it short: that was no try, and it had its turn.
             self.uncounted[task] = self.uncounted.get(task, 0) + 1
@@ -271,7 +307,13 @@ class Books:
         timeout = self.table.policies[task].timeout
         ran = self.ran_s.get(task, 0.0)
         control = self.table.odd[task] & CONTROL
-        if move.new == SUCCEEDED and timeout is not None and ran > timeout + 1e-6 and not control:
+        if (
+            move.new == SUCCEEDED
+            and move.old == RUNNING
+            and timeout is not None
+            and ran > timeout + 1e-6
+            and not control
+        ):
             self.wrong(f"{self.table.key(task)} succeeded after {ran} s with a timeout of {timeout} s (C9)")
 
     def check_last(self, move: Move) -> None:
@@ -282,6 +324,10 @@ class Books:
     def check_start(self, task: int, number: int, passed: bool) -> None:
         table = self.table
         key = table.key(task)
+        if task in self.cut_short:
+            self.wrong(f"{key} was cut short, must not run twice, and starts (W5)")
+        if task in self.unwanted and not self.goes_on(task, number):
+            self.wrong(f"{key} starts, and somebody had cancelled it")
         if self.paused and not passed:
             self.wrong(f"{key} started while the run was paused")
         if task in self.alive or task in self.unreported:
@@ -575,7 +621,12 @@ class Books:
         if self.rules.max_concurrency is not None and self.peak > self.rules.max_concurrency:
             self.wrong(f"{self.peak} ran at once (A3)")
         for parent in set(self.table.parents.values()):
-            ends = {STATUSES[self.final[child]] for child in self.table.children(parent)}
+            ends = {
+                STATUSES[self.final[child]]
+                for child in self.table.children(parent)
+                if child not in self.unwanted
+                or not (self.table.policies[child].allow_failure or self.is_cleanup(child))
+            }
             self.check_cleaned(parent)
             if parent in self.table.failures:
                 self.check_repaired(parent)
@@ -588,6 +639,7 @@ class Books:
                 self.wrong(f"{self.table.key(parent)} succeeded, though not all of its children ran (E6)")
         self.check_cleaned(NONE)
         self.check_cause()
+        self.check_questions()
         if self.scheduler.halt_reason is None:
             self.check_all_repaired()
         cut = (Status.NOT_STARTED, Status.CANCELLED)
@@ -598,6 +650,19 @@ class Books:
             for task, state in self.final.items():
                 self.check_end(task, STATUSES[state])
 
+    def check_questions(self) -> None:
+        """Every question came to an end, and a default counts where nobody answered in time."""
+        questions = self.scheduler.questions
+        for task, inputs in questions.of.items() if questions is not None else ():
+            for each in inputs:
+                default, key = each.question.default, self.table.key(task)
+                if each.what is None:
+                    self.wrong(f"question {each.number} of {key} is open at the end (E7)")
+                if each.what == BY_DEFAULT and default != (each.value,):
+                    self.wrong(f"question {each.number} of {key} has {default} for its default, not {each.value} (E7)")
+                if each.what == NOBODY and default:
+                    self.wrong(f"question {each.number} of {key} has a default, and {key} timed out (E7)")
+
     def check_cleaned(self, parent: int) -> None:
         """Every cleanup ran, unless the caller insisted; and a failed one fails its run or group."""
         table, final = self.table, self.final
@@ -605,7 +670,8 @@ class Books:
         last = [task for rows in batches for task in rows if table.parent(task) == parent and self.is_cleanup(task)]
         for task in last:
             end = STATUSES[final[task]]
-            if end in (Status.NOT_STARTED, Status.CANCELLED) and not self.insisted:
+            wanted = not self.unwanted & {task, *self.parents(task)}
+            if end in (Status.NOT_STARTED, Status.CANCELLED) and not self.insisted and wanted:
                 self.wrong(f"{table.key(task)} was to clean up, and was {end}")
             failed = end in _FAILED and not table.policies[task].allow_failure
             whole = self.scheduler.status() if parent == NONE else STATUSES[final[parent]]
@@ -643,7 +709,7 @@ class Books:
         """The first cause failed by itself, and not in an `on_error` that was to make something good."""
         cause = self.scheduler.first_cause
         if cause != NONE:
-            if STATUSES[self.final[cause]] not in _FAILED:
+            if STATUSES[self.final[cause]] not in _FAILED and cause not in self.unwanted:
                 self.wrong(f"the first cause {self.table.key(cause)} ended {STATUSES[self.final[cause]]}")
             if cause in self.table.repairs.values():
                 self.wrong(f"the first cause is {self.table.key(cause)}")
@@ -663,7 +729,7 @@ class Books:
         ends = [STATUSES[self.final[child]] for child in children]
         good = ends.count(Status.SUCCEEDED)
         bad = sum(
-            end in _FAILED and not self.table.policies[child].allow_failure
+            (end in _FAILED or child in self.unwanted) and not self.table.policies[child].allow_failure
             for child, end in zip(children, ends, strict=True)
         )
         share = policy.min_success
@@ -688,7 +754,8 @@ class Books:
         if (
             end is Status.SUCCEEDED
             and policy.min_success is None
-            and set(ends) & {Status.NOT_STARTED, Status.CANCELLED}
+            and {STATUSES[self.final[child]] for child in children if child not in self.unwanted}
+            & {Status.NOT_STARTED, Status.CANCELLED}
         ):
             self.wrong(f"{self.table.key(parent)} succeeded, though not all of its children ran (E6)")
 
@@ -700,7 +767,7 @@ class Books:
             each not in (Status.SUCCEEDED, Status.SKIPPED) and not (each in _FAILED and may)
             for each, may in zip(needs, allowed, strict=True)
         )
-        if self.parents(task) or self.table.policies[task].join is not Join.ALL_SUCCESS:
+        if self.parents(task) or self.table.policies[task].join is not Join.ALL_SUCCESS or task in self.unwanted:
             return
         if bad != (status is Status.UPSTREAM_FAILED):
             self.wrong(f"{self.table.key(task)} ended {status} with needs {[str(each) for each in needs]}")

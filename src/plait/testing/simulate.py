@@ -33,12 +33,24 @@ from plait._core.health import monitors_of
 from plait._core.invariants import check
 from plait._core.limits import ALL, check_batch
 from plait._core.outcome import Outcome, Outcomes
-from plait._core.policy import CONTROL, NO_RETRY, PLAIN, OnConflict, OnFailure, Policy, Retry, Rules, of_cleanup
+from plait._core.policy import (
+    CONTROL,
+    NO_RETRY,
+    PLAIN,
+    OnConflict,
+    OnFailure,
+    OnInterrupt,
+    Policy,
+    Retry,
+    Rules,
+    of_cleanup,
+)
+from plait._core.questions import FAIL, INTERRUPT, RERUN, SUCCEED, Question
 from plait._core.scheduler import NOT_BEGUN, OF_REPAIR, Scheduler, Turn
 from plait._core.states import FINAL, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
 from plait._engine.files import check_files
-from plait.errors import RetryAfter
+from plait.errors import Rejected, RetryAfter
 from plait.testing.books import Books, Live, Units
 from plait.testing.others import Others
 
@@ -54,7 +66,10 @@ class Likelihood:
     deaf: float = 0.1  # an attempt ignores being stopped, for a while or for ever
     grows: float = 0.0  # an attempt ends by growing children
     blocks: float = 0.0  # an attempt never suspends: its start is not told, its end is the first that is heard of it
-    asks: float = 0.0  # an attempt asks for input on its way
+    asks: float = 0.0  # an attempt asks a person on its way
+    gives_up: float = 0.0  # an attempt that asked does not wait for the answer
+    unwanted: float = 0.0  # a task is cancelled by a person, at some moment
+    rejects: float = 0.0  # an attempt that fails does so for a person said no
     holds: float = 0.7  # a `when`
     cancels: float = 0.0  # the whole run, at some moment
     insists: float = 0.3  # and, where it was, once more
@@ -184,6 +199,8 @@ class _Play:
         self.old: list[tuple[int, int]] = []
         self.grown = 0
         self.life = self.lives = 0
+        self.asking: dict[int, Live] = {}  # attempts that wait for an answer
+        self.people_know: set[tuple[int, int]] = set()
         self.others = Others(self.dice, self.later, lambda: self.now, self.leased)
         self.books = Books(seed, rules, self.scheduler, self.others)
         self.scheduler.added(batch, 0.0)
@@ -202,6 +219,8 @@ class _Play:
         while self.chance(self.likely.dies) and self.lives < MOST_LIVES:
             self.lives += 1
             self.later(self.dice.uniform(0, 2 * self.likely.longest_s), self.die)
+        if self.chance(self.likely.unwanted):
+            self.later(self.dice.uniform(0, 2 * self.likely.longest_s), self.unwant)
         if self.chance(self.likely.pauses):
             self.later(self.dice.uniform(0, self.likely.longest_s), self.pause)
         self.after()
@@ -264,6 +283,7 @@ class _Play:
         if scheduler.commands or scheduler.turns:
             self.after()
             return
+        self.people()
         check(scheduler)
         self.books.check_work_conserved()
         self.books.check_silence()
@@ -322,6 +342,7 @@ class _Play:
         for live in (*self.books.alive.values(), *self.books.unreported.values()):
             live.over = True
         self.books.died()
+        self.asking.clear()
         self.others.died()
         self.scheduler.recovered(self.now)
 
@@ -330,6 +351,7 @@ class _Play:
         books = self.books
         self.books.check_start(task, number, passed)
         live = Live(task, number, self.now)
+        self.asking.pop(task, None)
         books.alive[task] = live
         books.peak = max(books.peak, len(books.alive))
         if not self.books.goes_on(task, number):
@@ -385,6 +407,8 @@ class _Play:
             error = RetryAfter(self.dice.uniform(0.5, 20))
         else:
             error = ValueError(f"{key} failed") if stopped != NOT_BEGUN and self.chance(self.likely.fails) else None
+            if error is not None and self.chance(self.likely.rejects):
+                error = Rejected(f"{key} is not wanted")
         if self.chance(self.likely.spends):
             self.spend(live.task)
         if error is None and not stopped and self.chance(self.likely.grows) and self.grown < 40:
@@ -435,6 +459,8 @@ class _Play:
         if self.books.halted and not self.books.cleans(task):
             self.books.wrong(f"the on_error of {self.table.key(task)} was asked for after the run was ended")
         failure = self.table.failures[task]
+        if isinstance(failure.error, Rejected):
+            self.books.wrong(f"the on_error of {self.table.key(task)} was asked for, and a person had said no (A18)")
         for watched in self.books.watchers(task):  # its attempt is over, though it stays running
             watched.ends_with(task, self.books.speaks_for(STATUSES[failure.state], failure.error), failure.ended_at)
         dice = random.Random(self.table.key(task))
@@ -474,19 +500,65 @@ class _Play:
 
     def ask(self, live: Live) -> None:
         if not live.over and not live.stopping and self.table.status[live.task] == RUNNING:
-            self.scheduler.asked(live.task, live.number, self.now)
+            key = self.table.key(live.task)
+            timeout = self.dice.choice([None, None, 1.0, 15.0])
+            question = Question(key, "what now?", {}, self.dice.choice([(), (key,)]) if timeout else (), timeout)
+            self.scheduler.asked(live.task, live.number, question, self.now)
             if self.table.status[live.task] == RUNNING:
                 return
             self.books.count_units(live.task, self.now)
             self.books.reported_units(live.task)
             # While it waits its code does nothing: it counts against no limit.
             del self.books.alive[live.task]
+            self.asking[live.task] = live
             self.books.ran_s[live.task] += self.now - live.began_at
-            self.later(self.dice.uniform(0, 20), lambda: self.scheduler.answered(live.task, self.now))
+            if self.chance(self.likely.gives_up):
+                number = len(self.scheduler.questions.of[live.task]) - 1 if self.scheduler.questions else 0
+                self.soon(self.dice.uniform(0, 5), lambda: self.scheduler.withdrawn(live.task, number, self.now))
             live.over = True
             for task in reversed(live.behind.copy()):
                 live.behind.remove(task)
                 self.scheduler.came_back(task, self.now)
+
+    def people(self) -> None:
+        """Whatever is asked, somebody answers it at some time: twice, late or not at all, where that does no harm."""
+        for asked in list(self.scheduler.questions.open.values()) if self.scheduler.questions else ():
+            if (asked.task, asked.number) in self.people_know:
+                continue
+            self.people_know.add((asked.task, asked.number))
+            if asked.question.timeout is not None and self.chance(0.3):
+                continue
+            for _ in range(self.dice.choice([1, 1, 2])):
+                self.later(self.dice.uniform(0, 20), partial(self.say, asked.task, asked.number, asked.question.kind))
+
+    def say(self, task: int, number: int, kind: str) -> None:
+        """Somebody answers."""
+        value: Any = self.table.key(task)
+        if kind == INTERRUPT:
+            value = {"action": self.dice.choice([RERUN, RERUN, SUCCEED, FAIL])}
+        self.books.answered(task, number, value)
+        self.scheduler.answered(task, number, value, "somebody", self.now)
+
+    def unwant(self) -> None:
+        """Somebody cancels a task."""
+        if self.table.size:
+            task = self.dice.randrange(self.table.size)
+            state, later = self.table.status[task], not self.scheduler.cleanups.has_begun(task)
+            held = state == RUNNING and not self.table.odd[task] & CONTROL
+            spared = later or (held and self.table.policies[task].uninterruptible)
+            if not spared:
+                self.books.unwanted.add(task)
+            self.scheduler.cancelled(task, "somebody", self.now)
+
+    def stop_asking(self, live: Live) -> None:
+        """Code that waits for an answer is told to stop: it takes its time, as any."""
+        wait = self.dice.uniform(0, 2) if live.deaf_until is None else max(0.0, live.deaf_until - self.now)
+        self.soon(wait, lambda: self.end_asking(live))
+
+    def end_asking(self, live: Live) -> None:
+        if self.asking.get(live.task) is live:
+            del self.asking[live.task]
+            self.scheduler.returned(live.task, live.number, None, self.now, True)
 
     def grow(self, live: Live) -> None:
         self.books.reported(live)
@@ -530,6 +602,8 @@ class _Play:
                 told = self.books.alive.get(task)
                 if told is not None:  # else its report is under way
                     self.stop(told, command.why)
+                elif task in self.asking and task in self.scheduler._dropped:
+                    self.stop_asking(self.asking[task])
             return
         if isinstance(command, Recall):
             for task in reversed(command.tasks):
@@ -539,6 +613,12 @@ class _Play:
                     self.soon(self.dice.uniform(0, 2), partial(self.give_back, task))
             return
         live = self.books.alive.get(command.task)
+        if live is None and command.task in self.asking:
+            if self.chance(0.5):
+                self.end_asking(self.asking[command.task])
+            else:
+                self.scheduler.abandoned(command.task, command.attempt, self.now)
+            return
         if live is None or live.number != command.attempt:
             return  # its report is under way
         if self.chance(0.5):
@@ -611,4 +691,6 @@ _CHILD_POLICIES = (
     Policy(pool=(("of children", 1, 2),)),
     Policy(pool=(("of children", 2, 2),), concurrency_key=("child", 1)),
     Policy(rate_limit=(("of children", 3, 20.0),), cost=2),
+    Policy(on_interrupt=OnInterrupt.ASK),
+    Policy(on_interrupt=OnInterrupt.FAIL),
 )

@@ -10,11 +10,12 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from plait.errors import OwnershipLost, RunNotFound, RunOwned, StoreError, UsageError
-from plait.stores.base import Append, Blob, Claim, Learned, NewRun, RunInfo
+from plait.stores.base import Append, Blob, Claim, Learned, NewRun, Note, RunInfo
 from plait.stores.contract import Store
 from plait.stores.locks import this_process
 
@@ -73,6 +74,12 @@ def ended(status: str = "succeeded", at: float = 1010.5, **summary: Any) -> dict
 def batches(store: Store, run: RunInfo, generation: int = 1, after: int = 0) -> list[tuple[int, Any]]:
     """The journal, read."""
     return [(number, json.loads(data)) for number, data in store.journal(run, generation, after)]
+
+
+def leave(store: Store, run: RunInfo, kind: str = "answer", key: str | None = "review", **also: Any) -> Note:
+    """Leaves a note that nobody looks at closely."""
+    given: dict[str, Any] = {"data": {"ok": True}, "by": "anna", "at": 1005.5, **also}
+    return store.leave_note(run, kind, key, **given)
 
 
 K = TypeVar("K", bound=BaseException)
@@ -465,6 +472,270 @@ def the_last_batch_ends_the_run_and_frees_it(again: Open) -> None:
             assert other.find("run").status == "failed"
 
 
+# -- notes for whoever drives a run
+
+
+def a_note_is_there_for_whoever_drives_the_run_now_or_later(again: Open) -> None:
+    """F75: also while nobody drives it, and in the next process that does."""
+    with opened(again) as store:
+        claim = store.create(new_run("run"))
+        other = store.create(new_run("other"))
+        run = store.find("run")
+        assert store.notes(run.number) == []
+        with opened(again) as away:
+            first = leave(away, run, data={"ok": [1, "ü", None]})
+            assert (first.kind, first.key, first.by, first.at) == ("answer", "review", "anna", 1005.5)
+            assert first.data == {"ok": [1, "ü", None]}
+        store.release(claim)
+        second = leave(store, store.find("run"), "pause", None, data=None, by=None)
+        assert second.id > first.id
+        assert (second.key, second.data, second.by) == (None, None, None)
+        with opened(again) as away:
+            assert away.notes(run.number) == [first, second]
+            assert away.notes(other.number) == []
+            assert away.verdict(first.id) is None
+            claim = away.claim(away.find("run"))
+            assert away.notes(run.number) == [first, second]
+            assert put(away, claim, verdicts=[(first.id, {"taken": True})]) is None
+            assert away.notes(run.number) == [second]
+        assert store.verdict(first.id) == {"taken": True}
+        assert store.verdict(second.id) is None
+
+
+def of_two_notes_of_a_kind_the_second_is_refused_until_the_first_was_looked_at(again: Open) -> None:
+    """F74: and is told who was first, and when."""
+    with opened(again) as store:
+        claim = store.create(new_run("run"))
+        run = store.find("run")
+        first = leave(store, run)
+        said = str(refusal(UsageError, partial(leave, store, run, by="berta", data=7)))
+        assert "question 'review' has an answer by anna already, {\"ok\": true}, left at 19" in said
+        assert said.endswith("which was not looked at yet")
+        assert leave(store, run, key="other").key == "other"
+        for kind, asked in (("cancel", "to cancel"), ("pause", "to pause"), ("resume", "to go on")):
+            leave(store, run, kind, None, by=None)
+            said = str(refusal(UsageError, leave, store, run, kind, None))
+            assert f"run run was asked {asked} already, at 19" in said
+            leave(store, run, kind, "review")
+        assert len(store.notes(run.number)) == 8
+        assert put(store, claim, verdicts=[(first.id, {"refused": "no"})]) is None
+        assert leave(store, run, by="berta").id > first.id  # what becomes of it is the owner's to say
+
+
+def of_many_that_answer_at_once_one_does(again: Open) -> None:
+    """F74."""
+    with opened(again) as store:
+        store.create(new_run("run"))
+        run = store.find("run")
+        left: list[Note] = []
+        refused: list[BaseException] = []
+        start = threading.Barrier(8)
+
+        def answer(number: int) -> None:
+            with opened(again) as mine:
+                start.wait(PATIENCE_S)
+                try:
+                    left.append(leave(mine, run, data=number, by=f"number {number}"))
+                except UsageError as error:
+                    refused.append(error)
+
+        threads = [threading.Thread(target=answer, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert (len(left), len(refused)) == (1, 7)
+        assert store.notes(run.number) == left
+        assert all(f"by number {left[0].data} already" in str(error) for error in refused)
+
+
+def what_is_no_note_is_refused(again: Open) -> None:
+    with opened(again) as store:
+        store.create(new_run("run"))
+        run = store.find("run")
+        refused: list[dict[str, Any]] = [
+            {"kind": "order"},
+            {"kind": "answer", "key": None},
+            {"data": object()},
+            {"data": float("nan")},
+            {"data": b"bytes"},
+            {"data": "\ud800"},
+            {"data": [[]] * 500_000},
+            {"data": "ü" * 500_000},
+            {"key": "k" * 1_000_001},
+            {"key": "\ud800"},
+            {"key": 7},
+            {"by": "\ud800"},
+            {"by": 7},
+            {"at": -1.0},
+            {"at": float("nan")},
+        ]
+        for also in refused:
+            refusal(UsageError, partial(leave, store, run, **also))
+        assert store.notes(run.number) == []
+        deep: Any = []
+        for _ in range(100_000):
+            deep = [deep]
+        refusal(UsageError, partial(leave, store, run, data=deep))
+        assert leave(store, run, data="x" * 999_998).data == "x" * 999_998
+        assert "a file" in str(refusal(UsageError, partial(leave, store, run, key="more", data="x" * 999_999)))
+
+
+def a_note_that_comes_too_late_is_refused(again: Open) -> None:
+    """F74: for a run that is over, that was deleted, or that began another generation."""
+    with opened(again) as store:
+        claim = store.create(new_run("run"))
+        run = store.find("run")
+        leave(store, run, key="early", generation=1)
+        assert "generation" in str(refusal(UsageError, partial(leave, store, run, generation=2)))
+        assert put(store, claim, "a", final=ended("cancelled")) is None
+        assert "run run is over: cancelled" in str(refusal(UsageError, leave, store, run))  # `run` is as it was
+        claim = store.claim(store.find("run"))
+        store.begin_generation(claim, {}, {}, 1, 2000.0)
+        assert "generation" in str(refusal(UsageError, partial(leave, store, run, generation=1)))
+        note = leave(store, run, generation=2)
+        assert put(store, claim, final=ended()) is None
+        store.delete([store.find("run")])
+        assert "run run was deleted" in str(refusal(UsageError, leave, store, run))
+        assert store.notes(run.number) == []
+        refusal(RunNotFound, store.verdict, note.id)
+        assert not store.withdraw_note(note.id)
+
+
+def what_nobody_looked_at_is_closed_with_its_generation_and_with_its_run(again: Open) -> None:
+    with opened(again) as store:
+        claim, other = store.create(new_run("run")), store.create(new_run("other"))
+        run = store.find("run")
+        seen, unseen, beside = leave(store, run, key="seen"), leave(store, run), leave(store, store.find("other"))
+        assert put(store, claim, verdicts=[(seen.id, {"taken": True})]) is None
+        store.begin_generation(claim, {}, {}, 1, 2000.0)
+        assert store.verdict(seen.id) == {"taken": True}
+        assert store.verdict(unseen.id) == {"refused": "the run began another generation"}
+        assert store.notes(run.number) == []
+        seen, unseen = leave(store, run, key="seen"), leave(store, run)
+        said = put(store, claim, final=ended("failed"), verdicts=[(seen.id, {"taken": 2})])
+        assert said is None
+        assert store.verdict(seen.id) == {"taken": 2}
+        assert store.verdict(unseen.id) == {"refused": "the run is over: failed"}
+        assert store.notes(run.number) == []
+        assert store.verdict(beside.id) is None
+        assert [note.id for note in store.notes(other.number)] == [beside.id]
+
+
+def a_fact_and_what_became_of_its_note_are_written_together_or_not_at_all(again: Open) -> None:
+    with opened(again) as store:
+        claim = store.create(new_run("run"))
+        run = store.find("run")
+        notes = [leave(store, run, key=f"q{number}") for number in range(4)]
+        assert put(store, claim, "answered", verdicts=[(notes[0].id, {"taken": 1}), (notes[1].id, {})]) is None
+        assert put(store, claim, verdicts=[(notes[2].id, {"taken": 2})]) is None  # and takes no number
+        assert put(store, claim, "more") is None
+        assert batches(store, run) == [(1, ["answered"]), (2, ["more"])]
+        assert [store.verdict(note.id) for note in notes] == [{"taken": 1}, {}, {"taken": 2}, None]
+        assert put(store, claim, verdicts=[(notes[0].id, {"refused": "the first one stands"})]) is None
+        assert store.verdict(notes[0].id) == {"taken": 1}
+        why = put(store, claim, "fact", verdicts=[(notes[3].id, {"odd": object()})])
+        assert why is not None
+        assert put(store, claim, verdicts=[(notes[3].id, {"taken": 3})]) is why  # nothing follows what was not written
+        assert store.verdict(notes[3].id) is None
+        assert len(batches(store, run)) == 2
+        store.release(claim)
+        claim = store.claim(store.find("run"))
+        why = put(store, claim, object(), verdicts=[(notes[3].id, {"taken": 3})])
+        assert why is not None
+        assert store.notes(run.number) == [notes[3]]
+
+
+def an_older_claim_says_nothing_of_notes_nor_does_that_of_another_run(again: Open) -> None:
+    with opened(again) as store:
+        stale, other = store.create(new_run("run")), store.create(new_run("other"))
+        run = store.find("run")
+        note = leave(store, run)
+        assert put(store, other, verdicts=[(note.id, {"taken": True}), (10**9, {"taken": True})]) is None
+        assert store.verdict(note.id) is None
+        store.release(stale)
+        now = store.claim(run)
+        for also in ({}, {"final": ended("failed")}):
+            error = put(store, stale, verdicts=[(note.id, {"taken": True})], **also)
+            assert isinstance(error, OwnershipLost), error
+        refusal(OwnershipLost, store.begin_generation, stale, {}, {}, 1, 0.0)
+        assert store.notes(run.number) == [note]
+        assert put(store, now, verdicts=[(note.id, {"taken": True})]) is None
+        assert store.verdict(note.id) == {"taken": True}
+
+
+def a_note_is_taken_back_until_something_was_said_of_it(again: Open) -> None:
+    with opened(again) as store:
+        claim = store.create(new_run("run"))
+        run = store.find("run")
+        note = leave(store, run)
+        assert store.withdraw_note(note.id)
+        assert not store.withdraw_note(note.id)
+        assert store.verdict(note.id) == {"withdrawn": True}
+        assert store.notes(run.number) == []
+        second = leave(store, run, by="berta")  # its place is free
+        assert put(store, claim, "a", verdicts=[(second.id, {"taken": True})]) is None
+        assert not store.withdraw_note(second.id)
+        assert store.verdict(second.id) == {"taken": True}
+        # Whoever drives the run had read it by then: what it did is what holds.
+        assert put(store, claim, "b", verdicts=[(note.id, {"taken": "meanwhile"})]) is None
+        assert store.verdict(note.id) == {"taken": "meanwhile"}
+        assert not store.withdraw_note(10**9)
+
+
+def whoever_looks_at_the_version_sees_that_something_was_committed(again: Open) -> None:
+    with opened(again) as store:
+        seen: list[int] = [store.data_version()]
+
+        def moved() -> bool:
+            """Since it was asked last."""
+            seen.append(store.data_version())
+            return seen[-1] not in seen[:-1]
+
+        assert not moved()
+        claim = store.create(new_run("run"))
+        assert moved()
+        run = store.find("run")
+        with opened(again) as other:
+            note = leave(other, run)
+            assert moved()
+            assert store.notes(run.number) == [note]
+            leave(other, run, "pause", None)
+            assert len(store.notes(run.number)) == 2  # to look does not hide it
+            assert moved()
+            assert other.withdraw_note(note.id)
+            assert moved()
+        assert put(store, claim, "fact") is None
+        assert moved()
+        store.release(claim)
+        assert moved()
+        assert store.verdict(note.id) == {"withdrawn": True}
+        assert not moved()
+
+
+def what_a_run_stands_at_is_said_while_nobody_drives_it(again: Open) -> None:
+    with opened(again) as store:
+        claim = store.create(new_run("run"))
+        store.release(claim, {"stands": "waiting", "questions": 2})
+        run = store.find("run")
+        assert (run.status, dict(run.summary), run.owner) == ("running", {"stands": "waiting", "questions": 2}, None)
+        claim = store.claim(run)
+        assert dict(store.find("run").summary) == {}
+        store.release(claim, {"stands": "paused"})
+        claim = store.claim(store.find("run"))
+        store.release(claim)
+        assert dict(store.find("run").summary) == {}
+        stale, claim = claim, store.claim(store.find("run"))
+        store.release(stale, {"stands": "too late"})
+        assert dict(store.find("run").summary) == {}
+        store.begin_generation(claim, {}, {}, 1, 2000.0)
+        assert put(store, claim, final=ended("failed", reason="x")) is None
+        claim = store.claim(store.find("run"))
+        assert dict(store.find("run").summary) == {"reason": "x"}  # a claim alone changes nothing of what is over
+        store.release(claim, {"stands": "waiting"})
+        assert dict(store.find("run").summary) == {"reason": "x"}
+
+
 # -- beside the runs
 
 
@@ -555,6 +826,17 @@ CHECKS: Sequence[Callable[[Open], None]] = (
     batches_of_others_are_written_beside_those_that_are_rejected,
     another_generation_begins_empty_and_leaves_the_earlier_one,
     the_last_batch_ends_the_run_and_frees_it,
+    a_note_is_there_for_whoever_drives_the_run_now_or_later,
+    of_two_notes_of_a_kind_the_second_is_refused_until_the_first_was_looked_at,
+    of_many_that_answer_at_once_one_does,
+    what_is_no_note_is_refused,
+    a_note_that_comes_too_late_is_refused,
+    what_nobody_looked_at_is_closed_with_its_generation_and_with_its_run,
+    a_fact_and_what_became_of_its_note_are_written_together_or_not_at_all,
+    an_older_claim_says_nothing_of_notes_nor_does_that_of_another_run,
+    a_note_is_taken_back_until_something_was_said_of_it,
+    whoever_looks_at_the_version_sees_that_something_was_committed,
+    what_a_run_stands_at_is_said_while_nobody_drives_it,
     what_was_learned_is_kept_and_moves_with_every_run,
     what_only_a_deleted_run_referred_to_is_swept,
     a_run_that_somebody_owns_is_not_deleted,

@@ -10,6 +10,7 @@ from plait._core.graph import Batch, refuse_cycles
 from plait._core.invariants import check
 from plait._core.limits import ALL
 from plait._core.policy import CONTROL, PLAIN, OnFailure, Policy, Rules, policy
+from plait._core.questions import Input, Question
 from plait._core.scheduler import Scheduler
 from plait._core.states import RUNNING, STATUSES, Status
 from plait._engine.files import check_files, declare
@@ -60,6 +61,8 @@ class World:
         self.started: list[str] = []
         """Keys in the order of starts, once for each attempt."""
         self.commands: list[Command] = []
+        self.lingers = False
+        """Does code that waits for an answer go on when it is told to stop, until it `returns`? Else it ends at once."""
         self.turns: list[tuple[int, str]] = []
         self.scheduler.added(batch, self.now)
         self._settle()
@@ -67,8 +70,15 @@ class World:
     def _settle(self) -> None:
         while (task := self.scheduler.take(self.now)) >= 0:
             self.started.append(self.table.key(task))
-        self.commands += self.scheduler.commands
-        self.scheduler.commands.clear()
+        commands, self.scheduler.commands = self.scheduler.commands, []
+        self.commands += commands
+        told = [task for each in commands if isinstance(each, Cancel) for task in each.tasks]
+        dropped = [task for task in told if task in self.scheduler._dropped]
+        if dropped and not self.lingers:
+            for task in dropped:
+                self.scheduler.returned(task, self.table.attempts(task), None, self.now, True)
+            self._settle()
+            return
         while self.scheduler.turns:
             turn, task = self.scheduler.turns.popleft()
             self.turns.append((turn, self.table.key(task)))
@@ -90,7 +100,8 @@ class World:
     def returns(self, key: str, value: Any = None, *, stopped: bool = False, attempt: int | None = None) -> None:
         """The latest attempt (or a given one) returned."""
         task = self.task(key)
-        self.scheduler.returned(task, attempt or self.table.attempts(task), value, self.now, stopped)
+        number = self.table.attempts(task) if attempt is None else attempt
+        self.scheduler.returned(task, number, value, self.now, stopped)
         self._settle()
 
     def dies(self, key: str, why: str = "killed by SIGKILL") -> None:
@@ -104,7 +115,8 @@ class World:
     ) -> None:
         """The latest attempt (or a given one) raised."""
         task = self.task(key)
-        self.scheduler.raised(task, attempt or self.table.attempts(task), error or ValueError("boom"), self.now, chance)
+        number = self.table.attempts(task) if attempt is None else attempt
+        self.scheduler.raised(task, number, error or ValueError("boom"), self.now, chance)
         self._settle()
 
     def begins(self, key: str) -> None:
@@ -120,16 +132,69 @@ class World:
         self.scheduler.listened(task, self.table.attempts(task), at, self.now)
         self._settle()
 
-    def asks(self, key: str) -> None:
-        """The latest attempt waits for input."""
+    def asks(self, key: str, *, timeout: float | None = None, **default: Any) -> None:
+        """The latest attempt waits for an answer; `default=` is what counts where none comes in time."""
         task = self.task(key)
-        self.scheduler.asked(task, self.table.attempts(task), self.now)
+        question = Question(key, "what now?", {}, tuple(default.values()), timeout)
+        self.scheduler.asked(task, self.table.attempts(task), question, self.now)
         self._settle()
 
-    def answers(self, key: str) -> None:
-        """The input came."""
-        self.scheduler.answered(self.task(key), self.now)
+    def answers(self, key: str, value: Any = None, *, number: int | None = None, by: str | None = None) -> None:
+        """Somebody answers the open question of a task, or question `number` of it."""
+        task = self.task(key)
+        found = self.scheduler.open_question(task)
+        if number is None:
+            number = found.number if found is not None else len(self.inputs(key))
+        self.scheduler.answered(task, number, value, by, self.now)
         self._settle()
+
+    def withdraws(self, key: str) -> None:
+        """The code of a task does not wait for its answer any more."""
+        task = self.task(key)
+        found = self.scheduler.open_question(task)
+        self.scheduler.withdrawn(task, 0 if found is None else found.number, self.now)
+        self._settle()
+
+    def cancels(self, key: str, by: str | None = None) -> None:
+        """Somebody cancels one task."""
+        self.scheduler.cancelled(self.task(key), by, self.now)
+        self._settle()
+
+    def pauses(self) -> None:
+        """Nothing starts any more."""
+        self.scheduler.paused(self.now)
+        self._settle()
+
+    def unpauses(self) -> None:
+        """Starts go on."""
+        self.scheduler.unpaused(self.now)
+        self._settle()
+
+    def lends(self) -> str | None:
+        """Somebody at work is given the next ready task, for afterwards; its key, None if there is none."""
+        task = self.scheduler.lend(self.now)
+        self._settle()
+        return None if task < 0 else self.table.key(task)
+
+    def passes_on(self, key: str) -> None:
+        """A lent task begins, with the slot of the one before it."""
+        self.scheduler.passed(self.task(key), self.now)
+        self._settle()
+
+    def gives_back(self, key: str) -> None:
+        """A lent task has not begun, and is nobody's any more."""
+        self.scheduler.came_back(self.task(key), self.now)
+        self._settle()
+
+    def leaves(self) -> None:
+        """The process leaves the run."""
+        self.scheduler.leaving(self.now)
+        self._settle()
+
+    def inputs(self, key: str) -> list[Input]:
+        """Every question of a task, with what became of it."""
+        questions = self.scheduler.questions
+        return [] if questions is None else questions.of.get(self.task(key), [])
 
     def grows(self, key: str, batch: Batch) -> None:
         """The task has children."""
