@@ -3,8 +3,8 @@
 `plait.points` is passed at every commit, rename and spawn, and between the steps of a recovery. Twelve small graphs are run once in
 peace; then, for n from 1 on until a run ends before its n-th point, a process that runs the graph kills itself there and another
 one resumes the run, which has to end as the one in peace did. The `--deep` graphs are killed once more at every point of that
-recovery, and so is one more graph (`held`), whose commands are still at work then. People are asked in another one (`asking`): a process of
-its own answers, whether the run is driven just then or not. Exit status 1 where one does not end so: F01 to F04, W1 to W6.
+recovery, and so is one more graph (`held`), whose commands are still at work then. People are asked in three others
+(`asking`, `approving`, `rejecting`): a process of its own answers, whether the run is driven just then or not. Exit status 1 where one does not end so: F01 to F04, W1 to W6.
 """
 
 from __future__ import annotations
@@ -281,6 +281,33 @@ def asking() -> plait.Graph:
     return graph
 
 
+@plait.task
+async def drafted(*values: Any, feedback: str | None = None) -> str:
+    """Work that somebody is to approve."""
+    me = plait.current()
+    with ledger.attempt(me.key, me.attempt):
+        await asyncio.sleep(0)
+    return ledger.made_of(me.key, 8, (*values, feedback))
+
+
+def approving() -> plait.Graph:
+    """Two approvals and a question at once: the work of one is done again, twice, with what needs it; the other is good (A18)."""
+    graph = plait.Graph("approving")
+    facts = graph.add("facts", soon)
+    page = soon.bind(drafted.bind(facts).named("draft")).named("page")
+    again = graph.add("again", plait.approve(page, "Is {} good?"))
+    good = graph.add("good", plait.approve(drafted.bind("south").named("other"), "And {}?"))
+    graph.add("end", soon, args=(again, good, graph.add("asked", plait.ask_for("How many?"))))
+    return graph
+
+
+def rejecting() -> plait.Graph:
+    """Work that is done again once, and rejected then: what needs it does not start (A18)."""
+    graph = plait.Graph("rejecting")
+    graph.add("end", soon, args=(graph.add("no", plait.approve(drafted.bind("x").named("draft"), "Is {} good?")),))
+    return graph
+
+
 def odd() -> plait.Graph:
     """No run of this one ends as another: for the test of the sweep itself."""
     graph = plait.Graph("odd")
@@ -292,11 +319,15 @@ GRAPHS: dict[str, Callable[[], plait.Graph]] = {
     each.__name__: each
     for each in (chain, fan, mapped, grown, commands, retried, conditional, group, large, once, ladder, limited)
 }
-MORE = {"held": held, "asking": asking, "odd": odd}
-SILENT = ("nothing", "a/good", "b[0]/ask", "b[1]/ask")
+MORE = {"held": held, "asking": asking, "approving": approving, "rejecting": rejecting, "odd": odd}
+APPROVALS = ("again", "again/again", "again/again/again", "good", "no", "no/no")
+SILENT = ("nothing", "a/good", "b[0]/ask", "b[1]/ask", "asked", *APPROVALS)
 """Tasks of theirs whose code is not ours."""
 
-TENDED = ("asking",)
+ROUNDS = {"approving": {"again": 3, "good": 1, "asked": 1}, "rejecting": {"no": 2}}
+"""So often people have to answer there, whoever dies: who has answered is not asked the same again."""
+
+TENDED = ("asking", *ROUNDS)
 """Graphs that people are needed for: a process of its own answers what they ask, and pauses the run once."""
 DEEP = ("chain", "commands", "mapped")
 """Graphs that are killed while they recover, too."""
@@ -353,11 +384,23 @@ def tend(place: Place, patient: bool) -> int:
         time.sleep(0.002)
 
 
+def _said(asked: plait.OpenQuestion) -> Any:
+    """What people answer: the same in every run."""
+    if asked.kind == "interrupt":
+        return {"action": "rerun"}
+    if asked.kind != "approval":
+        return f"what was asked of {asked.key}"
+    done_again = asked.task.count("/")  # each round is asked below the one before
+    if done_again < {"again": 2, "no": 1}.get(asked.key, 0):
+        return {"action": "revise", "feedback": f"number {done_again + 1}"}
+    return {"action": "reject" if asked.key == "no" else "approve"}
+
+
 def _tend(run: plait.OpenRun, given: set[tuple[str, float]]) -> None:
     """Answers each question that is open, and has a paused run go on."""
     for each in run.questions():
         by = f"{os.getpid()}-{len(given)}"
-        value: Any = {"action": "rerun"} if each.kind == "interrupt" else f"what was asked of {each.key}"
+        value = _said(each)
         if (each.key, each.asked_at) not in given and _says(
             "GAVE", each.key, by, partial(run.answer, each.key, value, by=by)
         ):
@@ -461,7 +504,7 @@ def finish(place: Place, name: str, wanted: Mapping[str, Any], sweep: Sweep) -> 
     else:
         found += ends(place, wanted, wanted["silent"])
     if name in TENDED:
-        found += wrongly_answered(place)
+        found += wrongly_answered(place, ROUNDS.get(name))
     lines = ledger.read(place.ledger)
     if name in AT_MOST_ONCE:
         found = [each for each in found if each.kind not in ("status", "value")] + at_most_once(place, name, wanted)
@@ -505,14 +548,17 @@ def tended(place: Place, name: str) -> Iterator[None]:
         yield
 
 
-def wrongly_answered(place: Place) -> list[Fault]:
-    """An answer that was taken, or kept, counts; only people have started again what nobody else may."""
+def wrongly_answered(place: Place, rounds: Mapping[str, int] | None) -> list[Fault]:
+    """An answer that was taken, or kept, counts; only people have started again what nobody else may; each round is answered once."""
     if place.child(answered).end():
         return [Fault("error", "", f"the answers cannot be read:\n{place.output.read_text()}")]
     lines = ledger.read(place.ledger)
     found = []
     recorded = Counter(line.words for line in lines if line.what == "ANSWERED")
     by = {words[2] for words in recorded}
+    answers = Counter(line.words[0] for line in lines if line.what == "ANSWERED")
+    if rounds is not None and answers != rounds:
+        found.append(Fault("answers", "", f"people answered {dict(answers)}, and {rounds} was asked"))
     for line in lines:
         # `c` is not begun anew: an answer on its way when its process died goes with the code that asked.
         if line.what == "GAVE" and line.words[1] not in by and (line.words[0], line.words[2]) != ("c", "kept"):
@@ -602,7 +648,9 @@ def lane(folder: Path, units: Sequence[tuple[str, int, int]]) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
     parser = argparse.ArgumentParser(description="Kills runs at every commit, rename, spawn and step of a recovery.")
-    parser.add_argument("graphs", nargs="*", help=f"of held, asking, {', '.join(GRAPHS)}; all of them by default")
+    parser.add_argument(
+        "graphs", nargs="*", help=f"of held, {', '.join(TENDED)}, {', '.join(GRAPHS)}; all of them by default"
+    )
     parser.add_argument(
         "--folder", type=Path, required=True, help="where everything happens; what failed is left there"
     )

@@ -43,18 +43,21 @@ def test_a_run_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> 
 
 @pytest.mark.realtime
 @pytest.mark.timeout(300)
-def test_a_run_that_asks_people_and_is_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> None:
-    """X3 F75: no answer is lost, nothing finished runs again, and `on_interrupt: ask` starts again only what a person wants started again.
+@pytest.mark.parametrize(("graph", "every"), [("asking", 3), ("approving", 7), ("rejecting", 7)])
+def test_a_run_that_asks_people_and_is_killed_at_any_point_ends_as_one_in_peace_does(
+    graph: str, every: int, tmp_path: Path
+) -> None:
+    """X3 F75 A18: no answer is lost, nothing finished runs again, and `on_interrupt: ask` starts again only what a person wants started again.
 
-    Three questions are open at once; they are answered while a process drives the run, and while none does, and the run is paused. A sample:
-    `python tests/crashes.py asking --deep asking` for every point.
+    Three questions are open at once; they are answered while a process drives the run, and while none does, and the run is paused. Work is revised, approved
+    and rejected. A sample: `python tests/crashes.py asking approving rejecting` for every point.
     """
-    status, said = crashing(tmp_path, "asking", "--every", 3, "--deep")
+    status, said = crashing(tmp_path, graph, "--every", every, "--deep")
     print(said)
     assert status == 0, said
     found = re.search(r"^1 graphs, (\d+) crashes and 0 in recoveries: 0 wrong; ", said, re.M)
     assert found is not None, said
-    assert int(found[1]) > 12, "there were more points than these"
+    assert int(found[1]) > 5, "there were more points than these"
 
 
 POINTS = {
