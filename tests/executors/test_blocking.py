@@ -13,21 +13,21 @@ import pytest
 import plait
 from plait.executors import blocking
 from plait.executors.blocking import LATE_S, Watched, watch
-from plait.logs import log
 
 pytestmark = pytest.mark.realtime
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set once something is logged."""
+def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> threading.Event:
+    """Set once something is logged, and `caplog` has it: who logs is another thread than who looks."""
     found = threading.Event()
+    keep = caplog.handler.emit
 
-    class Bell(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.set()
+    def emit(record: logging.LogRecord) -> None:
+        keep(record)
+        found.set()
 
-    monkeypatch.setattr(log, "handlers", [*log.handlers, Bell()])
+    monkeypatch.setattr(caplog.handler, "emit", emit)
     return found
 
 
