@@ -25,6 +25,7 @@ import plait
 from forks import Child
 from kept_runs import RUN, Place, drive, ends, look, warm
 from ledger import Fault, Line
+from plait.errors import RunNotFound
 
 LONGEST_S = 60.0
 ROWS, CELLS, PEOPLE, SLOTS = 10, 20, 8, 4
@@ -116,7 +117,11 @@ def all_open(place: Place, number: int) -> int:
     until = time.monotonic() + LONGEST_S
     while time.monotonic() < until:
         if Path(place.store).exists():
-            with plait.open_run(RUN, place.store) as run:
+            try:
+                opened = plait.open_run(RUN, place.store)
+            except RunNotFound:
+                continue  # the store is there before the run
+            with opened as run:
                 found = [each.key for each in run.questions()]
                 if len(found) == number:
                     (place.folder / "keys.json").write_text(json.dumps(found))

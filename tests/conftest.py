@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import compileall
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
+
+from answering_server import Server
+
+# What the command line takes from its surroundings is that of a test, and not of whoever runs it.
+for name in ("GITHUB_ACTIONS", "PLAIT_JOBS", "PLAIT_ON_FAILURE", "PLAIT_OUTPUT", "PLAIT_STORE"):
+    os.environ.pop(name, None)
+os.environ["XDG_CONFIG_HOME"] = os.devnull
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where nobody may write bytecode, every process that a test starts would compile all sources anew: half of its time."""
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(__file__).parents[1] / "src", quiet=2)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for a folder of tests, the whole of them above all; a file that somebody names is done before they are up."""
+    return 2 if any((config.invocation_params.dir / name).is_dir() for name in config.args) else 0
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +82,19 @@ def every_stored_run_is_replayed(request: pytest.FixtureRequest, monkeypatch: py
                 assert kind == line[0], f"a fact of kind {line[0]} is in the journal, one of kind {kind} was told"
                 after = crc32(replay.table.status) if kind == records.TAKEN else before
                 assert state == after, f"the states differ at {line}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """An HTTP server that answers as the test says."""
+    found = Server()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def other() -> Iterator[Server]:
+    """A second one."""
+    found = Server()
+    yield found
+    found.close()

@@ -308,6 +308,11 @@ def rejecting() -> plait.Graph:
     return graph
 
 
+def blocks() -> Any:
+    """A workflow file with every kind of block, and blocks in blocks."""
+    return plait.load(Path(__file__).with_name("flows") / "blocks.yaml")
+
+
 def odd() -> plait.Graph:
     """No run of this one ends as another: for the test of the sweep itself."""
     graph = plait.Graph("odd")
@@ -319,9 +324,9 @@ GRAPHS: dict[str, Callable[[], plait.Graph]] = {
     each.__name__: each
     for each in (chain, fan, mapped, grown, commands, retried, conditional, group, large, once, ladder, limited)
 }
-MORE = {"held": held, "asking": asking, "approving": approving, "rejecting": rejecting, "odd": odd}
+MORE = {"held": held, "asking": asking, "approving": approving, "rejecting": rejecting, "odd": odd, "blocks": blocks}
 APPROVALS = ("again", "again/again", "again/again/again", "good", "no", "no/no")
-SILENT = ("nothing", "a/good", "b[0]/ask", "b[1]/ask", "asked", *APPROVALS)
+SILENT = ("nothing", "never", "a/good", "b[0]/ask", "b[1]/ask", "asked", *APPROVALS)
 """Tasks of theirs whose code is not ours."""
 
 ROUNDS = {"approving": {"again": 3, "good": 1, "asked": 1}, "rejecting": {"no": 2}}
@@ -401,8 +406,9 @@ def _tend(run: plait.OpenRun, given: set[tuple[str, float]]) -> None:
     for each in run.questions():
         by = f"{os.getpid()}-{len(given)}"
         value = _said(each)
+        # An answer to this question: under its key the next round may be asked by now.
         if (each.key, each.asked_at) not in given and _says(
-            "GAVE", each.key, by, partial(run.answer, each.key, value, by=by)
+            "GAVE", each.key, by, partial(run.answer, each, value, by=by)
         ):
             given.add((each.key, each.asked_at))
             if all(line.what != "PAUSED" for line in ledger.read(os.environ["LEDGER"])):
@@ -469,7 +475,7 @@ def in_peace(place: Place, name: str) -> tuple[dict[str, Any], int]:
     passed = json.loads((place.folder / "points.json").read_text())
     statuses = wanted["statuses"]
     silent = {
-        key for key in statuses if {f"{key}[0]", f"{key}/on_error"} & statuses.keys() or key in SILENT
+        key for key in statuses if any(each.startswith((f"{key}[", f"{key}/")) for each in statuses) or key in SILENT
     }  # code of theirs has no end that is their success
     wrong = ledger.faults(ledger.read(place.ledger), silent)
     assert not wrong, wrong
@@ -649,7 +655,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
     parser = argparse.ArgumentParser(description="Kills runs at every commit, rename, spawn and step of a recovery.")
     parser.add_argument(
-        "graphs", nargs="*", help=f"of held, {', '.join(TENDED)}, {', '.join(GRAPHS)}; all of them by default"
+        "graphs", nargs="*", help=f"of held, blocks, {', '.join(TENDED)}, {', '.join(GRAPHS)}; all of them by default"
     )
     parser.add_argument(
         "--folder", type=Path, required=True, help="where everything happens; what failed is left there"
@@ -666,7 +672,7 @@ def main(words: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     units = [
         (name, given.every, given.deep_every if name in ("held", *given.deep) else 0)
-        for name in given.graphs or ["held", *TENDED, *GRAPHS]
+        for name in given.graphs or ["held", "blocks", *TENDED, *GRAPHS]
     ]
     units.sort(key=lambda unit: -unit[2])
     lanes = []

@@ -130,6 +130,9 @@ def random_run(seed: int, **options: Any) -> Simulation:
             lends=dice.choice([0, 0, 0.5]),
             shares=dice.choice([0, 0, 1]),
             dies=dice.choice([0, 0, 0.8]),
+            goes_round=random.Random(~seed).choice(
+                [0, 0, 0.4]
+            ),  # drawn apart: the other draws stay those that were looked at
         ),
         faults=Faults.all() if dice.random() < 0.8 else Faults(),
         **options,

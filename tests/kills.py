@@ -349,13 +349,14 @@ def play(
     return tally, found
 
 
-def lane(folder: Path, kills: int, seeds: Sequence[int], bug: str | None, rivals: float) -> int:
-    """Graph after graph until so many kills were made; the figures go to a file."""
+def lane(folder: Path, kills: int, seeds: Sequence[int], bug: str | None, rivals: float, until: Sequence[str]) -> int:
+    """Graph after graph until so many kills were made, or something is wrong (of the kinds `until`); the figures go to a file."""
     total = Tally()
     status = 0
     parent = os.getppid()
     for seed in seeds:
-        if total.kills >= kills or status or os.getppid() != parent:
+        seen = not total.wrong.keys().isdisjoint(until) if until else bool(status)
+        if total.kills >= kills or seen or os.getppid() != parent:
             break
         place = Place(folder / f"graph{seed}")
         tally, found = play(place, seed, kills - total.kills, bug=bug, rivals=rivals)
@@ -363,7 +364,8 @@ def lane(folder: Path, kills: int, seeds: Sequence[int], bug: str | None, rivals
         if found:
             status = 1
             print(f"seed {seed} ({place.folder}):")
-            for fault in found[:10]:
+            first = {each.kind: each for each in reversed(found)}  # one of each kind, however many there are of another
+            for fault in [*first.values(), *(each for each in found[:10] if each not in first.values())]:
                 print(f"  {fault.kind}: {fault.text}")
             print(ledger.shown(ledger.read(place.ledger), found[0].task or None))
         else:
@@ -384,6 +386,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rivals", type=float, default=0.15, help="how often two processes begin at once (%(default)s)"
     )
+    parser.add_argument(
+        "--until", nargs="*", default=(), help="kinds of faults: it goes on, whatever else is wrong, until there is one"
+    )
     parser.add_argument("--bug", help="one to plant into the children (planted_stores.py)")
     given = parser.parse_args(words)
     began = time.monotonic()
@@ -395,7 +400,10 @@ def main(words: Sequence[str] | None = None) -> int:
         seeds = range(given.seed + number, 1 << 30, given.processes)
         share = given.kills // given.processes + (number < given.kills % given.processes)
         lanes.append(
-            (folder, Child(partial(lane, folder, share, seeds, given.bug, given.rivals), str(folder / "said")))
+            (
+                folder,
+                Child(partial(lane, folder, share, seeds, given.bug, given.rivals, given.until), str(folder / "said")),
+            )
         )
     total, status = Tally(), 0
     for folder, child in lanes:

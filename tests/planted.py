@@ -486,6 +486,12 @@ BUGS = [
         "        if table.status[task] == WAITING:\n            self._close_question(task, now, what)\n        if not has_code",
         "        if not has_code",
     ),
+    Bug(
+        "a task that grew more is not asked for its value again",
+        scheduler,
+        "            family.joining = False  # it was asked for its value, and grew more\n",
+        "            pass\n",
+    ),
 ]
 
 

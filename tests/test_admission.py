@@ -216,10 +216,13 @@ tasks:
 
     def test_a_key_that_nobody_has_any_more_is_forgotten(self) -> None:
         """X4: a hundred thousand users are not kept."""
-        with VirtualClock() as clock:
+
+        async def over() -> plait.Run:
             handle = plait.start([plait.task(concurrency_key=self.host)(step).bind(str(at)) for at in range(50)])
-            handle.wait()
-        del clock
+            await handle
+            return handle
+
+        handle = VirtualClock().run(over())
         assert handle._driver.scheduler.admission.book.keys == {}
 
     def test_none_is_no_key(self) -> None:

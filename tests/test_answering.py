@@ -145,9 +145,12 @@ class Owner:
     def send(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
-    def plait(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command, about its run."""
-        command = [sys.executable, "-m", "plait", *words, "--store", str(self.store)]
+    def plait(self, *words: str, patience: float | None = None) -> subprocess.CompletedProcess[str]:
+        """A command, about its run; with `patience` it waits for the owner no longer than that."""
+        program = ["-m", "plait"]
+        if patience is not None:
+            program = ["-c", f"from plait import cli, opened\nopened.PATIENCE_S = {patience}\ncli.main()"]
+        command = [sys.executable, *program, *words, "--store", str(self.store)]
         return subprocess.run(command, capture_output=True, text=True, timeout=50)
 
     @property
@@ -186,7 +189,7 @@ class TestAnOwnerThatIsNotAsItShouldBe:
     def test_the_command_names_the_process_that_says_nothing(self, owner: Owner) -> None:
         """F11: after some seconds."""
         owner.send(signal.SIGSTOP)
-        said = owner.plait("answer", "r", "review", "yes", "--as", "ann")
+        said = owner.plait("answer", "r", "review", "yes", "--as", "ann", patience=0.3)
         assert said.returncode == 0, said
         assert (
             f"the answer to review is kept, for process {owner.process.pid}, which drives the run and has not looked at it yet"

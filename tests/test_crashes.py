@@ -43,6 +43,22 @@ def test_a_run_killed_at_any_point_ends_as_one_in_peace_does(tmp_path: Path) -> 
 
 @pytest.mark.realtime
 @pytest.mark.timeout(300)
+def test_a_run_killed_inside_every_kind_of_block_runs_what_had_not_finished_and_nothing_else(tmp_path: Path) -> None:
+    """D7 W3 W4: groups, foreach, matrix, parallel, switch, loop, while, other files, on_error and finally, and blocks in blocks; the same cases,
+    rounds and items, also where chance had chosen them. A sample: `python tests/crashes.py blocks --deep blocks` for every point, and every point of
+    each recovery.
+    """
+    status, said = crashing(tmp_path, "blocks", "--every", 3, "--deep", "blocks", "--deep-every", 11)
+    print(said)
+    assert status == 0, said
+    found = re.search(r"^1 graphs, (\d+) crashes and (\d+) in recoveries: 0 wrong; ", said, re.M)
+    assert found is not None, said
+    assert int(found[1]) > 12, "there were more points than these"
+    assert int(found[2]) > 2, "there were more points than these"
+
+
+@pytest.mark.realtime
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("graph", "every"), [("asking", 3), ("approving", 7), ("rejecting", 7)])
 def test_a_run_that_asks_people_and_is_killed_at_any_point_ends_as_one_in_peace_does(
     graph: str, every: int, tmp_path: Path

@@ -100,7 +100,7 @@ async def hangs_once() -> None:
     await asyncio.sleep(600)
 
 
-@plait.task
+@plait.task(grace=0.1)
 def waits() -> str:
     called("waits")
     assert GATE.wait(30)

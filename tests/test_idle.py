@@ -404,7 +404,7 @@ class TestCommands:
         marker = f"plait-idle-{os.getpid()}-{stored}"
         script = f"echo begins; (trap '' TERM; exec -a {marker} sleep 600) & exec -a {marker} sleep 600"
         made = plait.Graph("idle")
-        made.add("task", plait.shell(["bash", "-c", script], idle_timeout=0.4))
+        made.add("task", plait.shell(["bash", "-c", script], idle_timeout=0.4, grace=0.3))
         outcome = real(made, **options)
         assert (outcome.status, str(outcome.error)) == ("timed_out", "task 'task' was idle for 0.4 s")
         assert not living(marker)

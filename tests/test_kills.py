@@ -53,9 +53,11 @@ def test_nothing_recorded_is_lost_or_run_again_and_nothing_overlaps_whoever_is_k
 )
 def test_a_planted_bug_is_seen(tmp_path: Path, bug: str, seen: str) -> None:
     """W2 W3 W4 W6 W7 F06: each with a build that breaks it."""
-    status, said = killing(tmp_path, "--kills", 150, "--seed", 1, "--rivals", 0.5, "--bug", bug)
+    plan = ("--kills", 150, "--seed", 1, "--rivals", 0.5, "--bug", bug)
+    # What a bug does first depends on who was how fast: the graphs go on until it has done what it is known for.
+    status, said = killing(tmp_path, *plan, "--until", *seen.split("|"))
     assert status == 1, said
-    assert re.search(rf"^seed \d+ .*\n(  .*\n)*?  ({seen}): ", said, re.M), said
+    assert re.search(rf"^  ({seen}): ", said, re.M), said
 
 
 def test_every_bug_is_tried() -> None:

@@ -348,7 +348,7 @@ tasks:
   h: {run: echo, on_error: echo}
 """
         found = problems(tmp_path, text)
-        assert [each.partition(" ")[0] for each in found] == ["3:29:", "3:52:", "4:18:", "5:18:", "6:15:", "7:28:"]
+        assert [each.partition(" ")[0] for each in found] == ["3:29:", "3:55:", "4:21:", "5:18:", "6:15:", "7:28:"]
 
     def test_in_python_it_sees_the_error_by_current(self) -> None:
         """D8: also in what the handler grows; None elsewhere."""
@@ -735,7 +735,7 @@ finally:
 """
         found = problems(tmp_path, text)
         assert [(each.partition(" ")[0], each.partition("error[")[2].partition("]")[0]) for each in found] == [
-            ("3:15:", "finally"), ("4:18:", "finally"), ("5:30:", "finally"), ("5:81:", "key"), ("6:18:", "misplaced"),
+            ("3:15:", "finally"), ("4:21:", "finally"), ("5:33:", "finally"), ("5:81:", "key"), ("6:18:", "misplaced"),
             ("8:19:", "unknown-task"), ("9:3:", "body"),
         ]  # fmt: skip
 

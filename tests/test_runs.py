@@ -116,7 +116,7 @@ async def deaf():
             await asyncio.sleep(600)
         except asyncio.CancelledError:
             print("again", flush=True)
-plait.run(deaf.bind())
+plait.run(deaf.bind(), grace=60)
 """
         began = time.monotonic()
         child = subprocess.Popen(
@@ -129,7 +129,7 @@ plait.run(deaf.bind())
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
         assert "KeyboardInterrupt" in err
-        assert time.monotonic() - began < 4.5  # less than the grace
+        assert time.monotonic() - began < 30  # less than the grace
 
     def test_ctrl_c_twice_leaves_at_once_even_where_a_body_swallows_the_second(self) -> None:
         """F09 F44: a KeyboardInterrupt is raised in whatever code runs, and that may catch it."""
@@ -150,9 +150,9 @@ async def greedy():
                 pass
 began = time.monotonic()
 try:
-    plait.run(greedy.bind())
+    plait.run(greedy.bind(), grace=60)
 except KeyboardInterrupt:
-    print("left", time.monotonic() - began < 4, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    print("left", time.monotonic() - began < 30, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
         assert python(program) == (0, "left True True\n", "")
 

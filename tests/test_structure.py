@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "_version": set(),
     "_core": set(),
     "calls": {"_core", "signs"},
+    "expressions": {"_core"},
     "stores": {"_core", "_version", "logs", "points"},
     "executors": {"_core", "calls", "logs", "points", "references", "signs"},
     "_engine": {"_core", "executors", "forms", "logs", "observe", "patterns", "points", "stores"},
@@ -66,6 +67,7 @@ ROOMS: dict[str, set[str]] = {
         "stores",
         "tasks",
     },
+    "parts": {"_core", "_engine", "flow", "history", "resuming", "stores"},
     "runs": {
         "_core",
         "_engine",
@@ -77,7 +79,18 @@ ROOMS: dict[str, set[str]] = {
         "stores",
         "tasks",
     },
-    "flow": {"_core", "_engine", "approving", "asking", "calls", "executors", "fingerprints", "forms", "programs"},
+    "flow": {
+        "_core",
+        "_engine",
+        "expressions",
+        "approving",
+        "asking",
+        "calls",
+        "executors",
+        "fingerprints",
+        "forms",
+        "programs",
+    },
     "testing": {"_core", "_engine", "executors", "concurrency", "programs", "runs", "stores", "tasks"},
     "cli": {
         "_core",
@@ -89,9 +102,11 @@ ROOMS: dict[str, set[str]] = {
         "forms",
         "logs",
         "opened",
+        "expressions",
         "flow",
         "history",
         "observe",
+        "parts",
         "prediction",
         "programs",
         "resuming",
@@ -134,6 +149,7 @@ ONLY = {
     "beginning": {"stores": {"base", "contract"}},
     "carrying": {"stores": {"base", "contract", "values"}},
     "resuming": {"stores": {"base", "contract"}},
+    "parts": {"flow": {"compile", "model"}, "stores": {"base", "contract"}},
     "executors": {
         "executors": {
             "adopting",
@@ -285,7 +301,11 @@ def test_every_public_name_is_exported_once_typed_and_documented() -> None:
 
 def test_an_extra_is_imported_in_exactly_one_file() -> None:
     """B18: what may be missing is asked for in one place, which says how to install it."""
-    homes = {"prometheus_client": "observe/prometheus.py", "opentelemetry": "observe/otel.py"}
+    homes = {
+        "prometheus_client": "observe/prometheus.py",
+        "opentelemetry": "observe/otel.py",
+        "watchfiles": "cli/watching.py",
+    }
     found = {
         (name.split(".")[0], path.relative_to(SRC).as_posix())
         for path in SRC.rglob("*.py")
@@ -382,11 +402,16 @@ def test_every_mutation_still_breaks_the_code_that_there_is() -> None:
 
 
 def test_the_page_of_promises_names_tests_that_exist() -> None:
-    """`docs/promises.md`: every promise and fault of stored runs, each with tests that quote it."""
+    """`docs/promises.md`: every promise and fault of stored runs, and attacks by files, each with tests that quote it."""
     page = (ROOT / "docs" / "promises.md").read_text()
-    rows = dict(re.findall(r"^\| ([WF]\d+) \| .*? \| (`.*?) \|$", page, re.M))
-    faults = [*range(1, 7), *range(8, 28), *range(31, 38), 71, 74, 75, 82, 84]
-    assert set(rows) == {*(f"W{each}" for each in range(1, 15) if each != 11), *(f"F{each:02}" for each in faults)}
+    rows = dict(re.findall(r"^\| ([WFS]\d+) \| .*? \| (`.*?) \|$", page, re.M))
+    faults = [*range(1, 7), *range(8, 28), *range(31, 38), 71, 72, 73, 74, 75, 82, 84]
+    attacks = [*range(5, 20), 28, 29]
+    assert set(rows) == {
+        *(f"W{each}" for each in range(1, 15) if each != 11),
+        *(f"F{each:02}" for each in faults),
+        *(f"S{each:02}" for each in attacks),
+    }
     for row, tests in rows.items():
         for name in tests.split(", "):
             source = (ROOT / "tests" / name.strip("`")).read_text()
@@ -398,3 +423,32 @@ def test_the_table_of_options_in_the_docs_is_the_vocabulary() -> None:
 
     page = (ROOT / "docs" / "reference" / "options.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(option_names())
+
+
+def codes_in(source: str) -> set[str]:
+    """The codes of problems that a module of `flow` tells."""
+    found: set[str] = set()
+    at = {"bad": 1, "add": 1, "stop": 1, "add_unread": 1, "warn": 1, "TemplateError": 2}
+    for node in ast.walk(ast.parse(source)):
+        given: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            given = node.args[at[name] : at[name] + 1] if name in at else []
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
+            given = node.value.elts[:1]
+        elif isinstance(node, ast.arguments):
+            names = [each.arg for each in node.args][-len(node.defaults) :] if node.defaults else []
+            given = [default for name, default in zip(names, node.defaults) if name == "code"]
+        found |= {each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    return found
+
+
+def test_the_page_of_problems_has_every_code_of_the_source() -> None:
+    page = (ROOT / "docs" / "reference" / "problems.md").read_text()
+    listed = re.findall(r"^\| `([a-z-]+)` \|", page, re.M)
+    told = set().union(*(codes_in(path.read_text()) for path in (SRC / "flow").glob("*.py")))
+    assert len(listed) == len(set(listed))
+    assert set(listed) == told | {"more"}
+    assert codes_in(
+        'x.bad(at, "a", "m"); raise TemplateError(0, "m", "b")\ndef f(x, code="c"): return "d", "m"'
+    ) == set("abcd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from plait._core.states import SKIPPED, SUCCEEDED
 from plait._core.table import NONE, Table, Try
 from plait._engine.replaying import Replay, read_structure
 from plait._engine.wall import Wall
-from plait._engine.work import Growth, Regrowth, Work
+from plait._engine.work import Chosen, Growth, Regrowth, Work
 from plait.beginning import Definition
 from plait.errors import RunNotFound, StoreDamaged
 from plait.stores.base import Generation, RunInfo
@@ -97,6 +98,7 @@ class Carried:
                 source is None
                 or place in last  # what cleans up does so each time
                 or (place in controls and source.row in source.replay.table.failures)  # its failed part runs again
+                or source.row in source.replay.unfinished
                 or (not decided and source.replay.table.status[source.row] not in (SUCCEEDED, SKIPPED))
                 or any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
             ):
@@ -120,6 +122,37 @@ class Carried:
         batch.kept = kept
         self._adopt(batch, first, earlier, set(kept))
 
+    def chosen(self, parent: int) -> Chosen | None:
+        """What `parent` grew, as far as it is not to be chosen anew; None where nothing of it counts, or it grew nothing yet."""
+        source = self._sources.get(parent)
+        if source is None:
+            return None
+        replay, table = source.replay, source.replay.table
+        if not _growths(table, source.row) and self._before is not None and replay is self.old:
+            return self._before.chosen(source.row)
+        parts, whole = self._standing(source)
+        if not parts:
+            return None
+        snapshots = [table.batch_of(rows.start)[0].calls.snapshot() if rows else {} for rows in parts]  # type: ignore[attr-defined]
+        return Chosen(snapshots, whole and table.status[source.row] == SUCCEEDED)
+
+    def _standing(self, source: _Source) -> tuple[list[range], bool]:
+        """What an earlier task grew, time after time, up to the first of which something is to run again; and is that all, and nothing is?"""
+        found: list[range] = []
+        for rows in _growths(source.replay.table, source.row):
+            found.append(rows)
+            if any(self._changes(source, row) for row in rows):
+                return found, False
+        return found, True
+
+    def _changes(self, source: _Source, row: int) -> bool:
+        """Is there something in a child to run again, or the child itself?"""
+        table = source.replay.table
+        key = table.batch_of(row)[0].keys[table.batch_of(row)[1]]
+        path = f"{source.path}{key if key.startswith('[') else f'/{key}'}"
+        within = any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
+        return within or row in source.replay.unfinished or table.status[row] not in (SUCCEEDED, SKIPPED)
+
     def _decided(self, parent: int) -> bool:
         """Did the children of `parent` come to what it needs of them, so that those that did not succeed are not wanted any more?
 
@@ -128,10 +161,8 @@ class Carried:
         source = self._sources.get(parent)
         if source is None:
             return False
-        table, policy = source.replay.table, source.replay.table.policies[source.row]
-        counts = policy.reduce is not None or policy.min_success is not None or policy.max_failures is not None
         within = any(each.startswith((f"{source.path}/", f"{source.path}[")) for each in self._again)
-        return counts and not within and table.status[source.row] == SUCCEEDED
+        return not within and _counts(source.replay.table, source.row)
 
     def _adopt(self, batch: Batch, first: int, earlier: tuple[str, dict[str, _Source]] | None, kept: set[int]) -> None:
         """Remembers the earlier places of those tasks whose children may be kept: nothing that they need runs again."""
@@ -148,7 +179,9 @@ class Carried:
                 changing.add(place)
             elif place not in kept:
                 self._sources[first + place] = rows[key]._replace(path=path)
-                if within or place not in controls or rows[key].replay.table.status[rows[key].row] != SUCCEEDED:
+                replay, row = rows[key].replay, rows[key].row
+                over = replay.table.status[row] == SUCCEEDED and row not in replay.unfinished
+                if within or place not in controls or not over:
                     changing.add(place)
 
     def _earlier(self, parent: int) -> tuple[str, dict[str, _Source]] | None:
@@ -161,15 +194,26 @@ class Carried:
         if source is None:
             return None
         table = source.replay.table
-        parts = table.grown(source.row)
-        if not parts and self._before is not None and source.replay is self.old:
+        if not table.grown(source.row) and self._before is not None and source.replay is self.old:
             return self._before._earlier(source.row)
         rows: dict[str, _Source] = {}
-        for part in filter(len, parts):
+        for part in filter(len, self._standing(source)[0]):
             keys = table.batch_of(part.start)[0].keys
             rows.update({key: _Source(source.replay, row, key) for row, key in zip(part, keys, strict=True)})
         indexed = next(iter(rows), "").startswith("[")
         return f"{source.path}{'' if indexed else '/'}", rows
+
+
+def _growths(table: Table, row: int) -> list[range]:
+    """What a task grew, its `on_error` apart."""
+    return [rows for rows in table.grown(row) if rows.start != table.repairs.get(row)]
+
+
+def _counts(table: Table, row: int) -> bool:
+    """Did a task succeed that wants so many of its children, or a result of them, so that the others are not wanted?"""
+    policy = table.policies[row]
+    counts = policy.reduce is not None or policy.min_success is not None or policy.max_failures is not None
+    return counts and table.status[row] == SUCCEEDED
 
 
 class _Earlier(Replay):
@@ -177,6 +221,23 @@ class _Earlier(Replay):
 
     def __init__(self, store: Store, run: RunInfo, generation: Generation, now: Batch) -> None:
         super().__init__(store, run, generation, _EarlierWork(now, generation))
+
+    @cached_property
+    def unfinished(self) -> set[int]:
+        """Tasks that grew others, of which some did not come to their end, and are wanted."""
+        table = self.table
+        found: set[int] = set()
+        for row in range(table.size - 1, -1, -1):
+            parent = table.parent(row)
+            if parent == NONE or table.repairs.get(parent) == row:
+                continue
+            batch, place = table.batch_of(row)
+            ended = table.status[row] in (SUCCEEDED, SKIPPED) and (
+                row not in table.failures or place not in batch.controls
+            )
+            if (row in found or not ended) and place not in batch.cleanups and not _counts(table, parent):
+                found.add(parent)
+        return found
 
     def _value(self, form: int, data: Any, declared: Callable[[], Any] = lambda: None) -> Any:
         return data if form == PLAIN else _Unread(form, data, declared)
@@ -193,9 +254,9 @@ class _Earlier(Replay):
             return super()._value(found.form, found.data, found.declared)
         if found.task in self.table.failures:
             return self.value(self.table.repairs[found.task])
-        rows = self.table.children(found.task)
-        for child in rows:
-            self.table.values[child] = self.value(child)
+        for rows in self.table.grown(found.task):
+            for child in rows:
+                self.table.values[child] = self.value(child)
         return super()._joined(found.task)
 
 
@@ -231,9 +292,11 @@ class _EarlierWork(Work):
     def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
         now = self._place(place)
         work: Work = self._now.calls  # type: ignore[assignment]
-        if regrowth.snapshot is not None:
-            return work.regrow(now or 0, table, first, regrowth)
-        return _NOTHING_KNOWN.regrow(place, table, first, regrowth) if now is None else _read(work, now, regrowth)
+        return (
+            _NOTHING_KNOWN.regrow(place, table, first, regrowth)
+            if now is None
+            else _read(work, now, table, first, regrowth)
+        )
 
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
         now = self._place(place)
@@ -254,9 +317,7 @@ class _ToRead(Work):
         return self._work.declared(place)
 
     def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
-        if regrowth.snapshot is not None:
-            return self._work.regrow(place, table, first, regrowth)
-        return _read(self._work, place, regrowth)
+        return _read(self._work, place, table, first, regrowth)
 
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
         growth = self._work.repair(place, failure, table, first)
@@ -264,12 +325,21 @@ class _ToRead(Work):
         return growth
 
 
-_NOTHING_KNOWN = _ToRead(Work())
-"""Of tasks that are there no more."""
+class _Gone(Work):
+    """The calls of tasks that are there no more."""
+
+    def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+        return Growth(regrowth.batch(self), lambda table, rows: None)
 
 
-def _read(work: Work, place: int, regrowth: Regrowth) -> Growth:
-    calls, join = work.inside(place) or (_NOTHING_KNOWN, lambda table, rows: None)
+_NOTHING_KNOWN = _Gone()
+
+
+def _read(work: Work, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
+    known = work.inside(place, regrowth.snapshot)
+    if known is None and regrowth.snapshot is not None:
+        return work.regrow(place, table, first, regrowth)
+    calls, join = known or (_NOTHING_KNOWN, lambda table, rows: None)
     return Growth(regrowth.batch(_ToRead(calls)), join)
 
 

@@ -52,7 +52,7 @@ def compare(
         for name in sorted({*around_before, *around_after}):
             if around_before.get(name) != around_after.get(name):
                 lines.append(f"`{name}` changed")
-                if name in ("env", "only"):
+                if name == "env":  # what is left out of the file (`only`) changes nothing of what is in
                     touched.update(after)
     else:
         before, after = (
@@ -141,11 +141,40 @@ def _of_tasks(tasks: Mapping[str, Any], path: str, code: Mapping[str, str]) -> I
         here = f"{path}{key}"
         options = {name: value for name, value in raw.items() if name in OPTIONS}
         content = {name: value for name, value in raw.items() if name not in OPTIONS}
-        if "tasks" in raw and "foreach" not in raw:
-            # A group is touched through its tasks; itself only where what is around them changed.
-            yield from _of_tasks(raw["tasks"], f"{here}/", code)
-            content["tasks"] = sorted(raw["tasks"])
+        if not WHOLE & raw.keys():
+            yield from _inside(here, raw, content, options, code)
         yield here, _Task(_with_code(content, code), _with_code(options, code))
+
+
+WHOLE = frozenset(("foreach", "matrix", "loop", "while"))
+"""What makes a task of many times the same: an edit touches all of them."""
+
+
+def _inside(
+    here: str, raw: Mapping[str, Any], content: dict[str, Any], options: dict[str, Any], code: Mapping[str, str]
+) -> Iterator[tuple[str, _Task]]:
+    """The tasks of a group, of branches, of another file. The whole is touched only where what is around them changed."""
+    if "tasks" in raw:
+        yield from _of_tasks(raw["tasks"], f"{here}/", code)
+        content["tasks"] = sorted(raw["tasks"])
+    elif "parallel" in raw:
+        content["parallel"] = []
+        for number, branch in enumerate(raw["parallel"]):
+            name = branch.get("name", str(number))
+            content["parallel"].append(name)
+            yield from _of_tasks(branch["tasks"], f"{here}[{name}]/", code)
+            last = {"finally": branch.get("finally")}
+            yield f"{here}[{name}]", _Task(_with_code(sorted(branch["tasks"]), code), _with_code(last, code))
+    elif isinstance(raw.get("flow"), dict):
+        file = raw["flow"]["holds"]
+        yield from _of_tasks(file["tasks"], f"{here}/", code)
+        content["flow"] = {"tasks": sorted(file["tasks"])} | {name: file.get(name) for name in OF_FILES}
+        others = {name: value for name, value in file.items() if name not in ("tasks", *OF_FILES)}
+        options["flow"] = {"file": raw["flow"]["file"], **others}
+
+
+OF_FILES = ("inputs", "env", "outputs")
+"""What of another file says, beside its tasks, what its value is made of."""
 
 
 def _with_code(data: Any, code: Mapping[str, str]) -> bytes:

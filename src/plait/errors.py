@@ -6,6 +6,7 @@
     │   ├── GraphError (ValueError)       a cycle, an unknown, duplicate or unsafe key
     │   │   └── ConflictError                 tasks that may run at once write what others read or write
     │   ├── FlowError                     a workflow file with problems, all of them
+    │   ├── ExpressionError               an expression that cannot be read, or not be worked out with these values
     │   └── MissingExtra (ImportError)    an optional package is not installed
     ├── TaskError                     found in `outcome.error`, raised by `outcome.unwrap()`
     │   ├── CommandFailed                 a command ended with another status than 0
@@ -48,6 +49,7 @@ __all__ = [
     "ChildFailed",
     "CommandFailed",
     "ConflictError",
+    "ExpressionError",
     "FlowError",
     "GraphError",
     "HttpError",
@@ -134,13 +136,33 @@ class ConflictError(GraphError):
     code = "CONFLICT"
 
 
+class ExpressionError(UsageError):
+    """An expression of a workflow file that cannot be read, or not be worked out: `code` says why, `offset` where in its text.
+
+    `offset` is None where that is not known; `hint` says what to do next, and may be empty. `where` is the place of the text in its
+    file (`FILE:LINE:COL`), with which the message begins; empty where it stands in none.
+    """
+
+    def __init__(self, message: str, *, code: str, offset: int | None = None, hint: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.offset = offset
+        self.hint = hint
+        self.where = where
+
+    def at(self, offset: int) -> ExpressionError:
+        """The same, at a place."""
+        return ExpressionError(str(self), code=self.code, offset=offset, hint=self.hint)
+
+
 class FlowError(UsageError):
-    """A workflow file cannot run. `problems` holds every finding, one `FILE:LINE:COL: error[CODE]: ...` each."""
+    """A workflow file cannot run. `problems` holds every finding, one `FILE:LINE:COL: error[CODE]: ...` each; `warnings` what else was seen."""
 
     code = "FLOW"
 
-    def __init__(self, problems: Sequence[object]) -> None:
+    def __init__(self, problems: Sequence[object], warnings: Sequence[object] = ()) -> None:
         self.problems = list(problems)
+        self.warnings = list(warnings)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -66,7 +66,7 @@ _WORDS = {
     "array": "a list",
     "object": "an object",
 }
-_NAMES = {
+NAMES = {
     **{name: name for name in (TEXT, INTEGER, NUMBER, BOOLEAN)},
     "text": TEXT,
     "str": TEXT,
@@ -347,9 +347,9 @@ def _of_simple(given: Any, what: str) -> dict[str, Any]:
                 return {"type": name}
         raise UsageError(f"{what} cannot be the type {given.__qualname__}; {CAN_BE}")
     if isinstance(given, str):
-        if given in _NAMES:
-            return {"type": _NAMES[given]}
-        raise UsageError(f"{what} cannot be {_said(given)}; {CAN_BE}{_nearest(given, _NAMES)}")
+        if given in NAMES:
+            return {"type": NAMES[given]}
+        raise UsageError(f"{what} cannot be {_said(given)}; {CAN_BE}{_nearest(given, NAMES)}")
     if isinstance(given, (list, tuple)):
         return {"enum": _of_choices(given, what)}
     raise UsageError(f"{what} cannot be of type {type(given).__qualname__}; {CAN_BE}")

@@ -123,7 +123,7 @@ class _Nodes(Work):
 
         return declared_of(self._nodes[place]._definition)
 
-    def inside(self, place: int) -> tuple[Work, Join] | None:
+    def inside(self, place: int, snapshot: Any = None) -> tuple[Work, Join] | None:
         definition = self._nodes[place]._definition
         return (_Items(definition.body, []), _join_items) if definition.each else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from plait.stores.contract import Store
 
 
-__all__ = ["fork", "program_for", "reopen", "retry"]
+__all__ = ["Anew", "definition_now", "fork", "program_for", "reopen", "retry"]
 
 
 def rules_now(target: Any) -> Rules | None:
@@ -93,7 +93,7 @@ def reopen(
             store.release(claim)
             return _over(store, run, target, load)
         generation = store.generation(run, run.generation)
-        definition, changes = _definition_now(store, run, generation, target, load)
+        definition, changes = definition_now(store, run, generation, target, load)
         if changes and not accept_changes:
             raise changed(run, changes)
         if changes:
@@ -117,7 +117,7 @@ def _over(store: Store, run: RunInfo, target: Any, load: Callable[[dict[str, Any
     """A run that is over: it is not touched, so nobody has to own it."""
     generation = store.generation(run, run.generation)
     try:
-        definition, changes = _definition_now(store, run, generation, target, load)
+        definition, changes = definition_now(store, run, generation, target, load)
     except UsageError:
         return _looked_at(store, run, generation)  # nobody has to make its calls
     if changes:
@@ -181,7 +181,7 @@ def _driver(store: Store, claim: Claim, definition: Definition, replay: Replay, 
         scheduler=replay.scheduler,
         clock_at=since,
         strict=replay.strict,
-        joins=replay.joins,
+        endings=replay.endings,
         carry=carry,
         name=program.name,
         value=program.value,
@@ -200,8 +200,13 @@ def _check_growths(replay: Replay) -> None:
                     _ = work.growth
 
 
-def _definition_now(
-    store: Store, run: RunInfo, generation: Generation, target: Any, load: Callable[[dict[str, Any]], Any] | None
+def definition_now(
+    store: Store,
+    run: RunInfo,
+    generation: Generation,
+    target: Any,
+    load: Callable[[dict[str, Any]], Any] | None = None,
+    anew: Anew | None = None,
 ) -> tuple[Definition, Changes]:
     """The definition as it is now, and how it differs from the one that the generation has."""
     try:
@@ -217,10 +222,10 @@ def _definition_now(
         raise StoreDamaged(f"the definition of run {run.id} in {store.where} cannot be read: {error!r:.200}") from None
     if target is None:
         return _from_snapshot(store, run, structure, old), Changes()
-    program, inputs = program_for(target, old.get("inputs", {}))
+    program, inputs = program_for(target, old.get("inputs", {}) if anew is None else anew.inputs)
     if run.name and program.name != run.name and not hasattr(target, "snapshot"):
         program = program.but(name=run.name)
-    definition = definition_of(target, program, inputs, old.get("origin"))
+    definition = definition_of(target, program, inputs, old.get("origin") if anew is None else anew.origin)
     return definition, compare(old, structure["batch"], _as_kept(definition.data), structure_of(program.batch))
 
 
@@ -280,16 +285,24 @@ class _Reader:
 
 
 class _Rerun(NamedTuple):
-    """What is to run again of what has succeeded: the tasks that an edit touches, and `start`; the rules now, where they changed."""
+    """What is to run again of what has succeeded: the tasks that an edit touches, and `starts`; the rules now, where they changed."""
 
     edits: Changes = Changes()
-    start: str | None = None
+    starts: Sequence[str] = ()
     rules: Rules | None = None
 
     @property
     def again(self) -> frozenset[str]:
         """The paths of those tasks."""
-        return self.edits.touched | ({self.start} if self.start is not None else frozenset())
+        return self.edits.touched.union(self.starts)
+
+
+class Anew(NamedTuple):
+    """What a new run says itself, and does not have from the one that it is forked from; no rules: those of that one."""
+
+    inputs: Mapping[str, Any]
+    rules: Rules | None = None
+    origin: Mapping[str, Any] | None = None
 
 
 def retry(
@@ -314,7 +327,7 @@ def retry(
         generation = store.generation(run, run.generation)
         if run.status == "running":
             raise UsageError(f"run {run.id} is not over: `plait resume {run.id}` goes on with it")
-        definition, changes = _definition_now(store, run, generation, target, load)
+        definition, changes = definition_now(store, run, generation, target, load)
         if changes:
             raise changed(run, changes)
         if run.status == "succeeded" and not run.summary.get("degraded"):
@@ -330,16 +343,18 @@ def retry(
 def fork(
     store: Store,
     run_id: str,
-    start: str,
+    start: str | Sequence[str],
     target: Any = None,
     *,
     new_id: str | None = None,
     load: Callable[[dict[str, Any]], Any] | None = None,
+    anew: Anew | None = None,
     **driving: Any,
 ) -> Reopened:
-    """A new run that takes over what another one finished, but for the task `start` and all that needs it.
+    """A new run that takes over what another one finished, but for the task `start` (or several) and all that needs it.
 
-    An edited definition is taken as it is now: what the edit touches runs again too. The other run stays as it is.
+    An edited definition is taken as it is now: what the edit touches runs again too. The other run stays as it is. Inputs, rules and
+    origin are those of the other run, unless `anew` has others.
 
     Raises:
         UsageError: for a task that is not there.
@@ -349,8 +364,10 @@ def fork(
         check_id(new_id)
     run = store.find(run_id)
     generation = store.generation(run, run.generation)
-    definition, changes = _definition_now(store, run, generation, target, load)
-    return _next_generation(store, run, generation, None, definition, _Rerun(changes, start), driving, new_id)
+    definition, changes = definition_now(store, run, generation, target, load, anew)
+    starts = (start,) if isinstance(start, str) else tuple(start)
+    rerun = _Rerun(changes, starts, None if anew is None else anew.rules)
+    return _next_generation(store, run, generation, None, definition, rerun, driving, new_id)
 
 
 def _next_generation(
@@ -370,8 +387,9 @@ def _next_generation(
     wall = time.time()
     carry = Carried(store, carried, definition, Wall(0.0, wall))
     missing = rerun.again - carry.known(batch)
-    if rerun.start in missing:
-        raise UsageError(f"run {run.id} has no task {rerun.start!r}{nearest(rerun.start or '', list(batch.keys))}")
+    for start in rerun.starts:
+        if start in missing:
+            raise UsageError(f"run {run.id} has no task {start!r}{nearest(start, list(batch.keys))}")
     carry.into(batch, 0, NONE)
     rules = shared_with_all(carry.old.rules if rerun.rules is None else rerun.rules)
     check_files(batch, rules.on_conflict)

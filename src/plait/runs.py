@@ -58,12 +58,8 @@ def make_driver(
     Raises:
         UsageError: for what cannot be run, or options that cannot be.
     """
-    defaults: dict[str, Any] = {}
     if isinstance(target, Graph):
         program = compile_graph(target)
-        defaults = {"pools": target.pools, "on_conflict": target.on_conflict}
-        if target.health:
-            defaults["health"] = target.health
     elif isinstance(target, Node):
         program = compile_nodes([target])
         (place,) = program.targets
@@ -72,7 +68,6 @@ def make_driver(
         program = compile_nodes(target)
     elif hasattr(target, "program"):
         program = target.program(inputs or {})
-        defaults = target.rules()
     else:
         hint = ": bind it first" if callable(target) else ""
         raise UsageError(f"{target!r} cannot be run: give a node, a list of nodes, a Graph or a loaded file{hint}")
@@ -83,6 +78,37 @@ def make_driver(
     store, run_id = given.get("store", store), given.get("run_id", run_id)
     if inputs and not hasattr(target, "program"):
         raise UsageError("inputs belong to workflow files: bind arguments instead")
+    rules = rules_for(target, max_concurrency, options)
+    if rules.health:
+        from plait._core.health import check_monitored
+
+        check_monitored(rules.health, dict(rules.pools), program.batch.kinds.values())
+    if store is not None:
+        driver: Driver = _kept(
+            program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
+        )
+        show(driver, readers)
+        return driver
+    if run_id is not None or "durability" in given:
+        raise UsageError("run_id and durability are for runs with a store: give store= too")
+    driver = Driver(program.batch, rules, name=program.name, value=program.value, **driving)
+    show(driver, readers)
+    return driver
+
+
+def rules_for(target: Any, max_concurrency: Any, options: dict[str, Any]) -> Rules:
+    """The rules of a run: what the target says of them, and before that what is given here.
+
+    Raises:
+        UsageError: for options that are not known or cannot be.
+    """
+    defaults: dict[str, Any] = {}
+    if isinstance(target, Graph):
+        defaults = {"pools": target.pools, "on_conflict": target.on_conflict}
+        if target.health:
+            defaults["health"] = target.health
+    elif hasattr(target, "rules"):
+        defaults = target.rules()
     if max_concurrency is DEFAULT and "max_concurrency" in defaults:
         max_concurrency = defaults["max_concurrency"]
     unknown = set(options) - RULES
@@ -106,21 +132,7 @@ def make_driver(
     rules = Rules.of(max_concurrency=slots(max_concurrency), **chosen)
     if isinstance(target, Graph) and target.shared_pools:
         rules = rules.but(sharing=target.shared_pools)
-    if rules.health:
-        from plait._core.health import check_monitored
-
-        check_monitored(rules.health, dict(rules.pools), program.batch.kinds.values())
-    if store is not None:
-        driver: Driver = _kept(
-            program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
-        )
-        show(driver, readers)
-        return driver
-    if run_id is not None or "durability" in given:
-        raise UsageError("run_id and durability are for runs with a store: give store= too")
-    driver = Driver(program.batch, rules, name=program.name, value=program.value, **driving)
-    show(driver, readers)
-    return driver
+    return rules
 
 
 RULES = frozenset(

@@ -23,13 +23,13 @@ from planted import BUGS, Bug, plant
 SEEDS = 10_000
 
 
-@pytest.mark.timeout(300)
-def test_ten_thousand_seeds_with_faults_keep_every_promise() -> None:
-    """E11 X10 W13 W14: 24 tasks and more each; limits, needs, order, one final status, an end, at every moment."""
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS // 10))
+def test_ten_thousand_seeds_with_faults_keep_every_promise(first: int) -> None:
+    """A tenth of them at a time. E11 X10 W13 W14: 24 tasks and more each; limits, needs, order, one final status, an end, at every moment."""
     began = time.monotonic()
-    for seed in range(SEEDS):
+    for seed in range(first, first + SEEDS // 10):
         random_run(seed)
-    print(f"{SEEDS} seeds in {time.monotonic() - began:.1f} s")
+    print(f"{SEEDS // 10} seeds in {time.monotonic() - began:.1f} s")
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))

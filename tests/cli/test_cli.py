@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -213,14 +214,16 @@ class TestBadUsage:
             # Processor time, which a busy machine does not lengthen.
             assert after.children_user + after.children_system - before.children_user - before.children_system < 2
             assert done.returncode == 2
-            assert all(line.startswith("bad.yaml:") and ": error[" in line for line in done.stderr.splitlines())
+            assert re.match(r"bad\.yaml:\d+:\d+: error\[", done.stderr)
+            assert len(done.stderr) < 1000
 
     def test_validate_checks_many_files_and_imports_nothing(self, tmp_path: Path) -> None:
         write(tmp_path, "raise RuntimeError('imported')", "boom.py")
         write(tmp_path, "tasks: {a: {call: 'boom:f'}}", "one.yaml")
         write(tmp_path, "tasks: {a: {runs: x}}\nwat: 1", "two.yaml")
         done = plait("validate", "one.yaml", "two.yaml", cwd=tmp_path)
-        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "one.yaml: ok\n", 3)
+        assert (done.returncode, done.stdout) == (2, "one.yaml: ok\n")
+        assert sum(line.startswith("two.yaml:") for line in done.stderr.splitlines()) == 3
         problems = json.loads(plait("validate", "two.yaml", "--json", cwd=tmp_path).stdout)
         assert [(each["line"], each["code"]) for each in problems] == [
             (1, "body"),
@@ -308,7 +311,7 @@ class TestOutput:
     def test_hostile_names_move_no_cursor_and_bad_inputs_are_one_line(self, tmp_path: Path) -> None:
         """S28 S29."""
         write(tmp_path, self.ODD, "odd_values.py")
-        write(tmp_path, "inputs: {x: {type: list}}\ntasks: {a: {run: 'true'}}")
+        write(tmp_path, "inputs: {x: {type: list}}\ntasks: {a: {run: 'echo {{ inputs.x }}'}}")
         deep = "[" * 50_000
         for words in (
             ("validate", "a\x1b[2J\nb.yaml"),
@@ -336,7 +339,7 @@ class TestOther:
             "    c (run)  <- b",
         ]
         assert 'subgraph t1["g"]' in plait("graph", file, "--format", "mermaid").stdout
-        assert '"a" -> "g";' in plait("graph", file, "--format", "dot").stdout
+        assert '"a" -> "g/b" [lhead="cluster/g"];' in plait("graph", file, "--format", "dot").stdout
         assert json.loads(plait("graph", file, "--format", "json").stdout)[1]["tasks"][1]["needs"] == ["b"]
 
     def test_map_runs_a_command_for_each_item_output_in_order(self, tmp_path: Path) -> None:
@@ -445,6 +448,16 @@ class TestTerminal:
         assert "slow[0]" in shown
         assert "\x1b[" in shown
         assert "first cause: bad failed: exit 9" in shown
+
+    @pytest.mark.parametrize("how", ["interleaved", "group", "prefixed"])
+    def test_output_that_is_shown_stands_above_the_picture_and_obeys_nobody(self, tmp_path: Path, how: str) -> None:
+        """S28 S29."""
+        write(tmp_path, self.FLOW)
+        shown = on_a_terminal(["run", "flow.yaml", "--output", how], tmp_path, ENV)
+        assert "\x1b]0;" not in shown
+        line = shown.index(f"{'bad | ' if how == 'prefixed' else ''}?]0;title?\r\n")
+        assert "slow[0]" in shown[line:]
+        assert ("--- bad ---\r\n" in shown) == (how == "group")
 
     def test_no_escapes_of_tasks_reach_the_terminal_and_no_color_gives_plain_lines(self, tmp_path: Path) -> None:
         """S28 S29."""

@@ -310,10 +310,18 @@ def test_fifty_questions_on_a_small_terminal(tmp_path: Path) -> None:
         for number in range(50):
             terminal.types(str(number))
         terminal.hides("? ask[")
+
+        def shown() -> Any:
+            return json.loads(plait("show", "r", "--json", cwd=tmp_path).stdout)
+
+        def answered() -> bool:
+            tasks = shown()["tasks"]
+            return all(tasks[f"ask[{number}]"]["status"] == "succeeded" for number in range(50))
+
+        until(answered, shown)  # nobody is asked any more a moment before that
         terminal.keys("C-c")
         terminal.shows("is interrupted")
-        done = plait("show", "r", "--json", cwd=tmp_path)
-        found = json.loads(done.stdout)
+        found = shown()
         assert found["open_questions"] == []
         # The one that was put off came last.
         assert [found["tasks"][f"ask[{number}]"]["value"] for number in range(50)] == [49, *range(49)]

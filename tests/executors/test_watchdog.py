@@ -94,6 +94,7 @@ def test_a_group_that_ended_is_left_alone(tmp_path: Path) -> None:
         watchdog.add(fourth.pid)
         assert watchdog._size == 3
         watchdog.remove(ends[0].pid)
+        assert watchdog.pid > 0
         pid, watchdog.pid = watchdog.pid, -1
         os.close(watchdog._pipe)  # as when we die
         os.waitpid(pid, 0)
@@ -107,6 +108,7 @@ def test_a_group_that_ended_is_left_alone(tmp_path: Path) -> None:
 def test_one_that_somebody_killed_and_waited_for_stands_in_nobodys_way() -> None:
     watchdog = Watchdog()
     watchdog.add(1_000_000)
+    assert watchdog.pid > 0  # 0 would be this process, and all of its group
     os.kill(watchdog.pid, signal.SIGKILL)
     os.waitpid(watchdog.pid, 0)
     watchdog.close()

@@ -15,8 +15,8 @@ from plait.errors import CommandFailed, HttpError, LimitError, RecordedError
 Cause: TypeAlias = type[BaseException] | str
 
 # Texts, and compiled when somebody uses them: most programs never do.
-_CODED = r"(exit|http) ([0-9]{1,3})(?:-([0-9]{1,3}))?|http ([45])xx|signal (SIG[A-Z0-9]+)|(timeout)"
-_NAMED = r"(?:[A-Za-z_][\w.]*:)?[A-Z_]\w*(?:\.\w+)*"
+CODED = r"(exit|http) ([0-9]{1,3})(?:-([0-9]{1,3}))?|http ([45])xx|signal (SIG[A-Z0-9]+)|(timeout)"
+NAMED = r"(?:[A-Za-z_][\w.]*:)?[A-Z_]\w*(?:\.\w+)*"
 _LIMITS = {"exit": (1, 255), "http": (400, 599)}
 
 
@@ -32,7 +32,7 @@ def causes(name: str, value: object) -> tuple[Cause, ...]:
     for cause in found:
         if isinstance(cause, type) and issubclass(cause, BaseException):
             continue
-        if not isinstance(cause, str) or not (_codes(cause) or re.fullmatch(_NAMED, cause)):
+        if not isinstance(cause, str) or not (_codes(cause) or re.fullmatch(NAMED, cause)):
             raise LimitError(
                 f"{name} is an exception class or its name, 'exit 75', 'exit 64-78', 'signal SIGKILL', 'http 503', 'http 5xx' or "
                 f"'timeout', or a list of them, not {cause!r}"
@@ -73,7 +73,7 @@ def is_code(cause: Cause) -> bool:
 
 def _codes(cause: str) -> tuple[str, str, str] | None:
     """What is counted, from where and to where; None for a name, and for numbers that cannot be."""
-    found = re.fullmatch(_CODED, cause)
+    found = re.fullmatch(CODED, cause)
     if found is None:
         return None
     kind, first, last, hundred, signal, timeout = found.groups()

@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 from plait._core.graph import Batch
-from plait._core.paths import NO_FILES, Files, Foreseen, Where, enclosing, foreseen, serialises
+from plait._core.paths import MOST_FORESEEN, NO_FILES, Files, Foreseen, Where, enclosing, foreseen, serialises
 from plait._core.policy import STREAM, Join, OnConflict, Policy
 from plait._core.table import NONE, Table
 from plait.errors import ConflictError
@@ -272,7 +272,8 @@ class Plan:
         stack = list(self._add(batch, known, around, False, NONE, NONE))[::-1]
         while stack:
             inner, key, many, start, end = stack.pop()
-            stack.extend([*self._add(inner, foreseen(inner), key, many, start, end)][::-1])
+            known = foreseen(inner) if len(self.needs) < MOST_FORESEEN else ()
+            stack.extend([*self._add(inner, known, key, many, start, end)][::-1])
 
     def _add(
         self, batch: Batch, known: Iterable[tuple[int, Foreseen]], around: str, many: bool, start: int, end: int

@@ -19,6 +19,9 @@ NO_FILES: Files = ((), ())
 Where: TypeAlias = "tuple[str, int, int] | None"
 """File, line and column where a task says what it reads and writes; None for one that is written in Python."""
 
+MOST_FORESEEN = 10_000
+"""So many tasks that others will grow are looked at before anything runs; what is in more of them is looked at when they grow."""
+
 HERE = "."
 """The folder of the run: it encloses every relative path."""
 
@@ -39,10 +42,15 @@ def foreseen(batch: Batch) -> list[tuple[int, Foreseen]]:
     Where a task has an `on_error`, that comes before what the task grows otherwise.
     """
     found: list[tuple[int, Foreseen]] = []
+    number = 0
     for places, name in ((batch.repairs, "foreseen_repair"), (batch.controls, "foreseen")):
         foresee: Callable[[int], Foreseen | None] | None = getattr(batch.calls, name, None)
         if foresee is not None:
-            found.extend((place, each) for place in places if (each := foresee(place)) is not None)
+            for place in places:
+                each = foresee(place) if number < MOST_FORESEEN else None
+                if each is not None:
+                    found.append((place, each))
+                    number += each.batch.size
     return found
 
 

@@ -85,7 +85,7 @@ def seconds(name: str, value: object) -> float:
         LimitError: for anything else, zero included, naming `name`.
     """
     if isinstance(value, str):
-        found = re.fullmatch(_DURATION, value.strip())
+        found = re.fullmatch(DURATION, value.strip())
         if found is None:
             raise LimitError(f'{name} must be seconds or text such as "30s" or "5m", not {value!r}')
         value = float(found[1]) * _UNITS[found[2]]
@@ -99,32 +99,32 @@ def size(name: str, value: object) -> int:
         LimitError: for anything else, zero included, naming `name`.
     """
     if isinstance(value, str):
-        found = re.fullmatch(_SIZE, value.strip(), re.IGNORECASE)
+        found = re.fullmatch(SIZE, value.strip(), re.IGNORECASE)
         if found is None:
             raise LimitError(f'{name} must be bytes or text such as "512MB" or "2GiB", not {value!r}')
         value = int(float(found[1]) * _SIZES[found[2].lower()])
     return count(name, value)
 
 
-_SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]i?b)"
+SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]i?b)"
 _SIZES = {
     f"{letter}{middle}b": base ** (power + 1)
     for power, letter in enumerate("kmgt")
     for middle, base in (("", 1000), ("i", 1024))
 }
 
-_DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)"
+DURATION = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def positive(name: str, value: object) -> float:
     """`value` as a positive finite number; refuses booleans, text, NaN and infinity by name."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
         raise LimitError(f"{name} must be a positive finite number, not {value!r}")
     return float(value)
 
 
-_LONGEST = 1e12
+LONGEST = 1e12
 """Seconds, some 30,000 years: with more, adding a small pause to a clock is lost in a float's rounding."""
 
 
@@ -227,7 +227,7 @@ def retry_after(error: BaseException) -> float:
     except Exception:  # a property of a user's class
         return 0.0
     plain = isinstance(after, (int, float)) and not isinstance(after, bool)
-    return float(after) if plain and 0 < after <= _LONGEST else 0.0
+    return float(after) if plain and 0 < after <= LONGEST else 0.0
 
 
 NO_RETRY = Retry()
@@ -384,7 +384,7 @@ def file_path(what: str, value: object) -> str:
 
 def rate_of(name: str, value: object) -> tuple[int, float]:
     """Units and interval, in seconds, of text such as `"100/1m"`, `"5/s"`."""
-    found = re.fullmatch(_RATE, value.strip()) if isinstance(value, str) else None
+    found = re.fullmatch(RATE, value.strip()) if isinstance(value, str) else None
     if found is None:
         raise LimitError(f'{name} must be text such as "100/1m" or "5/s", not {value!r}')
     return count(f"the units of {name}", int(found[1])), positive(
@@ -392,7 +392,7 @@ def rate_of(name: str, value: object) -> tuple[int, float]:
     )
 
 
-_RATE = r"([0-9]{1,15})\s*/\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)?\s*(ms|s|m|h|d)"
+RATE = r"([0-9]{1,15})\s*/\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)?\s*(ms|s|m|h|d)"
 
 
 def _pools(name: str, value: object) -> tuple[tuple[str, int, int | None], ...]:
@@ -720,7 +720,7 @@ def _factor(name: str, value: object) -> float:
     return factor
 
 
-_RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
+RETRY_OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "attempts": count,
     "delay": _pause,
     "backoff": _factor,
@@ -738,9 +738,9 @@ def _retry(name: str, value: object) -> Retry:
         raise LimitError(f"{name} must be a mapping such as {{'attempts': 3, 'delay': 1}}, not {value!r}")
     settings: dict[str, Any] = {}
     for key, setting in value.items():
-        check = _RETRY_OPTIONS.get(key)
+        check = RETRY_OPTIONS.get(key)
         if check is None:
-            raise UsageError(f"unknown option {key!r} in {name}{nearest(str(key), _RETRY_OPTIONS)}")
+            raise UsageError(f"unknown option {key!r} in {name}{nearest(str(key), RETRY_OPTIONS)}")
         settings[key] = check(f"{name}.{key}", setting)
     if "attempts" not in settings:
         raise UsageError(f"{name} needs attempts: the number of tries, the first one included")

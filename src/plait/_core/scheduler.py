@@ -701,6 +701,8 @@ class Scheduler:
             family = self._families[parent] = self._family_of(parent)
         elif batch.is_repair:
             family.begin_repair()
+        else:
+            family.joining = False  # it was asked for its value, and grew more
         rows = table.add(batch, parent, (LIMITED if family.limits else 0) | (STREAM if vacant else 0), now)
         family.rows.append(rows)
         if self._ends(parent):
@@ -1729,12 +1731,23 @@ class Scheduler:
         """The error of a group is that of the child that made it fail."""
         cause = self.table.errors.get(family.failed)
         root = cause.root or cause if isinstance(cause, ChildFailed) else cause
-        text = "" if family.failed == NONE else f"task {self.table.key(family.failed)!r} failed: {describe(root)}"
+        text = (
+            "" if family.failed == NONE else f"task {self.table.key(self._deepest(family))!r} failed: {describe(root)}"
+        )
         failure = ChildFailed("; ".join(filter(None, (family.verdict_text, text))), root)
         failure.__cause__ = cause
         self.table.errors[family.parent] = failure
         if family.tolerated and family.failed != NONE:
             self._causes[family.parent] = family.failed
+
+    def _deepest(self, family: Family) -> int:
+        """The task whose failure became that of a group, through all the groups between them."""
+        while True:
+            task = family.failed
+            within = self._families.get(task)
+            if within is None or within.failed == NONE or within.verdict_text:
+                return task
+            family = within
 
     # -- what is done about an end: repairs and cleanups
 

@@ -43,9 +43,9 @@ from plait._core.policy import CONTROL, LIMITED, TIMED, OnFailure, Rules, check_
 from plait._core.result import RunResult
 from plait._core.scheduler import OF_REPAIR, Scheduler, Turn
 from plait._core.states import FINAL, RUNNING, STATUSES
-from plait._core.table import NEVER, NONE, Move, Table
+from plait._core.table import NEVER, NONE, Move
 from plait._engine.files import Folder, check_files, declare
-from plait._engine.work import Growth, Work, check_votes, joining, vote_of
+from plait._engine.work import Ending, Growth, Work, check_votes, joining, vote_of
 from plait.errors import UsageError
 from plait.executors.base import (
     UNDER_WAY,
@@ -99,11 +99,11 @@ class Driver:
         "_claimed",
         "_ears",
         "_end",
+        "_endings",
         "_executors",
         "_factories",
         "_first",
         "_hooks",
-        "_joins",
         "_killed",
         "_late",
         "_left",
@@ -135,6 +135,7 @@ class Driver:
         "reap",
         "says_waiting",
         "scheduler",
+        "shows_output",
         "spendings",
         "started_at",
         "stream",
@@ -202,7 +203,7 @@ class Driver:
         self._first = self._end = 0
         self._work: Work = Work()
         self._votes: dict[int, Vote] = {}
-        self._joins: dict[int, Callable[[Table, range], Any]] = {}
+        self._endings: dict[int, Ending] = {}
         self._readers: list[Callable[[Driver, Move | None], None]] = []
         self._listeners: list[Callable[[Driver, int, Output | Progress], None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -211,6 +212,8 @@ class Driver:
         self._sharing: Sharing | None = None
         self._killed = False
         self._left = False  # has this process left the run?
+        self.shows_output = False
+        """Is what commands write to be told as it comes? To be said before it starts."""
         self.says_waiting = True
         """Is it logged when only answers are missing?"""
         self._ears: Ears | None = None
@@ -233,9 +236,16 @@ class Driver:
             LIVE.add(self)
             if log.isEnabledFor(logging.DEBUG):
                 self.read(_log_move)
+            self._tell_work()
             self.scheduler.added(self._batch, self.look())
             self._follow()
             self.more()
+
+    def _tell_work(self) -> None:
+        """The calls may ask which run they are of."""
+        begins = getattr(self._batch.calls, "begins", None)
+        if begins is not None:
+            begins(self.id, self.name)
 
     def read(self, reader: Callable[[Driver, Move | None], None]) -> None:
         """Has every move from now on shown to `reader`, and None at the end; what it raises is logged."""
@@ -769,7 +779,7 @@ class Driver:
                     error = raised
             if growth is not None:
                 del self._attempts[task]
-                self._joins[task] = joining(table.policies[task], growth.join)
+                self._endings[task] = Ending(joining(table.policies[task], growth.join), growth.again)
                 self.scheduler.grew(task, growth.batch, ended.at)
                 return
         elif isinstance(value, CoroutineType):
@@ -827,24 +837,22 @@ class Driver:
                     self._refuse(self.claimed.decided(task, files))
                 scheduler.decided(task, True, now, check_wants(table.policies[task], key, most, cost, files))
             case Turn.GROW:
-                growth = work.children(place, table, task - place)
-                self._check_growth(task, growth)
-                keys, last = growth.batch.keys, growth.batch.cleanups
-                if last:
-                    keys = [key for at, key in enumerate(keys) if at not in last]
-                check_votes(table.policies[task], table.key(task), keys)
-                self._joins[task] = joining(table.policies[task], growth.join)
-                scheduler.grew(task, growth.batch, now, growth.vacant)
+                self._grow(task, self._children(task, place, work), now)
             case Turn.REPAIR:
                 growth = work.repair(place, table.failures[task], table, task - place)
                 self._check_growth(task, growth)
                 scheduler.grew(task, growth.batch, now)
             case Turn.JOIN if task in table.failures:
-                self._joins.pop(task, None)
+                self._endings.pop(task, None)
                 scheduler.returned(task, OF_REPAIR, table.values[table.repairs[task]], now)
             case Turn.JOIN:
-                value = self._joins.pop(task)(table, table.children(task))
-                scheduler.returned(task, table.attempts(task), value, now)
+                ending, rows = self._endings[task], table.children(task)
+                more = None if ending.again is None else ending.again(table, rows)
+                if more is not None:
+                    self._grow(task, more, now)
+                    return
+                del self._endings[task]
+                scheduler.returned(task, table.attempts(task), ending.join(table, rows), now)
             case Turn.VOTE:
                 vote = self._votes.get(task)
                 if vote is None:
@@ -854,6 +862,20 @@ class Driver:
                     scheduler.settled(task, won, now)
             case Turn.LISTEN:
                 scheduler.listened(task, table.attempts(task), self._heard(task, now), now)
+
+    def _children(self, task: int, place: int, work: Work) -> Growth:
+        """What a control task grows."""
+        return work.children(place, self.table, task - place)
+
+    def _grow(self, task: int, growth: Growth, now: float) -> None:
+        """A control task grows, once or again."""
+        self._check_growth(task, growth)
+        policy, keys, last = self.table.policies[task], growth.batch.keys, growth.batch.cleanups
+        if last:
+            keys = [key for at, key in enumerate(keys) if at not in last]
+        check_votes(policy, self.table.key(task), keys)
+        self._endings[task] = Ending(joining(policy, growth.join), growth.again)
+        self.scheduler.grew(task, growth.batch, now, growth.vacant)
 
     def last_heard(self, task: int) -> float | None:
         """When the attempt of a running task gave its last sign of life, as far as anybody knows."""

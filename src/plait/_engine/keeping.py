@@ -27,7 +27,7 @@ from plait._engine.driver import LIVE, Driver
 from plait._engine.inbox import Inbox
 from plait._engine.records import error_data, structure, value_data
 from plait._engine.wall import Wall
-from plait._engine.work import Work
+from plait._engine.work import Chosen, Ending, Growth, Work
 from plait.errors import NotStorable, PlaitError, StoreError
 from plait.executors.base import Attempt
 from plait.stores.base import Append, Claim, Learned
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 
         def into(self, batch: Batch, first: int, parent: int) -> None:
             """Marks what of `batch` enters the run final; its rows begin at `first`, `parent` grew it (NONE: the run itself)."""
+            ...
+
+        def chosen(self, parent: int) -> Chosen | None:
+            """What `parent` grew; None where that does not count any more."""
             ...
 
 
@@ -115,7 +119,7 @@ class KeptDriver(Driver):
         scheduler: Scheduler | None = None,
         clock_at: float = 0.0,
         strict: Iterable[int] = (),
-        joins: dict[int, Any] | None = None,
+        endings: dict[int, Ending] | None = None,
         on_over: Callable[[], None] | None = None,
         carry: Carry | None = None,
         name: str = "run",
@@ -133,7 +137,7 @@ class KeptDriver(Driver):
         self._claim = claim
         self._on_over = on_over
         self._carry = carry
-        self._joins.update(joins or {})
+        self._endings.update(endings or {})
         self._lines: list[Any] = []
         self._ahead: set[int] = set()  # on record as "may have started"
         self._strict = set(strict)  # may have started under a process that died: recorded before they begin
@@ -344,6 +348,12 @@ class KeptDriver(Driver):
     def _place_of(self, task: int) -> int:
         return self.table.batch_of(task)[1]
 
+    def _children(self, task: int, place: int, work: Work) -> Growth:
+        chosen = None if self._carry is None else self._carry.chosen(task)
+        if chosen is None:
+            return super()._children(task, place, work)
+        return work.grown_again(place, self.table, task - place, chosen)
+
     def _note(self, line: Any) -> None:
         """Puts a line into the next batch."""
         if self.scheduler.questions is not None:
@@ -370,6 +380,7 @@ class KeptDriver(Driver):
             return
         LIVE.add(self)
         self.look()
+        self._tell_work()
         if self._fresh:
             self._plain(self._batch, 0.0)
         else:

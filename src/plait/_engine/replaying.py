@@ -17,7 +17,7 @@ from plait._core.table import NEVER, Table, Try
 from plait._engine import records as lines
 from plait._engine.records import as_wanted, batch_of, error_of, keys_data, question_of, rules_of, value_of, wants_of
 from plait._engine.wall import Wall
-from plait._engine.work import Growth, Regrowth, Work, joining
+from plait._engine.work import Ending, Growth, Regrowth, Work, joining
 from plait.errors import NotStorable, PlaitError, RunChanged, StoreDamaged, StoreTooNew
 from plait.stores.base import READABLE, Generation, RunInfo
 from plait.stores.values import JOINED, PLAIN
@@ -171,12 +171,20 @@ class Regrown(Work):
     def declared(self, place: int) -> Any:
         return self.work.declared(place)
 
+    def inside(self, place: int, snapshot: Any = None) -> Any:
+        return self.work.inside(place, snapshot)
+
     def identities(self) -> Any:
         return self.work.identities()
 
     def join(self, table: Table, rows: range) -> Any:
         """The value of the parent."""
         return self.growth.join(table, rows)
+
+    def again(self, table: Table, rows: range) -> Growth | None:
+        """What the parent grows next, where these were the last."""
+        again = self.growth.again
+        return None if again is None else again(table, rows)
 
 
 class Replay:
@@ -213,7 +221,7 @@ class Replay:
         self.wall = Wall(0.0, generation.wall)
         self.ahead: set[int] = set()
         self.processes: list[tuple[int, int]] = []
-        self.joins: dict[int, Callable[[Table, range], Any]] = {}
+        self.endings: dict[int, Ending] = {}
         self.took_over = 0
         with self._guarded():
             data = read_structure(generation.structure) if structure is None else structure
@@ -303,7 +311,7 @@ class Replay:
         repair = self.table.repairs.get(task) if task in self.table.failures else None
         if repair is not None:
             return self.table.values[repair]
-        return self.joins[task](self.table, self.table.children(task)) if self.going_on else NOT_READ
+        return self.endings[task].join(self.table, self.table.children(task)) if self.going_on else NOT_READ
 
     def _apply_all(self, batch: list[_Line]) -> None:
         """`_apply` for each line, the two that most lines are written out."""
@@ -441,7 +449,7 @@ class Replay:
                 self.table, parent, Regrowth(snapshot, partial(self._batch, data), self._value, data.get("needs")), data
             )
             if not data.get("is_repair"):
-                self.joins[parent] = joining(self.table.policies[parent], regrown.join)
+                self.endings[parent] = Ending(joining(self.table.policies[parent], regrown.join), regrown.again)
             work = regrown
         self.scheduler.grew(parent, self._batch(data, work), now)
 

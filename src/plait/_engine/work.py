@@ -24,15 +24,38 @@ Wanted: TypeAlias = tuple[object, int, object, RawFiles | None]
 class Growth:
     """Children to come under a task, and its value once they are final.
 
-    `join` gets the table and the rows of the children. `vacant`: the rows are to be fed one by one.
+    `join` gets the table and the rows of the children: of the first ones, where it grew more than once. `vacant`: the rows are to
+    be fed one by one. `again` gets the same, before that: what the task grows next, None if that was all. Of a growth that is on
+    record it is never asked what came next, for that is on record, too.
     """
 
-    __slots__ = ("batch", "join", "vacant")
+    __slots__ = ("again", "batch", "join", "vacant")
 
-    def __init__(self, batch: Batch, join: Callable[[Table, range], Any], vacant: bool = False) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        join: Callable[[Table, range], Any],
+        vacant: bool = False,
+        again: "Callable[[Table, range], Growth | None] | None" = None,
+    ) -> None:
         self.batch = batch
         self.join = join
         self.vacant = vacant
+        self.again = again
+
+
+class Ending:
+    """What becomes of a task once all that it grew is final: it grows more, or it has a value."""
+
+    __slots__ = ("again", "join")
+
+    def __init__(
+        self,
+        join: Callable[[Table, range], Any],
+        again: Callable[[Table, range], Growth | None] | None = None,
+    ) -> None:
+        self.join = join
+        self.again = again
 
 
 class Regrowth:
@@ -53,6 +76,18 @@ class Regrowth:
         self.needs = needs
 
 
+class Chosen:
+    """What an earlier generation of a run has on record of what a task grew: a snapshot for each time, up to the first of which
+    something is to run again; empty for one that grew nothing. `over`: all of it stands, and the task succeeded with it.
+    """
+
+    __slots__ = ("over", "snapshots")
+
+    def __init__(self, snapshots: Sequence[Any], over: bool) -> None:
+        self.snapshots = snapshots
+        self.over = over
+
+
 class Work:
     """The calls of one batch, by place. `first` is the row of place 0, so `table.values[first + p]` is the value of place p."""
 
@@ -61,6 +96,9 @@ class Work:
 
     suspects: Container[type] = ()
     """Types of values that are to be shown to `check` before they count."""
+
+    def begins(self, run_id: str, name: str) -> None:
+        """Which run these calls are of: told once, before anything of it starts."""
 
     def call(self, place: int, table: Table, first: int) -> Call:
         """The call to start. An exception here is the task's failure."""
@@ -89,6 +127,10 @@ class Work:
 
     def where(self, place: int) -> Where:
         """Where the task says what it reads and writes."""
+        return None
+
+    def stands(self, place: int) -> Where:
+        """Where the task itself stands in a file."""
         return None
 
     def foreseen(self, place: int) -> Foreseen | None:
@@ -135,12 +177,19 @@ class Work:
         """What the task at `place` grew in an earlier process, again."""
         return self.children(place, table, first)
 
+    def grown_again(self, place: int, table: Table, first: int, chosen: "Chosen") -> Growth:
+        """What a control task grows in another generation of its run, where what it grew in an earlier one still holds."""
+        return self.children(place, table, first)
+
     def declared(self, place: int) -> Any:
         """The type that a task says its value has; None if it says none."""
         return None
 
-    def inside(self, place: int) -> "tuple[Work, Join] | None":
-        """The calls of what a control task grows, as far as types are declared there, and how it joins them; None if it is none."""
+    def inside(self, place: int, snapshot: Any = None) -> "tuple[Work, Join] | None":
+        """The calls of what a control task grows, as far as types are declared there, and how it joins them; None if it is none.
+
+        `snapshot` is what is on record of them, where something is.
+        """
         return None
 
     def called(self) -> Sequence[str] | str | None:
@@ -187,4 +236,4 @@ def check_votes(policy: Policy, parent: str, keys: Sequence[str]) -> None:
         vote_of(policy).check([parent + key if key.startswith("[") else f"{parent}/{key}" for key in keys])
 
 
-__all__ = ["Call", "Growth", "Regrowth", "Work", "check_votes", "joining", "vote_of"]
+__all__ = ["Call", "Chosen", "Ending", "Growth", "Regrowth", "Work", "check_votes", "joining", "vote_of"]

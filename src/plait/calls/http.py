@@ -129,7 +129,7 @@ def _made(
     )
 
 
-_AUTH = {"bearer": {"token"}, "basic": {"username", "password"}}
+AUTH = {"bearer": {"token"}, "basic": {"username", "password"}}
 
 
 def check_auth(auth: Mapping[str, Any]) -> None:
@@ -139,9 +139,9 @@ def check_auth(auth: Mapping[str, Any]) -> None:
         UsageError: otherwise.
     """
     kind = auth.get("type")
-    wanted = _AUTH.get(kind) if isinstance(kind, str) else None
+    wanted = AUTH.get(kind) if isinstance(kind, str) else None
     if wanted is None:
-        raise UsageError(f"auth needs a type, {' or '.join(_AUTH)}, not {kind!r}")
+        raise UsageError(f"auth needs a type, {' or '.join(AUTH)}, not {kind!r}")
     found = {str(name).removesuffix("_env") for name in auth} - {"type"}
     if found != wanted or len(auth) != len(wanted) + 1:
         raise UsageError(f"{kind} auth needs {' and '.join(sorted(wanted))} (or ..._env), and nothing else")

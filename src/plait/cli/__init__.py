@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
         say(f"plait: {clean(' '.join(error.format_message().split()))}")
         code = 2
     except FlowError as error:
-        say("\n".join(map(str, error.problems)))
+        from plait.cli.findings import found, tell
+
+        tell(found(error))
         code = 2
     except RunOwned as error:
         say(f"plait: {clean(' '.join(str(error).split()))}")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from plait._version import __version__
 from plait.calls.shell import strict_json
-from plait.cli.output import out, say
+from plait.cli.findings import tell
+from plait.cli.output import out
 from plait.cli.session import Display, Settings, run_target
 from plait.errors import UsageError
+from plait.observe.printed import How
+from plait.observe.text import clean
+
+if TYPE_CHECKING:
+    from plait.parts import Part
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,8 +71,15 @@ def run_options(command: F) -> F:
             metavar="COMMAND",
             help="Run COMMAND when a question opens; it gets the question as a JSON line on standard input.",
         ),
+        click.option(
+            "--output",
+            type=click.Choice(["interleaved", "group", "prefixed"]),
+            help="Show what commands print while they run: lines as they come, a block for each task, or each line behind its task.",
+        ),
         click.option("-q", "--quiet", count=True, help="Say failures only."),
-        click.option("-v", "--verbose", count=True, help="Say starts, and show what commands print."),
+        click.option(
+            "-v", "--verbose", count=True, help="Say starts, and show what commands print (as --output prefixed does)."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -76,7 +88,7 @@ def run_options(command: F) -> F:
 
 def display_options(command: F) -> F:
     """How a run is shown: what `run_options` has of that, for runs whose other options are stored."""
-    shown = ("as_json", "as_jsonl", "on_question", "quiet", "verbose")
+    shown = ("as_json", "as_jsonl", "on_question", "output", "quiet", "verbose")
     run_options(command)
     kept = [each for each in command.__click_params__ if each.name in shown]  # type: ignore[attr-defined]
     others = [each for each in command.__click_params__ if each.name not in _RUN_OPTIONS]  # type: ignore[attr-defined]
@@ -84,13 +96,17 @@ def display_options(command: F) -> F:
     return command
 
 
-_RUN_OPTIONS = frozenset(("jobs", "on_failure", "folder", "as_json", "as_jsonl", "on_question", "quiet", "verbose"))
+_RUN_OPTIONS = frozenset(
+    ("jobs", "on_failure", "folder", "as_json", "as_jsonl", "on_question", "output", "quiet", "verbose")
+)
 
 
 def store_option(command: F) -> F:
     """Where runs are kept."""
     return click.option(
-        "--store", metavar="PATH|none", help="The file that keeps runs; default PLAIT_STORE, else .plait/plait.db."
+        "--store",
+        metavar="PATH|none",
+        help="The file that keeps runs; default PLAIT_STORE, what plait.toml says, else .plait/plait.db.",
     )(command)
 
 
@@ -105,6 +121,7 @@ def _settings(
     store: str | None = None,
     run_id: str | None = None,
     on_question: str | None = None,
+    output: str | None = None,
     approved: tuple[str, ...] = (),
 ) -> Settings:
     if as_json and as_jsonl:
@@ -112,7 +129,8 @@ def _settings(
     display = Display.JSON if as_json else Display.JSONL if as_jsonl else Display.PEOPLE
     if on_question is not None and not on_question.strip():
         raise click.UsageError("--on-question needs a command")
-    return Settings(jobs, on_failure, display, verbose - quiet, store, run_id, on_question, approved)
+    shown = How(output) if output is not None else None
+    return Settings(jobs, on_failure, display, verbose - quiet, store, run_id, on_question, approved, shown)
 
 
 def _enter(folder: str | None) -> None:
@@ -144,7 +162,16 @@ def _inputs(given: tuple[str, ...]) -> dict[str, Any]:
 @click.argument("file")
 @click.option("-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE|JSON", help="An input of the file.")
 @click.option("--only", multiple=True, metavar="KEY", help="This task and what it needs, nothing else.")
+@click.option(
+    "--from",
+    "start",
+    multiple=True,
+    metavar="KEY",
+    help="This task and what depends on it; what these need is taken over from the newest earlier run that has it.",
+)
+@click.option("--until", multiple=True, metavar="KEY", help="This task, and all that does not depend on it.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run; run nothing.")
+@click.option("-w", "--watch", "watches", is_flag=True, help="Run again whenever a file changes that FILE depends on.")
 @click.option("--run-id", metavar="ID", help="The run's id, instead of one that is made up.")
 @click.option(
     "--approve",
@@ -159,7 +186,10 @@ def run(
     file: str,
     inputs: tuple[str, ...],
     only: tuple[str, ...],
+    start: tuple[str, ...],
+    until: tuple[str, ...],
     dry_run: bool,
+    watches: bool,
     folder: str | None,
     store: str | None,
     run_id: str | None,
@@ -167,29 +197,86 @@ def run(
     **shared: Any,
 ) -> int:
     """Run FILE: a YAML workflow, or module:graph. The run is kept in .plait/ and survives whatever kills it."""
-    from plait.cli.stored import store_path
+    from plait.cli.configured import filled, store_path
 
     _enter(folder)
     settings = _settings(**shared, store=store_path(store), run_id=run_id, approved=approved)
     if run_id is not None and settings.store is None:
         raise click.UsageError("--run-id is for runs that a store keeps, and --store is none")
-    target = _target(file)
     given = _inputs(inputs)
-    if only:
-        if not hasattr(target, "only"):
-            raise click.UsageError("--only is for workflow files")
-        target = target.only(only)
+
+    def once() -> int:
+        target = _target(file)
+        if settings.level >= 0 and hasattr(target, "warnings"):
+            tell(target.warnings)
+        chosen = filled(settings, target.rules() if hasattr(target, "rules") else {})
+        return _run(target, file, given, _part(target, only, start, until), chosen, dry_run=dry_run)
+
+    if not watches:
+        return once()
+    for name, refused in (
+        ("--json", settings.display is Display.JSON),
+        ("--run-id", run_id is not None),
+        ("-n", dry_run),
+    ):
+        if refused:
+            raise click.UsageError(f"--watch runs many times, and {name} is for one run")
+    return _watch(file, given, once, settings)
+
+
+def _watch(file: str, given: dict[str, Any], once: Callable[[], int], settings: Settings) -> int:
+    from plait.cli.watching import depends_on, module, watch  # few runs watch
+
+    is_module = _is_module(file)
+
+    def look() -> Any:
+        return module(file.partition(":")[0]) if is_module else depends_on(_target(file), given)
+
+    return watch(once, look, None if is_module else file, tells=settings.level >= 0, store=settings.store)
+
+
+def _run(target: Any, file: str, given: dict[str, Any], part: Part | None, settings: Settings, *, dry_run: bool) -> int:
+    if part is not None and part.taken:
+        from plait.cli.partly import run_part  # few runs take something over
+
+        return run_part(part, given, settings, dry_run=dry_run)
+    if part is not None:
+        target = part.flow
     if dry_run:
-        return _dry_run(target, given)
+        from plait.cli.pictures import left_out
+        from plait.cli.planning import dry_run as planned
+
+        planned(target, given, settings)
+        if part is not None and settings.display is Display.PEOPLE:
+            for line in left_out(part.left):
+                out(line)
+        return 0
     origin = {"folder": os.getcwd()} if hasattr(target, "file") else {"folder": os.getcwd(), "target": file}
     return run_target(target, given, settings, origin=origin)
+
+
+def _part(target: Any, only: tuple[str, ...], start: tuple[str, ...], until: tuple[str, ...]) -> Part | None:
+    """What these options leave of a file; None where they are not given."""
+    for name, keys in (("--only", only), ("--from", start), ("--until", until)):
+        if keys and not hasattr(target, "file"):
+            raise click.UsageError(f"{name} is for workflow files")
+    if not (only or start or until):
+        return None
+    from plait.parts import part_of
+
+    return part_of(target, only, start, until)
+
+
+def _is_module(file: str) -> bool:
+    """Does FILE name a graph of Python?"""
+    return ":" in file and not file.endswith((".yaml", ".yml")) and not os.path.exists(file)
 
 
 def _target(file: str) -> Any:
     """What FILE names."""
     from plait.flow import load
 
-    if file.endswith((".yaml", ".yml")) or os.path.exists(file) or ":" not in file:
+    if not _is_module(file):
         if not file.endswith((".yaml", ".yml")) and os.path.isfile(file):
             raise click.UsageError(f"{file} is no workflow file: its name must end in .yaml or .yml")
         return load(file)
@@ -213,40 +300,15 @@ def _target(file: str) -> Any:
     return target
 
 
-def _dry_run(target: Any, inputs: dict[str, Any]) -> int:
-    from plait.cli.pictures import plan
-
-    if hasattr(target, "program"):
-        target.program(inputs)  # imports and inputs are checked as a run would
-    for line in plan(target):
-        out(line)
-    return 0
-
-
 @cli.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="The problems as one JSON document.")
-def validate(files: tuple[str, ...], as_json: bool) -> int:
+@click.option("--strict", is_flag=True, help="Exit code 2 for warnings, too.")
+@click.option("--json", "as_json", is_flag=True, help="All that was found as one JSON document.")
+def validate(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
     """Check workflow files; nothing is imported or run."""
-    from plait.errors import FlowError
-    from plait.flow import load
+    from plait.cli.findings import validated
 
-    problems: list[Any] = []
-    for file in files:
-        try:
-            load(file)
-        except FlowError as error:
-            problems += error.problems
-        else:
-            if not as_json:
-                out(f"{file}: ok")
-    if as_json:
-        names = ("file", "line", "column", "code", "message")
-        out(json.dumps([{name: getattr(each, name) for name in names} for each in problems], indent=2))
-    else:
-        for each in problems:
-            say(str(each))
-    return 2 if problems else 0
+    return validated(files, strict, as_json)
 
 
 @cli.command()
@@ -257,6 +319,20 @@ def graph(file: str, form: str) -> int:
     from plait.cli.pictures import FORMS
 
     for line in FORMS[form](_target(file)):
+        out(line)
+    return 0
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def inspect(file: str, as_json: bool) -> int:
+    """Say what FILE is: inputs, limits, tasks, outputs; nothing of a workflow file is imported or run."""
+    from plait.cli.inspecting import facts, text
+    from plait.observe.text import as_json as json_text
+
+    found = facts(_target(file), file)
+    for line in [json_text(found, indent=2)] if as_json else text(found):
         out(line)
     return 0
 
@@ -295,11 +371,12 @@ def map_command(
 
     What commands print comes in the order of the items. An item is put in as one quoted word.
     """
+    from plait.cli.configured import filled, store_path
     from plait.cli.mapping import Mapped, map_graph
-    from plait.cli.stored import store_path
 
     _enter(folder)
     settings = _settings(**shared, store=store_path(store))
+    settings = replace(filled(settings, {}), output=settings.output)  # it prints what commands write in any case
     listed = list(items) if items else [line.rstrip("\n") for line in sys.stdin if line.strip()]
     options: dict[str, Any] = {}
     for name, time in (("timeout", timeout), ("idle_timeout", idle_timeout)):
@@ -327,12 +404,13 @@ def _load(stored: dict[str, Any]) -> Any:
 
 def _go_on(store: str | None, settings: Settings, how: Callable[..., Any]) -> int:
     """Drives a stored run on, and shows it."""
+    from plait.cli.configured import shown, store_path
     from plait.cli.session import run_made
-    from plait.cli.stored import existing, store_path
+    from plait.cli.stored import existing
     from plait.runs import on_store
 
     existing(store).close()  # one line, before anything else, where there is none
-    settings = replace(settings, store=store_path(store))
+    settings = replace(shown(settings), store=store_path(store))  # all else is as it is stored
     return run_made(on_store(settings.store, "full", partial(how, load=_load)), settings)
 
 
@@ -506,10 +584,25 @@ def gc(older_than: str, dry_run: bool, store: str | None) -> int:
 
 
 @cli.command()
+def schema() -> int:
+    """Print the JSON Schema of workflow files, for editors."""
+    import json
+
+    from plait.flow.schema import schema as made
+
+    out(json.dumps(made(), indent=2))
+    return 0
+
+
+@cli.command()
 def doctor() -> int:
-    """Say what plait finds on this machine."""
+    """Say what plait finds on this machine, and which settings hold here."""
     from plait.cli.health import findings
 
     for name, value in findings():
         out(f"{name:<22} {value}")
+    from plait.cli.configured import described
+
+    for name, value in described():
+        out(f"{name:<22} {clean(value)}")
     return 0

@@ -8,10 +8,13 @@ from typing import Any
 from plait._core.states import FINAL
 from plait._core.table import Move
 from plait._engine.driver import Driver
+from plait.calls.shell import KEPT_BYTES
 from plait.errors import UsageError
 from plait.executors.base import Output
-from plait.flow.lookups import Lookup
-from plait.flow.templates import Hole, Part, Template, TemplateError, check_script
+from plait.expressions.formula import Formula
+from plait.expressions.tree import Name
+from plait.flow.scripts import check_script
+from plait.flow.templates import Hole, Part, Template, TemplateError
 from plait.tasks import Graph, shell
 
 
@@ -25,7 +28,7 @@ def map_graph(command: str, items: list[str], options: dict[str, Any]) -> Graph:
     parts: list[Part] = []
     for number, piece in enumerate(pieces):
         if number:
-            parts.append(Hole(Lookup("item", ()), 0))
+            parts.append(Hole(Formula(Name("item"), "item"), 0))
         if piece:
             parts.append(piece)
     try:
@@ -45,7 +48,7 @@ class Mapped:
 
     def __init__(self, items: list[str]) -> None:
         self._items = items
-        self._held: dict[int, bytes] = {}
+        self._held: dict[int, tuple[int, bytearray]] = {}
         self._over = bytearray(len(items))
         self._next = 0
 
@@ -57,7 +60,11 @@ class Mapped:
     def output(self, driver: Driver, task: int, report: Output) -> None:
         stream = sys.stdout if report.stream == "stdout" else sys.stderr
         if report.stream == "stdout":
-            self._held[task] = report.data  # of the last attempt: that of a failed one is not a result
+            number = driver.table.attempts(task)
+            if task not in self._held or self._held[task][0] != number:
+                self._held[task] = number, bytearray()  # of the last attempt: that of a failed one is not a result
+            held = self._held[task][1]
+            held += report.data[: KEPT_BYTES - len(held)]
         else:
             stream.buffer.write(report.data)
             stream.flush()
@@ -67,6 +74,6 @@ class Mapped:
             return
         self._over[move.task] = 1
         while self._next < len(self._over) and self._over[self._next]:
-            sys.stdout.buffer.write(self._held.pop(self._next, b""))
+            sys.stdout.buffer.write(self._held.pop(self._next, (0, b""))[1])
             self._next += 1
         sys.stdout.flush()

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TextIO
 
+from plait.observe.annotations import annotating, defused
+
 
 class OutputGone(Exception):
     """Whoever read standard output is gone. Not an OSError: libraries swallow those."""
@@ -32,7 +34,7 @@ def mend() -> None:
 
 
 def out(text: str) -> None:
-    """Writes a line to standard output.
+    """Writes a line to standard output; none that a runner of workflows would obey.
 
     Raises:
         OutputGone: if nobody reads it any more.
@@ -40,7 +42,7 @@ def out(text: str) -> None:
     """
     target = stream or sys.stdout
     try:
-        target.write(text + "\n")
+        target.write((defused(text) if annotating() else text) + "\n")
         target.flush()
     except BrokenPipeError:
         raise OutputGone from None
@@ -48,6 +50,11 @@ def out(text: str) -> None:
 
 def say(text: str) -> None:
     """Writes a line to standard error, where that is possible: a message that nobody sees changes nothing."""
+    command(defused(text) if annotating() else text)
+
+
+def command(text: str) -> None:
+    """`say`, for what a runner of workflows is to obey."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plait._core.outcome import Outcome
@@ -18,7 +19,7 @@ from plait._core.questions import APPROVAL, APPROVE, INTERRUPT
 from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait._core.states import WAITING, RunStatus
-from plait._core.table import NONE
+from plait._core.table import NONE, Table
 from plait._engine.doors import DEFAULT, blocking
 from plait._engine.driver import Driver
 from plait._engine.keeping import KeptDriver
@@ -28,13 +29,17 @@ from plait.cli.output import OutputGone, out, say
 from plait.errors import StoreError, UsageError
 from plait.executors.base import Output, Progress
 from plait.logs import log
+from plait.observe.annotations import annotating, in_workspace
+from plait.observe.annotations import command as annotation
 from plait.observe.lines import Lines
+from plait.observe.printed import How, OutputView
 from plait.observe.stream import RunEvent, Stream, summary
 from plait.observe.text import as_json, clean, clean_lines, failure_lines, summary_line
 from plait.runs import make_driver
 from plait.stores.opening import command
 
 if TYPE_CHECKING:
+    from plait._engine.work import Work
     from plait.cli.prompting import Prompter
     from plait.observe.live import LiveView
     from plait.observe.questions import OpenQuestion
@@ -69,6 +74,7 @@ class Settings:
     run_id: str | None = None
     on_question: str | None = None
     approved: tuple[str, ...] = ()
+    output: How | None = None
 
 
 class Printed(Protocol):
@@ -141,6 +147,12 @@ class _Session:
         self._prompts = settings.display is Display.PEOPLE and settings.level >= 0 and printed is None and can_prompt()
         self._prompter: Prompter | None = None
         self._view: LiveView | None = None
+        label = str if printed is None else printed.label
+        how = settings.output
+        if how is None and settings.level > 0 and printed is None and settings.display is Display.PEOPLE:
+            how = How.PREFIXED
+        blocks = _blocks() if annotating() else ()
+        self._shown = OutputView(how, self._say_lines, label, *blocks) if how is not None else None
         self._stayed_for: set[tuple[str, float]] = set()  # questions for which this process stays
         self._asks_in_vain = False  # is nobody there to be asked, and nothing kept?
 
@@ -172,6 +184,8 @@ class _Session:
                 )
                 return 128 + self._signal if self._signal is not None else 1
         self._show(result)
+        if annotating():
+            self._annotate(result)
         return self._code(result)
 
     def _show(self, result: RunResult) -> None:
@@ -211,6 +225,8 @@ class _Session:
             stream.subscribe(self._jsonl if display is Display.JSONL else self._sum_up)
             if not stream.told:
                 stream.begin()
+        if self._shown is not None:
+            self._show_output(driver, self._shown, stack)
         if display is Display.JSONL:
             return
         if self._printed is not None:
@@ -238,8 +254,6 @@ class _Session:
         else:
             label = str if self._printed is None else self._printed.label
             stream.subscribe(Lines(say, level if self._printed is None else level - 1, label))
-        if level > 0 and self._printed is None:
-            driver.listen(self._verbose)
 
     # -- people
 
@@ -355,6 +369,8 @@ class _Session:
 
     def _on_printed(self, driver: Driver, task: int, report: Output | Progress) -> None:
         if isinstance(report, Output) and self._printed is not None:
+            if report.stream == "stderr" and self._shown is not None:
+                return  # it is shown as the option says
             try:
                 self._printed.output(driver, task, report)
             except OSError as error:
@@ -367,11 +383,23 @@ class _Session:
         except OSError as error:
             self._lost(error)
 
-    def _verbose(self, driver: Driver, task: int, report: Output | Progress) -> None:
-        if isinstance(report, Output):
-            key = clean(driver.table.key(task))
-            for line in report.data.decode(errors="replace").rstrip("\n").split("\n"):
-                say(f"{key} | {clean(line)}")
+    def _show_output(self, driver: Driver, shown: OutputView, stack: ExitStack) -> None:
+        driver.shows_output = True
+
+        def output(driver: Driver, task: int, report: Output | Progress) -> None:
+            if isinstance(report, Output):
+                shown.output(driver.table, task, report.stream, report.data, report.left_out_bytes)
+
+        driver.listen(output)
+        driver.read(lambda driver, move: shown.moved(driver.table, move) if move is not None else None)
+        stack.callback(lambda: shown.close(driver.table))
+
+    def _say_lines(self, lines: list[str]) -> None:
+        """Lines on standard error; above the live display, where there is one."""
+        if self._view is not None:
+            self._view.tell("\n".join(lines))
+        else:
+            say("\n".join(lines))
 
     def _write(self, text: str) -> None:
         if self._gone is None:
@@ -440,6 +468,36 @@ class _Session:
                 # A terminal obeys what it is told: there, nothing that came from a task may tell it anything.
                 shown = "\n".join(clean_lines(shown)) if sys.stdout.isatty() else shown
                 self._write(f"{name}: {shown}")
+
+    def _annotate(self, result: RunResult) -> None:
+        """Each failure as a runner of workflows wants to be told of it, at its task's place in the file."""
+        for failure in islice(result.failures(), MOST_FAILURES):
+            allowed = result.allowed(failure.key)
+            key = failure.key if self._printed is None else self._printed.label(failure.key)
+            properties: dict[str, object] = {}
+            where = _place(result.table, result.table.find(failure.key))
+            if where is not None:
+                properties = {"file": in_workspace(where[0]), "line": where[1], "col": where[2]}
+            properties["title"] = f"{clean(key)} {failure.status}"
+            told = "\n".join(failure_lines(failure, first=False, allowed=allowed, key=key))
+            output.command(annotation("warning" if allowed else "error", properties, told))
+
+
+def _place(table: Table, row: int) -> tuple[str, int, int] | None:
+    """Where a task stands in a file, or the nearest one that it came of."""
+    while row >= 0:
+        batch, place = table.batch_of(row)
+        work: Work = batch.calls  # type: ignore[assignment]
+        where = work.stands(place) if hasattr(work, "stands") else None
+        if where is not None:
+            return where
+        row = table.parent(row)
+    return None
+
+
+def _blocks() -> tuple[Callable[[str], None], Callable[[], None]]:
+    """What begins and ends a block that a runner of workflows folds."""
+    return lambda name: output.command(annotation("group", {}, name)), lambda: output.command("::endgroup::")
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from plait._engine.desk import open_questions
 from plait._engine.doors import default_slots
 from plait._engine.replaying import Replay
 from plait.cli.asked import how_to_answer, question_lines, said, when
+from plait.cli.configured import filled, store_path
 from plait.cli.output import out, say
-from plait.cli.session import document, person
+from plait.cli.session import Settings, document, person
 from plait.errors import RecordedError, UsageError
 from plait.history import LogPart, Logs, StoredRun, at_a_glance, collect_garbage, list_runs, replayed, told
 from plait.history import why as asked_why
@@ -27,7 +28,7 @@ from plait.observe.text import as_json, clean, counted, duration
 from plait.opened import OpenRun, open_run
 from plait.resuming import program_for
 from plait.stores.notes import answer_in
-from plait.stores.opening import DEFAULT_STORE, command, open_store
+from plait.stores.opening import command, open_store
 
 if TYPE_CHECKING:
     from plait.stores.base import Note, RunInfo
@@ -36,12 +37,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.2
 """How often `logs -f` looks for more."""
-
-
-def store_path(given: str | None) -> str | None:
-    """What `--store`, `PLAIT_STORE` or the default name; None for `none`."""
-    chosen = given or os.environ.get("PLAIT_STORE") or DEFAULT_STORE
-    return None if chosen == "none" else chosen
 
 
 def needed(given: str | None) -> str:
@@ -291,6 +286,7 @@ def simulated(given: str | None, target: Any, jobs: int | None, as_document: boo
         rules = {key: getattr(target, key) for key in ("pools", "on_conflict") if hasattr(target, key)}
         rules["health"] = getattr(target, "health", None) or None
         batch, name = program.batch, program.name
+    jobs = filled(Settings(jobs), rules).jobs
     rules["max_concurrency"] = jobs or rules.get("max_concurrency", default_slots())
     predicted = predict(existing(given), batch, name, Rules.of(**rules))
     if predicted is None:

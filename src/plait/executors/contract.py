@@ -76,6 +76,11 @@ class Sink(Protocol):
         ...
 
     @property
+    def shows_output(self) -> bool:
+        """Does somebody look at what commands write while they run? Then it is told in pieces, as it comes."""
+        ...
+
+    @property
     def max_tasks_per_worker(self) -> int | None:
         """So many calls run in a worker process; None: any number."""
         ...

@@ -6,7 +6,7 @@ import os
 import time
 
 _PIPE_BYTES = 64 * 1024
-"""What a pipe holds, and what is read from one at a time."""
+"""What a pipe holds, and what is read from one (or a file) at a time."""
 
 LATEST_BYTES = 1024
 """So much of the end of what was written is shown while a command runs."""
@@ -44,7 +44,7 @@ class Dated:
 class Stream:
     """The first bytes of what was written (`data`), and how many there were (`size`)."""
 
-    __slots__ = ("_most", "data", "end", "fd", "heard", "size")
+    __slots__ = ("_most", "data", "end", "fd", "heard", "shown", "size")
 
     piped = False
     """Does it come through a pipe?"""
@@ -59,6 +59,8 @@ class Stream:
         """What the command gets."""
         self.heard = 0.0
         """When something was seen in it, on the clock of whoever reads it; 0 before."""
+        self.shown = False
+        """Is all of it wanted as it comes, by `more`? To be said before anything is written."""
 
     def started(self) -> None:
         """The command has its end."""
@@ -77,6 +79,10 @@ class Stream:
         """The end of what was written so far."""
         return bytes(self.data[-LATEST_BYTES:])
 
+    def more(self) -> bytes:
+        """Of what is `shown` that which was written since this was asked last, or the first part of it; nothing at its end."""
+        return b""
+
     def finish(self) -> None:
         """The command is over: takes what is left."""
 
@@ -92,13 +98,14 @@ class Stream:
 class Pipe(Stream):
     """A pipe that is emptied as it fills: nothing is written to a disk, and whoever holds it after the command's end holds nobody up."""
 
-    __slots__ = ("_recent",)
+    __slots__ = ("_fresh", "_recent")
     piped = True
 
     def __init__(self, most: int = 0) -> None:
         super().__init__(most, *os.pipe())
         self.data = bytearray()
         self._recent = b""  # the end of what is over the cap
+        self._fresh: list[bytes] = []  # what is shown, and was not asked for yet
         try:
             os.set_blocking(self.fd, False)
         except OSError:
@@ -124,7 +131,12 @@ class Pipe(Stream):
         else:
             self._recent = data[-LATEST_BYTES:] or self._recent
         self.size += len(data)
+        if self.shown and data:
+            self._fresh.append(data)
         return bool(data)
+
+    def more(self) -> bytes:
+        return self._fresh.pop(0) if self._fresh else b""
 
     def latest(self) -> bytes:
         return self._recent or super().latest()
@@ -138,7 +150,7 @@ class Pipe(Stream):
 class File(Stream):
     """A file for its owner alone. It is there while the command writes and after we are dead, and tells whose a command is."""
 
-    __slots__ = ("_dated", "_path")
+    __slots__ = ("_asked", "_dated", "_path")
 
     def __init__(self, most: int, path: str) -> None:
         super().__init__(
@@ -146,10 +158,16 @@ class File(Stream):
         )
         self._path = path
         self._dated = Dated()
+        self._asked = 0  # so many bytes of it
 
     def latest(self) -> bytes:
         size = os.fstat(self.end).st_size
         return os.pread(self.end, LATEST_BYTES, max(0, size - LATEST_BYTES))
+
+    def more(self) -> bytes:
+        data = os.pread(self.end, _PIPE_BYTES, self._asked) if self.shown else b""
+        self._asked += len(data)
+        return data
 
     def heard_by(self, now: float) -> float:
         return self._dated.heard_by(self.end, now)

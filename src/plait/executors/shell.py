@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 YOUNG_S = 0.005
 """A command that ends within so much is read at its end: until then nobody looks whether it wrote something."""
+
+SHOWN_S = 0.1
+"""How often what commands write into files is looked at, where somebody wants to see it as it comes."""
+
+SHOWN_AT_ONCE = 4
+"""Pieces of one file that are told in one such look: a command that writes much holds nobody up."""
 
 CLOSING_S = 1.0
 """So long the end of a run waits for a killed command; longer only the kernel holds one."""
@@ -87,6 +94,9 @@ class ShellExecutor:
         self._young: dict[Stream, None] = {}
         """Those whose output is not watched yet."""
         self._looking: asyncio.TimerHandle | None = None
+        self._shown: dict[Stream, tuple[Attempt, str]] = {}
+        """Those that are told as they come, by whom and as what they are written."""
+        self._showing: asyncio.TimerHandle | None = None
         self._running: dict[Attempt, _Process] = {}
         self._short: dict[Attempt, None] = {}
         """Those for which the system had no descriptors, processes or memory left: each end of another one lets them try again."""
@@ -174,6 +184,8 @@ class ShellExecutor:
         if attempt not in self._running:
             return now  # it has not begun, or its end is about to be told
         process: _Process = attempt.handle
+        if process.streams[0] in self._shown:
+            self._show_soon()  # what is read here
         return max(stream.heard_by(now) for stream in process.streams)
 
     def _adopts(self) -> bool:
@@ -210,8 +222,10 @@ class ShellExecutor:
             self._unwatch(process)
             self._close(process)
         self._spawner.close()
-        if self._looking is not None:
-            self._looking.cancel()
+        for timer in (self._looking, self._showing):
+            if timer is not None:
+                timer.cancel()
+        self._shown.clear()
         for pipe in self._spare:
             pipe.close()
         self._spare.clear()
@@ -246,6 +260,12 @@ class ShellExecutor:
             self._adopter.known |= {pid, self._watchdog.pid}
         for stream in streams:
             stream.started()
+        if self._sink.shows_output:
+            for name, stream in (("stdout", out), ("stderr", err)):
+                stream.shown = True
+                self._shown[stream] = attempt, name
+            if not out.piped:
+                self._show_soon()
         process = _Process(command, pid, popen, streams)
         if out.fd >= 0:
             self._young.update(dict.fromkeys(streams))
@@ -296,8 +316,30 @@ class ShellExecutor:
         """Takes what a command wrote; a pipe whose other end is closed is let go."""
         if stream.read():
             stream.heard = self._sink.clock()
+            if stream in self._shown:
+                self._tell(stream)
         else:
             self._let_go_of(stream)
+
+    def _show_soon(self) -> None:
+        if self._showing is None:
+            self._showing = self._sink.loop.call_later(SHOWN_S, self._show)
+
+    def _show(self) -> None:
+        """Tells what was written into files since the last look."""
+        self._showing = None
+        for stream in list(self._shown):
+            if stream in self._shown:  # what is told may end others
+                self._tell(stream, SHOWN_AT_ONCE)
+        if any(not stream.piped for stream in self._shown):
+            self._show_soon()
+
+    def _tell(self, stream: Stream, most: int = sys.maxsize) -> None:
+        """Tells what a command wrote since that was told last."""
+        attempt, name = self._shown[stream]
+        while most > 0 and (data := stream.more()):
+            self._sink.report(attempt, Output(name, data))
+            most -= 1
 
     def _let_go_of(self, stream: Stream) -> None:
         if stream.fd >= 0:
@@ -408,8 +450,13 @@ class ShellExecutor:
     def _report_end(self, attempt: Attempt, process: _Process, code: int | None) -> None:
         out, err = (bytes(stream.data) for stream in process.streams)
         left_out = process.streams[0].size - len(out)
+        for stream in process.streams if self._shown else ():
+            if stream in self._shown:
+                self._tell(stream)
+                del self._shown[stream]
+        shown = process.streams[0].shown
         for name, data, left in (("stdout", out, left_out), ("stderr", err, process.streams[1].size - len(err))):
-            if data:
+            if data and not shown:
                 self._sink.report(attempt, Output(name, data, left))
         error: Exception | None = None
         value = None
@@ -447,16 +494,22 @@ def _failure(code: int | None, out: bytes, err: bytes) -> CommandFailed:
     return CommandFailed(f"exit {code}{last}", exit_code=code, tail=shown)
 
 
+def _short(name: str) -> str:
+    """A name that may be of any length, and hold anything, on one line."""
+    shown = name if name.isprintable() else repr(name)
+    return shown if len(shown) <= 200 else f"{shown[:100]}...{shown[-97:]}"
+
+
 def _why_not_started(error: BaseException, command: ShellCommand) -> BaseException:
     """A `CommandFailed` that names the cause, where the system refused to start the command."""
-    program = command.full_argv[0] if command.full_argv else ""
+    program = _short(command.full_argv[0] if command.full_argv else "")
     if isinstance(error, ValueError):
         return CommandFailed(f"the command cannot be started: {error}", retryable=False)
     if not isinstance(error, OSError):
         return error
     missing = error.filename is not None and os.fspath(error.filename) == command.cwd
     if missing:
-        return CommandFailed(f"the folder {command.cwd!r} to run in: {error.strerror}", retryable=False)
+        return CommandFailed(f"the folder {_short(repr(command.cwd))} to run in: {error.strerror}", retryable=False)
     if error.errno == errno.ENOENT:
         return CommandFailed(f"exit 127, command not found: {program}", exit_code=127, retryable=False)
     if error.errno in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):

@@ -1,30 +1,35 @@
-"""Text with `{{ ... }}` in it: parsed once, checked for where it stands in a shell script, filled while a flow runs."""
+"""Text with `{{ ... }}` in it: parsed once, filled while a flow runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from plait.calls.shell import word
-from plait.flow.lookups import Lookup, LookupError_, Scope, parse
+from plait.errors import ExpressionError
+from plait.expressions import Names, Reference, parse
+from plait.expressions.faults import PARSE
+from plait.expressions.formula import Formula
+from plait.expressions.tree import Arrow, Call
 
 
 class TemplateError(ValueError):
     """A template that cannot be read; `offset` is where in its text."""
 
-    def __init__(self, offset: int, message: str, code: str = "template") -> None:
+    def __init__(self, offset: int, message: str, code: str = "template", hint: str = "") -> None:
         super().__init__(message)
         self.offset = offset
         self.code = code
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """One `{{ ... }}`; `offset` is where it starts in the text."""
+    """One `{{ ... }}`; `offset` is where its expression starts in the text. `raw`: the value goes into a command as it is, unquoted."""
 
-    lookup: Lookup
+    formula: Formula
     offset: int
+    raw: bool = False
 
 
 Part: TypeAlias = str | Hole
@@ -41,17 +46,32 @@ class Template:
         """Every `{{ ... }}`."""
         return (part for part in self.parts if isinstance(part, Hole))
 
-    def value(self, scope: Scope) -> Any:
+    @property
+    def references(self) -> Iterator[Reference]:
+        """Every name that is read, from left to right."""
+        return (each for hole in self.holes for each in hole.formula.references)
+
+    @property
+    def is_pure(self) -> bool:
+        """Does it stand for the same whenever its names do?"""
+        return all(hole.formula.is_pure for hole in self.holes)
+
+    @property
+    def alone(self) -> Hole | None:
+        """The one `{{ ... }}` that the text is, whose value keeps its type."""
+        part = self.parts[0] if len(self.parts) == 1 else None
+        return part if isinstance(part, Hole) else None
+
+    def value(self, names: Names) -> Any:
         """A text that is exactly one `{{ ... }}` keeps the value's type; otherwise values become text in it."""
-        if len(self.parts) == 1 and isinstance(self.parts[0], Hole):
-            return self.parts[0].lookup.value(scope)
-        return self.text(scope)
+        hole = self.alone
+        return self.text(names) if hole is None else hole.formula.value(names)
 
-    def text(self, scope: Scope) -> str:
+    def text(self, names: Names) -> str:
         """As text: null is empty, lists and objects are compact JSON, integral numbers have no `.0`."""
-        return "".join(part if isinstance(part, str) else word(part.lookup.value(scope)) for part in self.parts)
+        return "".join(part if isinstance(part, str) else part.formula.written(names) for part in self.parts)
 
-    def script(self, scope: Scope) -> tuple[str, dict[str, str]]:
+    def script(self, names: Names) -> tuple[str, dict[str, str]]:
         """As a shell script, and the variables that it reads: a value is `"$PLAIT_VALUE_0"`, one word whatever it holds.
 
         No value ever becomes a part of the script's text, so none can be taken for code; `raw(...)` is the exception.
@@ -61,11 +81,11 @@ class Template:
         for part in self.parts:
             if isinstance(part, str):
                 texts.append(part)
-            elif part.lookup.raw:
-                texts.append(word(part.lookup.value(scope)))
+            elif part.raw:
+                texts.append(part.formula.written(names))
             else:
                 name = f"PLAIT_VALUE_{len(values)}"
-                values[name] = word(part.lookup.value(scope))
+                values[name] = part.formula.written(names)
                 texts.append(f'"${name}"')
         return "".join(texts), values
 
@@ -77,10 +97,20 @@ def holds_template(data: Any) -> bool:
     return isinstance(data, Template)
 
 
-def parse_template(text: str) -> Template:
+def templates_of(data: Any) -> Iterator[Template]:
+    """Every template in plain data."""
+    if isinstance(data, Template):
+        yield data
+    elif isinstance(data, (list, dict)):
+        for each in data.values() if isinstance(data, dict) else data:
+            yield from templates_of(each)
+
+
+def parse_template(text: str, names: Container[str] = (), locate: Callable[[int], str] = lambda offset: "") -> Template:
     r"""The template in `text`; `\{{` is a literal `{{`.
 
-    The closing `}}` is the first one outside strings and outside brackets opened in the expression.
+    The closing `}}` is the first one outside strings and outside brackets opened in the expression. `names` are those with
+    hyphens; `locate` says where in a file an offset in the text is, for errors that come when the template is filled.
 
     Raises:
         TemplateError: for an unclosed `{{`, or an expression that cannot be read, with the offset.
@@ -103,18 +133,30 @@ def parse_template(text: str) -> Template:
             raise TemplateError(
                 start, "`{{` is not closed: write `}}` behind it, or `\\{{` for the characters themselves"
             )
-        try:
-            lookup = parse(text[start + 2 : end])
-        except LookupError_ as error:
-            raise TemplateError(start + 2 + error.offset, str(error)) from None
+        hole = _hole(text[start + 2 : end], start + 2, names, locate)
         if joined := "".join(literal):
             parts.append(joined)
         literal = []
-        parts.append(Hole(lookup, start))
+        parts.append(hole)
         at = end + 2
     if joined := "".join(literal):
         parts.append(joined)
     return Template(tuple(parts))
+
+
+def _hole(text: str, offset: int, names: Container[str], locate: Callable[[int], str]) -> Hole:
+    try:
+        tree = parse(text, names)
+    except ExpressionError as error:
+        raise TemplateError(offset + (error.offset or 0), str(error), error.code, error.hint) from None
+    raw = isinstance(tree, Call) and tree.function == "raw" and len(tree.arguments) == 1
+    if raw:
+        assert isinstance(tree, Call)
+        if isinstance(tree.arguments[0], Arrow):
+            at = tree.arguments[0].at
+            raise TemplateError(offset + at, "raw(...) takes a value, not a function", PARSE)
+        tree = tree.arguments[0]
+    return Hole(Formula(tree, text.strip(), locate(offset)), offset, raw)
 
 
 def _closing(text: str, at: int) -> int:
@@ -138,202 +180,3 @@ def _closing(text: str, at: int) -> int:
             depth -= 1
         at += 1
     return -1
-
-
-def check_script(template: Template) -> None:
-    """Nothing, if every value stands where one quoted word may stand in a shell script.
-
-    Safety does not rest on this: values are never part of the script's text. Elsewhere than in the open, though, a value
-    would not mean what it says there.
-
-    Raises:
-        TemplateError: for one inside quotes, backticks, `$(`, `${`, `((`, a comment or a here-document; `raw(...)` is let
-            through.
-    """
-    scanner = _Scanner()
-    last = max((at for at, part in enumerate(template.parts) if isinstance(part, Hole)), default=-1)
-    for part in template.parts[: last + 1]:
-        if isinstance(part, str):
-            scanner.read(part)
-            continue
-        if not part.lookup.raw:
-            where = scanner.unsafe()
-            if where:
-                raise TemplateError(
-                    part.offset,
-                    f'a value inside {where} is not safe there: {scanner.advice()}, use `env:` and "$NAME", or raw(...) if you trust it',
-                    "shell-unsafe",
-                )
-        scanner.value()
-
-
-class _Scanner:
-    """Follows a script far enough to know what surrounds a place in it."""
-
-    def __init__(self) -> None:
-        self._stack: list[str] = []  # ' " ` $( ${ (( and comment, heredoc
-        self._before = "\n"  # the character before
-        self._escaped = False
-        self._heredocs: list[tuple[str, bool]] = []
-        self._delimiter: str | None = None  # of a here-document, while it is being read
-        self._quote = ""  # in that name
-        self._strip = False
-        self._line = ""  # of a here-document's body
-
-    def unsafe(self) -> str:
-        """What makes a value unsafe here; empty where it is safe."""
-        if self._escaped:
-            return "a backslash escape"
-        if self._delimiter is not None:
-            return "the name of a here-document"
-        if self._before == "$":
-            return "`$` and a word"
-        if not self._stack:
-            return ""
-        names = {
-            "'": "single quotes",
-            '"': "double quotes",
-            "`": "backticks",
-            "$(": "`$(...)`",
-            "${": "`${...}`",
-            "((": "`((...))`",
-            "((1": "`((...))`",
-            "#": "a comment",
-            "<<": "a here-document",
-        }
-        return names[self._stack[-1]]
-
-    def advice(self) -> str:
-        return "drop the quotes" if self._stack and self._stack[-1] in "'\"" else "move it out"
-
-    def value(self) -> None:
-        """A value stood here: a word goes on."""
-        self._before = "x"
-        self._escaped = False
-
-    def read(self, text: str) -> None:
-        at = 0
-        while at < len(text):
-            at += self._step(text, at)
-
-    def _step(self, text: str, at: int) -> int:
-        """Reads what stands at `at`; how many characters that were."""
-        each = text[at]
-        top = self._stack[-1] if self._stack else ""
-        if self._escaped:
-            self._escaped = False
-            if self._delimiter is not None:
-                self._delimiter += each
-            elif each != "\n":  # a line that goes on changes nothing
-                self._before = "x"
-            return 1
-        if top == "<<":
-            self._in_heredoc(each)
-            return 1
-        if top == "#":
-            if each == "\n":
-                self._stack.pop()
-                return 0  # the end of the line is read again, outside
-            return 1
-        if top == "'":
-            if each == "'":
-                self._stack.pop()
-                self._before = "x"
-            return 1
-        if self._delimiter is not None:
-            if self._quote:
-                if each == self._quote:
-                    self._quote = ""
-                else:
-                    self._delimiter += each
-                return 1
-            if each in "\"'":
-                self._quote = each
-                return 1
-            if each != "\\" and not each.isspace() and each not in ";&|<>()":
-                self._delimiter += each
-                return 1
-            if each != "\\":
-                self._end_delimiter()
-        if each == "\\":
-            self._escaped = True
-            return 1
-        return self._plain(text, at, top)
-
-    def _plain(self, text: str, at: int, top: str) -> int:
-        each = text[at]
-        if (top == "`" and each == "`") or (top == '"' and each == '"'):
-            self._close()
-        elif top == "((" and text.startswith("))", at):
-            self._close()
-            return 2
-        elif (top == "$(" and each == ")") or (top == "${" and each == "}"):
-            self._close()
-        elif text.startswith("$((", at):
-            self._stack.append("((")
-            return 3
-        elif text.startswith("$(", at) or text.startswith("${", at):
-            self._stack.append(text[at : at + 2])
-            self._before = "(" if text[at + 1] == "(" else "x"
-            return 2
-        elif each == "`":
-            self._stack.append("`")
-        elif each == '"':
-            self._stack.append('"')
-        elif top == '"':
-            self._before = each
-        elif each == "'" and not (top == "${" and '"' in self._stack):
-            self._stack.append("'")
-        elif text.startswith("((", at) and top != "((":
-            self._stack.append("((")
-            return 2
-        elif each == "(" and top in ("$(", "(("):
-            self._stack.append("$(" if top == "$(" else "((1")  # its `)` is its own
-        elif each == ")" and top == "((1":
-            self._close()
-        elif each == "#" and self._before in " \t\n;&|()":
-            self._stack.append("#")
-        elif text.startswith("<<", at) and not text.startswith("<<<", at) and top not in ("((", "((1"):
-            return self._start_heredoc(text, at)
-        elif each == "\n" and self._heredocs:
-            self._stack.append("<<")
-            self._line = ""
-            self._before = "\n"
-        else:
-            if text.startswith("<<<", at):
-                self._before = "<"
-                return 3
-            self._before = each
-        return 1
-
-    def _close(self) -> None:
-        self._stack.pop()
-        self._before = "x"
-
-    def _start_heredoc(self, text: str, at: int) -> int:
-        rest = at + 2
-        strip = text.startswith("-", rest)
-        rest += strip
-        while rest < len(text) and text[rest] in " \t":
-            rest += 1
-        self._delimiter = ""
-        self._strip = strip
-        return rest - at
-
-    def _end_delimiter(self) -> None:
-        assert self._delimiter is not None
-        self._heredocs.append((self._delimiter, self._strip))
-        self._delimiter = None
-
-    def _in_heredoc(self, each: str) -> None:
-        if each != "\n":
-            self._line += each
-            return
-        name, strip = self._heredocs[0]
-        line = self._line.lstrip("\t") if strip else self._line
-        self._line = ""
-        if line == name:
-            self._heredocs.pop(0)
-            if not self._heredocs:
-                self._stack.pop()
-                self._before = "\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,8 +13,8 @@ import yaml
 from plait.flow.problems import START, Place, Problems
 
 LARGEST_BYTES = 5_000_000
-DEEPEST = 250
-"""Levels, an alias counted with what it stands for: reading needs a few frames of the stack for each."""
+DEEPEST = 450
+"""Levels, an alias counted with what it stands for: reading needs a frame of the stack for each."""
 MOST_NODES = 100_000
 """Nodes of a file, each alias counted with all that it stands for."""
 
@@ -27,6 +28,8 @@ class Scalar:
     value: str | int | float | bool | None
     at: Place
     style: str = ""  # the quote, | or > that it was written with
+    columns: list[int] = field(default_factory=list, compare=False, repr=False)
+    """Where each character stands in its line, once that was asked for and is not plain to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def read(path: Path, problems: Problems, text: str | None = None) -> tuple[Tree,
         FlowError: for a file that cannot be read or is not YAML, with the place.
     """
     text = _text(path, problems) if text is None else text
+    problems.text = text
     _measure(text, problems)
     try:
         node = yaml.compose(text, Loader)
@@ -79,10 +83,13 @@ def _text(path: Path, problems: Problems) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise problems.stop(_place(data[: error.start]), "not-text", "the file is not UTF-8 text") from None
+        problems.text = data.decode("utf-8-sig", "replace")
+        before = data[: error.start].decode("utf-8-sig")
+        raise problems.stop(_place(before), "not-text", "the file is not UTF-8 text") from None
     strange = _NOT_YAML.search(text)
     if strange is not None:
-        at = _place(text[: strange.start()].encode())
+        problems.text = text
+        at = _place(text[: strange.start()])
         raise problems.stop(
             at, "not-text", f"the file holds the character U+{ord(strange[0]):04X}, which YAML does not allow"
         )
@@ -92,8 +99,9 @@ def _text(path: Path, problems: Problems) -> str:
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _place(before: bytes) -> Place:
-    return Place(before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1)
+def _place(before: str) -> Place:
+    lines = f"{before}x".splitlines()
+    return Place(len(lines), len(lines[-1]))
 
 
 def _measure(text: str, problems: Problems) -> None:
@@ -135,24 +143,25 @@ def _syntax(error: yaml.YAMLError, text: str, problems: Problems) -> Exception:
     line = lines[at.line - 1] if at.line <= len(lines) else ""
     if _BARE_TEMPLATE.search(line):
         column = line.index("{{") + 1
-        return problems.stop(Place(at.line, column), "unquoted-template", UNQUOTED)
+        return problems.stop(Place(at.line, column), "unquoted-template", UNQUOTED, QUOTE_IT)
     what = getattr(error, "problem", None) or str(error)
-    return problems.stop(at, "yaml", f"not YAML: {what}{_hint(what, line)}")
+    return problems.stop(at, "yaml", f"not YAML: {what}", _hint(what, line))
 
 
 def _hint(what: str, line: str) -> str:
     """What most often is behind one of the parser's sentences."""
     if "mapping values are not allowed" in what:
-        return ". Quote a text that holds `: `, and give a key a line of its own"
+        return "quote a text that holds `: `, and give a key a line of its own"
     if "cannot start any token" in what and "\t" in line:
-        return ". YAML is indented with spaces; this line has a tab"
+        return "YAML is indented with spaces; this line has a tab"
     if "did not find expected key" in what or "expected <block end>" in what:
-        return ". Is this line indented like those beside it, and is every quote closed?"
+        return "is this line indented like those beside it, and is every quote closed?"
     return ""
 
 
 _BARE_TEMPLATE = re.compile(r"(:|-|,|\[)\s+\{\{")
-UNQUOTED = 'quote a value that starts with a template: "{{ ... }}" (YAML reads a bare `{` as the start of a mapping)'
+UNQUOTED = "a value that starts with a template is not quoted: YAML reads a bare `{` as the start of a mapping"
+QUOTE_IT = 'quote the whole value: "{{ ... }}"'
 
 
 class _Walker:
@@ -182,34 +191,37 @@ class _Walker:
                 return Sequence(items, at)
             found = Mapping({}, {}, at)
             for key, value in node.value:
-                self._pair(found, key, value)
+                name = self._key(found, key)
+                if name is not None:
+                    found.items[name] = self.tree(value)
             return found
         finally:
             self._open.discard(id(node))
 
-    def _pair(self, found: Mapping, key: Any, value: Any) -> None:
+    def _key(self, found: Mapping, key: Any) -> str | None:
+        """The key of an entry, with its place noted; None, and a problem, where it cannot be one."""
         at = _mark(key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
             line = self._lines[found.at.line - 1] if found.at.line <= len(self._lines) else ""
             bare = line[found.at.column - 1 : found.at.column + 1] == "{{"
             if bare:
-                self._problems.add_unread(found.at, "unquoted-template", UNQUOTED)
+                self._problems.add_unread(found.at, "unquoted-template", UNQUOTED, QUOTE_IT)
             else:
                 self._problems.add(at, "key", "a key must be text")
-            return
+            return None
         name = _scalar(key)
         if key.value == "<<" and not key.style:
             self._problems.add(at, "merge", "merge keys (`<<`) are not supported: write the entries out")
-            return
+            return None
         if not isinstance(name, str):
             self._problems.add(at, "key", f'a key must be text: quote it, "{key.value}"')
-            name = key.value
+            name = str(key.value)
         if name in found.items:
             first = found.keys[name]
             self._problems.add(at, "duplicate-key", f"key {name!r} stands here twice; first in line {first.line}")
-            return
+            return None
         found.keys[name] = at
-        found.items[name] = self.tree(value)
+        return name
 
 
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
@@ -250,6 +262,76 @@ def plain(tree: Tree) -> Any:
             return [plain(item) for item in items]
         case Mapping(items):
             return {key: plain(item) for key, item in items.items()}
+
+
+def inside(tree: Scalar, offset: int, lines: list[str]) -> Place:
+    """The place of an offset in a text; `lines` are those of the file, where escapes and folds make it longer than it means."""
+    text, at = tree.value, tree.at
+    if not isinstance(text, str):
+        return at
+    if tree.style == "|":
+        return _in_block(text, at, offset, lines)
+    if tree.style != ">" and at.line <= len(lines) and ("\n" not in text or tree.style == '"'):
+        column = _behind_escapes(tree, lines[at.line - 1], offset)
+        if column is not None:
+            return Place(at.line, column + 1)
+    column = at.column + offset + bool(tree.style)
+    first = at.line if tree.style != ">" else at.line + 1
+    sample = text[offset : offset + _SAMPLE].partition("\n")[0]
+    for number in range(first, min(first + _MOST_LINES, len(lines) + 1)):
+        line = lines[number - 1]
+        found = line.find(sample, column - 1 if number == at.line else 0)
+        if found >= 0:
+            return Place(number, found + 1)
+        if number == at.line and column <= len(line):
+            break  # an escape in the sample itself
+    end = len(lines[at.line - 1]) + 1 if at.line <= len(lines) else 0
+    return at if tree.style == ">" or "\n" in text or column > end else Place(at.line, column)
+
+
+_ESCAPES = {"x": 4, "u": 6, "U": 10}
+
+
+def _behind_escapes(tree: Scalar, line: str, offset: int) -> int | None:
+    """The column of an offset in a text that stands in one line; None where it does not."""
+    style = tree.style
+    column = tree.at.column - 1 + bool(style)
+    if (style == '"' and "\\" in line) or (style == "'" and "''" in line):
+        if not tree.columns:
+            tree.columns.extend(_columns(line, column, style, len(str(tree.value))))
+        if "\n" in str(tree.value) and not line.startswith('"', tree.columns[-1]):
+            return None  # it goes on in the next line
+        column = tree.columns[min(offset, len(tree.columns) - 1)]
+    elif "\n" in str(tree.value):
+        return None
+    else:
+        column += offset
+    return column if column <= len(line) else None
+
+
+def _columns(line: str, column: int, style: str, length: int) -> Iterator[int]:
+    yield column
+    for _ in range(length):
+        if style == '"' and line.startswith("\\", column):
+            column += _ESCAPES.get(line[column + 1 : column + 2], 2)
+        else:
+            column += 2 if style == "'" and line.startswith("''", column) else 1
+        yield column
+
+
+def _in_block(text: str, at: Place, offset: int, lines: list[str]) -> Place:
+    number = at.line + 1 + text.count("\n", 0, offset)
+    start = text.rfind("\n", 0, offset) + 1
+    own = text[start:].partition("\n")[0]
+    line = lines[number - 1] if number <= len(lines) else ""
+    return Place(number, len(line) - len(own) + offset - start + 1 if line.endswith(own) else 1)
+
+
+_SAMPLE = 20
+"""Characters that are looked for where an offset is."""
+
+_MOST_LINES = 100
+"""Lines of a text in which it is looked for."""
 
 
 def kind(tree: Tree) -> str:

@@ -45,8 +45,8 @@ class LiveView:
         self._live.stop()
 
     def tell(self, text: str) -> None:
-        """A line above the display, which stays there."""
-        self._console.print(Text(text))
+        """Lines above the display, which stay there."""
+        self._console.print(Text(text), soft_wrap=True)
 
     def refresh(self) -> None:
         """Draws at once."""

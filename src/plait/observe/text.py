@@ -11,10 +11,13 @@ from plait._core.result import RunResult
 from plait._core.scheduler import describe
 from plait.errors import CommandFailed, PlaitError
 
+_CONTROLS = {**dict.fromkeys((*range(32), 127), "?"), **dict.fromkeys(map(ord, "\n\r\t"), " ")}
+
 
 def clean(text: str) -> str:
     """`text` as one printable line: control characters and escapes become `?`, line ends spaces."""
-    return "".join(each if each.isprintable() else " " if each in "\n\r\t" else "?" for each in text)
+    text = text.translate(_CONTROLS)
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 def clean_lines(text: str) -> list[str]:

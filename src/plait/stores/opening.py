@@ -16,11 +16,15 @@ DEFAULT_STORE = os.path.join(".plait", "plait.db")
 """Where the command line keeps runs."""
 
 
+usual: str | None = None
+"""Where the command line keeps runs if nothing else is said, once it has looked; None: it did not."""
+
+
 def command(words: str, store: Any) -> str:
     """`plait` with these words, for somebody to type; with the store that it is about, where that is not the usual one."""
-    usual = os.environ.get("PLAIT_STORE") or DEFAULT_STORE
+    here = usual or os.environ.get("PLAIT_STORE") or DEFAULT_STORE
     if not isinstance(store, (str, os.PathLike)) or os.path.abspath(_file(os.fspath(store))) == os.path.abspath(
-        _file(usual)
+        _file(here)
     ):
         return f"plait {words}"
     import shlex
@@ -33,6 +37,16 @@ def _file(path: str) -> str:
     if os.path.isfile(path) or path.endswith((".db", ".sqlite", ".sqlite3")):
         return path
     return os.path.join(path, "plait.db")
+
+
+def _plain(url: str) -> str:
+    """The path in a `sqlite:` URL."""
+    return url.removeprefix("sqlite://").removeprefix("sqlite:") or url
+
+
+def is_there(path: str) -> bool:
+    """Is there a file where a path names a store?"""
+    return os.path.exists(_file(_plain(path)))
 
 
 def open_store(given: Any, durability: str | None = "full", *, create: bool = True) -> Store:
@@ -51,7 +65,7 @@ def open_store(given: Any, durability: str | None = "full", *, create: bool = Tr
     if isinstance(given, str) and given.startswith(("postgres:", "postgresql:")):
         raise MissingExtra("this version of plait keeps runs in SQLite files only: give a path")
     if isinstance(given, str) and given.startswith("sqlite:"):
-        given = given.removeprefix("sqlite://").removeprefix("sqlite:") or given
+        given = _plain(given)
     path = file_path("store", given)
     if "://" in path:
         raise UsageError(f"store {path!r} is of a kind that plait does not know: give a path")

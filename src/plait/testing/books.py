@@ -623,7 +623,8 @@ class Books:
         for parent in set(self.table.parents.values()):
             ends = {
                 STATUSES[self.final[child]]
-                for child in self.table.children(parent)
+                for rows in self.table.grown(parent)
+                for child in rows
                 if child not in self.unwanted
                 or not (self.table.policies[child].allow_failure or self.is_cleanup(child))
             }

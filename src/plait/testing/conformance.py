@@ -75,6 +75,7 @@ class Recorder:
         return None
 
     max_tasks_per_worker: int | None = None
+    shows_output = False
     used = 0
     patient = False
     unfinished = 0

@@ -65,6 +65,7 @@ class Likelihood:
     fails: float = 0.2  # an attempt
     deaf: float = 0.1  # an attempt ignores being stopped, for a while or for ever
     grows: float = 0.0  # an attempt ends by growing children
+    goes_round: float = 0.0  # a task whose children are final grows more, as a loop does
     blocks: float = 0.0  # an attempt never suspends: its start is not told, its end is the first that is heard of it
     asks: float = 0.0  # an attempt asks a person on its way
     gives_up: float = 0.0  # an attempt that asked does not wait for the answer
@@ -650,9 +651,26 @@ class _Play:
                 self.listen(task)
             case Turn.REPAIR:
                 self.repair(task)
+            case Turn.JOIN if self.goes_round(task):
+                self.round(task)
             case Turn.JOIN:
                 number = OF_REPAIR if task in self.table.failures else self.table.attempts(task)
                 self.scheduler.returned(task, number, self.table.key(task), self.now)
+
+    def goes_round(self, task: int) -> bool:
+        """Does it grow once more, now that its children are final?"""
+        if not self.likely.goes_round or task in self.table.failures:
+            return False  # nothing is drawn, where nothing can come of it
+        return not self.books.counts(task) and self.grown < 40 and self.chance(self.likely.goes_round)
+
+    def round(self, task: int) -> None:
+        """One more round: as many children as it likes, none among them."""
+        size = self.dice.choice([0, 1, 1, 2])
+        self.grown += max(1, size)
+        keys = [f"r{len(self.table.grown(task))}.{at}" for at in range(size)]
+        policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
+        controls = [at for at in range(size) if self.chance(self.likely.cleans / 4)]
+        self.scheduler.grew(task, Batch(size, calls=keys, keys=keys, policies=policies, controls=controls), self.now)
 
     def listen(self, task: int) -> None:
         """It is told when an attempt was last alive; an old answer, about an earlier one, may come before."""
