@@ -73,6 +73,7 @@ EVIL: dict[str, str] = {
     "too deep an expression": "tasks: {a: {run: [echo, '{{ " + nest(150, "(", "1", ")") + " }}', '{{ " + nest(2000, "-", "1", "") + " }}', '{{ " + nest(500, "1 ? 1 : ", "1", "") + " }}', '{{ " + nest(300, "map([1], x => ", "1", ")") + " }}']}}",
     "long chains": "tasks: {b: {run: x}, a: {run: [echo, '{{ tasks.b.output" + ".x" * 3000 + " }}', '{{ tasks.b.output" + "[0]" * 3000 + " }}', '{{ tasks" + ".b" * 300 + " }}']}}",
     "many templates": "tasks: {a: {run: [echo, '" + "{{ 1 }}" * 3000 + "']}}",
+    "many templates and escapes": "tasks: {a: {run: [echo, \"" + "{{ 1 }}\\t" * 3000 + "\"]}}",
     "many bad templates": "tasks: {a: {run: [" + _names(2000, "'{{{{ nope{0} + }}}}'") + "]}}",
     "many unknown names": "tasks: {a: {run: [" + _names(3000, "'{{{{ tasks.nope{0}.output }}}}'") + "]}}",
     "many unknown functions": "tasks: {a: {run: [" + _names(2000, "'{{{{ uper{0}(1) }}}}'") + "]}}",

@@ -116,7 +116,6 @@ def plain(label: str) -> str:
 
 class TestText:
     def test_every_block_is_drawn_with_what_decides_it(self) -> None:
-        """D10."""
         assert list(pictures.text(BLOCKS)) == [
             "first (call)",
             "group (group)  <- first",
@@ -183,7 +182,6 @@ class TestText:
 
 class TestMermaid:
     def test_tasks_within_tasks_are_joined_where_they_stand_and_named_once(self) -> None:
-        """D10."""
         found = of_mermaid(BLOCKS)
         labels = {name: label for name, (label, _) in {**found["nodes"], **found["groups"]}.items()}
         edges = {(labels[start].partition(":")[0], labels[end].partition(":")[0]) for start, end, *_ in found["edges"]}
@@ -199,7 +197,7 @@ class TestMermaid:
         assert "case 1: when {{ tasks.first.output == '' }}" in labels.values()
 
     def test_no_name_and_no_text_ends_a_label_or_is_more_than_text(self, tmp_path: Path) -> None:
-        """D10 S28: quotes, markup, entities, formulas, and directives, which Mermaid looks for anywhere."""
+        """S28: quotes, markup, entities, formulas, and directives, which Mermaid looks for anywhere."""
         flow = hostile(tmp_path)
         found = of_mermaid(flow)
         shown = [plain(label) for label, _ in found["nodes"].values()]
@@ -214,7 +212,6 @@ class TestMermaid:
 
 class TestDot:
     def test_tasks_with_others_in_them_are_clusters_and_arrows_end_at_their_edges(self) -> None:
-        """D10."""
         found = of_dot(BLOCKS)
         assert ('"first"', '"group/a"', None, '"cluster/group"', ()) in found["edges"]
         assert ('"sides/[right]/more"', '"route/case 1/wrong"', '"cluster/sides"', '"cluster/route"', ()) in found[
@@ -226,7 +223,7 @@ class TestDot:
         assert len(found["edges"]) == 11
 
     def test_no_name_and_no_text_ends_a_text_or_is_an_escape(self, tmp_path: Path) -> None:
-        """D10 S28."""
+        """S28."""
         flow = hostile(tmp_path)
         found = of_dot(flow)
         assert len(found["nodes"]) == 4 * len(HOSTILE) + 1
@@ -238,7 +235,6 @@ class TestDot:
 
 class TestJson:
     def test_programs_get_what_decides_each_block(self) -> None:
-        """D10."""
         found = {each["key"]: each for each in json.loads("\n".join(pictures.as_json(BLOCKS)))}
         assert found["first"] == {"key": "first", "kind": "call", "needs": [], "does": "block_steps:made"}
         assert found["group"]["tasks"][2]["finally"] is True
@@ -261,7 +257,6 @@ class TestJson:
 
 class TestInspect:
     def test_the_facts_have_branches_cases_rounds_and_the_tasks_of_other_files(self) -> None:
-        """D10."""
         found = {each["key"]: each for each in facts(BLOCKS, "blocks.yaml")["tasks"]}
         assert [(each["name"], [task["key"] for task in each["tasks"]]) for each in found["sides"]["branches"]] == [
             ("0", ["left"]),
@@ -278,7 +273,6 @@ class TestInspect:
         assert found["group"]["finally"][0]["key"] == "tidy"
 
     def test_the_text_has_them_too(self, tmp_path: Path) -> None:
-        """D10."""
         write(tmp_path, "defaults: {timeout: 9s}\ntasks: {i: {run: echo}}", "inner.yaml")
         flow = load(
             write(

@@ -59,7 +59,6 @@ class TestConditions:
         """
 
     def test_what_inputs_alone_decide_is_decided_and_all_else_is_known_at_run_time(self, tmp_path: Path) -> None:
-        """D10."""
         found = plan(tmp_path, self.FLOW)
         assert fate(found, "first", "big", "level", "off") == ["run", "skipped", "run", "skipped"]
         assert fate(found, "result", "chance", "name", "mixed") == ["maybe"] * 4
@@ -68,7 +67,6 @@ class TestConditions:
         assert fate(plan(tmp_path, self.FLOW, n=6), "big", "level") == ["run", "skipped"]
 
     def test_joins_decide_as_the_scheduler_does(self, tmp_path: Path) -> None:
-        """D10."""
         found = plan(
             tmp_path,
             """
@@ -101,7 +99,6 @@ class TestConditions:
         assert found["broken"]["because"] == ["bad would not succeed"]
 
     def test_the_first_case_that_holds_is_chosen_as_far_as_inputs_decide(self, tmp_path: Path) -> None:
-        """D10."""
         flow = """
             inputs: {n: {type: integer}}
             tasks:
@@ -125,7 +122,6 @@ class TestConditions:
 
 class TestItems:
     def test_items_that_inputs_decide_are_counted_and_named_up_to_twenty(self, tmp_path: Path) -> None:
-        """D10."""
         flow = """
             inputs: {n: {type: integer, default: 50}, names: {type: list, default: [x, y]}}
             tasks:
@@ -162,7 +158,6 @@ class TestItems:
 
 class TestLoopsAndFiles:
     def test_rounds_are_bounded_and_known_where_the_first_decides(self, tmp_path: Path) -> None:
-        """D10."""
         found = plan(
             tmp_path,
             """
@@ -187,7 +182,6 @@ class TestLoopsAndFiles:
         assert {"thrice/d", "until/d", "begins/d", "out/d"} <= set(found)
 
     def test_another_file_is_drawn_inside_with_what_is_known_of_its_inputs(self, tmp_path: Path) -> None:
-        """D10."""
         write(
             tmp_path,
             """
@@ -235,7 +229,7 @@ class TestFailures:
     def test_an_error_that_is_known_is_said_where_it_stands_and_others_go_on_as_they_would(
         self, tmp_path: Path
     ) -> None:
-        """D10: with the place; no exit code 2, for the run would begin."""
+        """With the place; no exit code 2, for the run would begin."""
         flow = """
             inputs: {n: {type: integer, default: 3}}
             tasks:
@@ -326,7 +320,6 @@ class TestTheCommand:
         )
 
     def test_nothing_runs_no_store_is_made_and_functions_are_imported(self, folder: Path) -> None:
-        """D10."""
         done = self.run(folder, "flow.yaml", "-i", "n=1")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[0] == "would run 1 of 2 tasks (1 skipped):"
@@ -397,7 +390,7 @@ class TestTheCommand:
         assert "  z after b, in the end: call mine:f" in self.run(tmp_path, "mine:g").stdout.splitlines()
 
     def test_every_block_is_drawn(self) -> None:
-        """D10: `tests/flows/blocks.yaml` as people see it."""
+        """`tests/flows/blocks.yaml` as people see it."""
         told = list(text(document(load(BLOCKS), {}, Settings(jobs=4))))
         for line in (
             "would run 12 tasks:",
@@ -431,6 +424,20 @@ def _modules() -> Iterator[None]:
         if name == "steps":
             del sys.modules[name]
     sys.path[:] = path
+
+
+def test_who_did_not_begin_is_not_forgiven(tmp_path: Path) -> None:
+    """`allow_failure` is for what fails itself."""
+    flow = """
+        tasks:
+          bad: {call: "steps:ok", with: {v: "{{ upper(1) }}"}}
+          not: {needs: bad, call: "steps:ok", allow_failure: true}
+          after: {needs: not, call: "steps:ok"}
+        """
+    write(tmp_path, STEPS, "steps.py")
+    assert fate(plan(tmp_path, flow), "bad", "not", "after") == ["failed", "upstream_failed", "upstream_failed"]
+    result = plait.run(load(tmp_path / "flow.yaml"), raise_on_failure=False)
+    assert [str(result[key].status) for key in ("not", "after")] == ["upstream_failed"] * 2
 
 
 HAPPENS = {
@@ -507,7 +514,7 @@ def test_files_made_at_random_have_tasks_of_every_fate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_what_is_planned_is_what_happens(tmp_path: Path, seed: int) -> None:
-    """D10: every task that is not left to run time ends as it was said, and so do those in groups."""
+    """Every task that is not left to run time ends as it was said, and so do those in groups."""
     write(tmp_path, STEPS, "steps.py")
     flow = load(write(tmp_path, json.dumps(made_at_random(seed))))
     told = document(flow, {}, Settings())["tasks"]

@@ -92,7 +92,7 @@ def cost(path: Path) -> float:
 @pytest.mark.parametrize(
     "name",
     [
-        "keys that cost", "costs that cost", "paths that cost", "exclusions", "inclusions", "foreaches that write", "matrices that write", "many templates", "files twice each", "files that write, twice each",
+        "keys that cost", "costs that cost", "paths that cost", "exclusions", "inclusions", "foreaches that write", "matrices that write", "many templates", "many templates and escapes", "files twice each", "files that write, twice each",
         "a wide matrix that writes", "regular expressions",
     ],
 )  # fmt: skip
@@ -150,6 +150,67 @@ class TestBudgets:
         )
         assert (line, code) == (1, "value")
         assert "of this item" in says
+
+
+HEAVY = {
+    "steps": "reduce(range(0, 400000), (a, b) => a + b, 0)",
+    "size": "length(map(range(0, 9000), x => repeat('abc', 90000)))",
+    "regular expression": "match(repeat('a', 50) + 'b', '(?:a|aa)+$')",
+    "times": "length(map(range(0, 150000), x => parse_date('2024-01-01', 'yyyy-MM-dd')))",
+    "sorted": "length(sort(map(range(0, 200000), x => -x), (a, b) => a - b))",
+    "depth": "reduce(range(0, 90000), (a, b) => [a], 0)",
+    "numbers": "reduce(range(0, 300000), (a, b) => a * 1000003 + 1, 1)",
+}
+"""Expressions that would take long, and end soon."""
+
+
+PLACES = {
+    "when": "t: {when: '{{ X }}', run: x}",
+    "foreach": "t: {foreach: '{{ [X] }}', run: x}",
+    "key": "t: {foreach: '{{ [0] }}', key: '{{ X }}', run: x}",
+    "matrix": "t: {matrix: {a: '{{ [X] }}'}, run: x}",
+    "until": "t: {loop: {max: 3, until: '{{ X }}'}, tasks: {a: {run: 'true'}}}",
+    "while": "t: {while: '{{ X }}', tasks: {a: {run: 'true'}}}",
+    "switch": "t: {switch: [{when: '{{ X }}', tasks: {a: {run: x}}}]}",
+    "env": "t: {run: 'true', env: {A: '{{ X }}'}}",
+    "cwd": "t: {run: 'true', cwd: '{{ X }}'}",
+    "run": "t: {run: 'echo {{ X }}'}",
+    "with": "t: {call: 'builtins:dict', with: {a: ['{{ X }}']}}",
+    "cost": "t: {run: 'true', cost: '{{ X }}', rate_limit: 9/s}",
+    "writes": "l: {run: echo x}\n  t: {run: 'true', writes: ['{{ tasks.l.output }}{{ X }}']}",
+    "concurrency_key": "t: {run: 'true', concurrency_key: '{{ X }}'}",
+}
+"""Tasks `t` with an expression X."""
+
+
+class TestCosts:
+    @pytest.mark.parametrize(
+        ("place", "kind"),
+        [*((place, "steps") for place in PLACES), *(("when", kind) for kind in HEAVY if kind != "steps")],
+    )
+    def test_what_costs_too_much_is_a_failure_of_its_task_in_one_line_and_in_two_seconds(
+        self, tmp_path: Path, place: str, kind: str
+    ) -> None:
+        """S17: wherever it stands; the event loop turns again."""
+        text = PLACES[place].replace("X", HEAVY[kind].replace("'", "''"))
+        flow = load(write(tmp_path, f"tasks:\n  {text}\n  other: {{run: 'true'}}\non_failure: continue\n"))
+        began = time.process_time()
+        result = plait.run(flow, raise_on_failure=False)
+        assert time.process_time() - began < 5  # a second of an idle machine
+        assert result["other"].status == "succeeded"
+        assert str(result["t"].status) == "failed", result["t"]
+        said = str(result["t"].error)
+        assert "flow.yaml:" in said
+        assert len(said.splitlines()) == 1
+
+    def test_so_it_is_in_the_outputs_and_the_variables_of_a_file(self, tmp_path: Path) -> None:
+        heavy = HEAVY["steps"]
+        flow = load(write(tmp_path, f"tasks: {{a: {{run: 'true'}}}}\noutputs: {{o: '{{{{ {heavy} }}}}'}}\n"))
+        with pytest.raises(ExpressionError, match="more than 1,000,000 steps"):
+            _ = plait.run(flow).value
+        flow = load(write(tmp_path, f"env: {{A: '{{{{ {heavy} }}}}'}}\ntasks: {{a: {{run: 'true'}}}}\n"))
+        with pytest.raises(ExpressionError, match="more than 1,000,000 steps"):
+            plait.run(flow)
 
 
 class TestMatrices:

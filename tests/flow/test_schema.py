@@ -484,6 +484,20 @@ class TestWhatIsWrong:
             load(path)
         assert refusals(data_of(path)) == []
 
+    @pytest.mark.parametrize(
+        "task",
+        [
+            "{foreach: [1], tasks: {on_error: {run: x}}, on_error: {run: x}}",
+            "{switch: [{tasks: {on_error: {run: x}}}], on_error: {run: x}}",
+            "{tasks: {a: {run: x}}, finally: {on_error: {run: x}}, on_error: {run: x}}",
+            "{flow: inner.yaml, on_error: {run: x}}",
+        ],
+    )
+    def test_no_task_has_the_key_of_what_runs_when_it_fails(self, tmp_path: Path, task: str) -> None:
+        """D10 D8: in a store both would be one."""
+        write(tmp_path, "tasks: {on_error: {run: x}}", "inner.yaml")
+        assert not is_read(write(tmp_path, f"tasks: {{t: {task}}}"))
+
     def test_a_wrong_key_is_told_where_it_stands(self) -> None:
         """What an editor underlines."""
         (error,) = VALIDATOR.iter_errors({"tasks": {"a": {"run": "x", "timeot": 5}}})

@@ -48,7 +48,7 @@ _OFFSET = re.compile(r"Z|([+-])([0-9]{2}):?([0-9]{2})?")
 # -- moments
 
 
-SLOW = 8
+SLOW = 16
 """What is done with a moment takes as long as so many steps."""
 
 
