@@ -76,8 +76,15 @@ class Server:
                     self._held.set()
                 if path == "/hold":
                     await self._held.wait()
-                wanted = self.answers.get(path.partition("?")[0], self.answers.get("/", answer()))
-                found = (wanted.pop(0) if isinstance(wanted, list) else wanted)(asked)
+                await self.before(asked)
+                try:
+                    wanted = self.answers.get(path.partition("?")[0], self.answers.get("/", answer()))
+                    found = (wanted.pop(0) if isinstance(wanted, list) else wanted)(asked)
+                finally:
+                    self.after(asked)
+                if not found:
+                    await self.unanswered(asked, reader)
+                    return
                 while path == "/drip" and found:
                     writer.write(found[:10])
                     found = found[10:]
@@ -90,6 +97,15 @@ class Server:
             writer.close()  # also where the server ends: a socket that is left open is found by some later test
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+    async def before(self, asked: Asked) -> None:
+        """What an answer waits for."""
+
+    def after(self, asked: Asked) -> None:
+        """The answer is there."""
+
+    async def unanswered(self, asked: Asked, reader: asyncio.StreamReader) -> None:
+        """What comes before the connection is closed on a request whose answer is no byte."""
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)

@@ -1,4 +1,4 @@
-"""Mutated workflow files, each of them looked at in a process of its own: `python tests/fuzz_files.py --number 10000 --seed 1`.
+"""Mutated workflow files, in YAML and in FlowScript (`fuzz_scripts.py`), each of them looked at in a process of its own: `python tests/fuzz_files.py --number 10000 --seed 1`.
 
 Of every file it is said whether it is accepted or refused, and it is wrong where anything else happens: another exception than
 `FlowError`, a line that is not `FILE:LINE:COL: error[CODE]: message` with a place inside the file, more than two seconds of
@@ -22,6 +22,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fuzz_scripts
+
+if TYPE_CHECKING:
+    from plait.flow.script.flows import ScriptFlow
 
 ROOT = Path(__file__).parents[1]
 SECONDS, MEGABYTES = 2.0, 256
@@ -144,7 +150,20 @@ def corpus() -> dict[str, str]:
     for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")]):
         for at, block in enumerate(re.findall(r"^```ya?ml\n(.*?)^```", path.read_text(), re.M | re.S)):
             found[f"{path.name} {at}"] = block
-    return found | EVIL
+    return found | EVIL | fuzz_scripts.corpus()
+
+
+HARMFUL = EVIL.keys() | {f"script {name}" for name in fuzz_scripts.EVIL}
+
+
+def is_script(name: str) -> bool:
+    """Is a case one of FlowScript, by its name?"""
+    return name.startswith("script ")
+
+
+def called(name: str) -> str:
+    """What the file of a case is called."""
+    return "flow.flow.md" if is_script(name) else "flow.yaml"
 
 
 # -- mutations
@@ -289,6 +308,9 @@ def indented(dice: random.Random, text: str, others: list[str]) -> str:
     return "\n".join(lines)
 
 
+SCRIPT_WORDS = [*WORDS, "$config.top", "$secrets.API_KEY", "$context", "$item", "$index", "$iteration", "$branch", "$acc", "$run.id", "$env.HOME", "$input.x", "$primaryError", "first", "first.output", "first.status", "first.error.message", "each", "city", "rows", "hot.output[0]"]  # fmt: skip
+SCRIPT_CHANGES: list[Change] = [of_bytes, fuzz_scripts.of_tokens, of_expressions, of_good_expressions, fuzz_scripts.of_attributes, fuzz_scripts.of_attributes, fuzz_scripts.of_elements, fuzz_scripts.of_elements, *[fuzz_scripts.of_good_elements] * 4, *[fuzz_scripts.of_formulas(SCRIPT_WORDS, [*EXPRESSIONS, *EXPRESSIONS, *SCRIPT_WORDS[-20:]])] * 3, fuzz_scripts.of_sections(YAML), splice, again]  # fmt: skip
+
 CHANGES: list[Change] = [of_bytes, of_yaml, of_expressions, of_good_expressions, of_good_expressions, of_good_expressions, of_keys, of_keys, of_values, of_values, splice, again, indented]  # fmt: skip
 
 
@@ -298,13 +320,16 @@ def mutated(seed: int, number: int, known: dict[str, str]) -> tuple[str, bytes]:
     names, texts = list(known), list(known.values())
     if number < len(names):
         return names[number], texts[number].encode("utf-8", "surrogatepass")
-    name = dice.choice(names if dice.randrange(2) else [each for each in names if each not in EVIL])
+    language = bool(dice.randrange(2))
+    names = [each for each in names if is_script(each) is language]
+    others = [known[each] for each in names]
+    name = dice.choice(names if dice.randrange(2) else [each for each in names if each not in HARMFUL])
     made: str | bytes = known[name]
     done: list[str] = []
     for _ in range(dice.choice((1, 1, 1, 1, 2, 2, 3, 5))):
-        change = dice.choice(CHANGES)
+        change = dice.choice(SCRIPT_CHANGES if language else CHANGES)
         text = made if isinstance(made, str) else made.decode("utf-8", "replace")
-        made = change(dice, text, texts)[:400_000]
+        made = change(dice, text, others)[:400_000]
         done.append(change.__name__)
     return f"{name}: {', '.join(done)}", made if isinstance(made, bytes) else made.encode("utf-8", "surrogatepass")
 
@@ -322,6 +347,7 @@ def look(path: Path) -> str:
     from plait.cli.pictures import FORMS
     from plait.errors import FlowError
     from plait.flow import load
+    from plait.flow.script.flows import ScriptFlow
 
     try:
         flow = load(path)
@@ -340,7 +366,25 @@ def look(path: Path) -> str:
     json.dumps(said, default=str)
     for line in inspecting.text(said):
         assert line.isprintable(), line
+    if isinstance(flow, ScriptFlow):
+        look_ahead(flow)
     return "accepted"
+
+
+def look_ahead(flow: ScriptFlow) -> None:
+    """What a store keeps of it, and what a run without anything given would do (`run -n`), where it could begin."""
+    from plait.cli import planning
+    from plait.cli.session import Settings
+    from plait.errors import UsageError
+
+    try:
+        json.dumps(flow.snapshot({}), default=str)
+        plan = planning.document(flow, {}, Settings())
+    except UsageError:
+        return  # something must be given
+    json.dumps(plan)
+    for line in planning.text(plan):
+        assert line.isprintable(), line
 
 
 def check_line(problem: object, folder: Path) -> None:
@@ -423,27 +467,32 @@ def _in_child(path: Path, write: int) -> None:
 def folder_for(where: Path) -> Path:
     """A folder with the files that lie beside each case."""
     where.mkdir(parents=True, exist_ok=True)
-    for name, text in _companions().items():
+    for name, text in (_companions() | fuzz_scripts.companions()).items():
         (where / name).write_text(text)
-    (where / "folder.yaml").mkdir(exist_ok=True)
+    for name in ("folder.yaml", "folder.flow.md"):
+        (where / name).mkdir(exist_ok=True)
     return where
+
+
+FIRST = {
+    "flow.yaml": "tasks: {a: {run: x, writes: [y], when: '{{ 1 + 1 }}'}, b: {ask: x}, c: {http: 'http://x/'}}\n",
+    "flow.flow.md": fuzz_scripts.EXAMPLES["of branches"],
+}
 
 
 def tried(seed: int, numbers: Iterator[int], where: Path, until: float) -> Iterator[Case]:
     """Case after case, until there are no more, or the time is over."""
-    from plait.cli import inspecting, pictures
-    from plait.flow import load
-
-    path = folder_for(where) / "flow.yaml"
-    path.write_text("tasks: {a: {run: x, writes: [y], when: '{{ 1 + 1 }}'}, b: {ask: x}, c: {http: 'http://x/'}}\n")
+    folder_for(where)
     os.chdir(where)
-    flow = load(path)  # what all of them import is imported before the first
-    list(pictures.text(flow)), list(inspecting.text(inspecting.facts(flow, "x")))
+    for name, text in FIRST.items():  # what all of them import is imported before the first
+        (where / name).write_text(text)
+        look(where / name)
     known = corpus()
     for number in numbers:
         if time.monotonic() > until:
             return
         name, data = mutated(seed, number, known)
+        path = where / called(name)
         path.write_bytes(data)
         yield judged(number, name, path)
 
@@ -484,7 +533,9 @@ def told(cases: list[Case], seed: int, keep: Path | None) -> int:
             print(f"case {each.number} ({each.name}): {each.wrong}")
             if keep is not None:
                 folder_for(keep)
-                (keep / f"case-{seed}-{each.number}.yaml").write_bytes(mutated(seed, each.number, corpus())[1])
+                (keep / f"case-{seed}-{each.number}.{called(each.name).partition('.')[2]}").write_bytes(
+                    mutated(seed, each.number, corpus())[1]
+                )
     wrong = sum(bool(each.wrong) for each in cases)
     slowest = max(cases, key=lambda case: case.seconds)
     largest = max(cases, key=lambda case: case.megabytes)

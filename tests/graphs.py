@@ -27,6 +27,11 @@ def random_batch(dice: random.Random, size: int = 24, retry: Any = Retry) -> Bat
     for at in last:
         policies[at] = of_cleanup(policies[at], joined=dice.random() < 0.3)
     repairs = [at for at in range(size) if dice.random() < 0.15] if dice.random() < 0.4 else []
+    apart = random.Random(repr(needs))  # the other draws stay those that were looked at
+    narrow = apart.random() < 0.5
+    policies = [
+        each.but(width=apart.choice([1, 1, 2, 3])) if narrow and apart.random() < 0.5 else each for each in policies
+    ]
     return Batch(
         size,
         calls=keys,
@@ -130,6 +135,8 @@ def random_run(seed: int, **options: Any) -> Simulation:
             lends=dice.choice([0, 0, 0.5]),
             shares=dice.choice([0, 0, 1]),
             dies=dice.choice([0, 0, 0.8]),
+            declines=random.Random(f"declines {seed}").choice([0, 0, 0.5, 1]),
+            narrows=random.Random(f"narrows {seed}").choice([0, 0.5]),
             goes_round=random.Random(~seed).choice(
                 [0, 0, 0.4]
             ),  # drawn apart: the other draws stay those that were looked at

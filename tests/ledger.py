@@ -125,7 +125,7 @@ def read(path: str) -> list[Line]:
     """The lines of a ledger, in order; none if nothing happened yet."""
     try:
         with open(path) as file:
-            rows = [line.split() for line in file]
+            rows = [line.split() for line in file if line.endswith("\n")]  # the last one may be under way
     except FileNotFoundError:
         return []
     return [Line(row[0], tuple(row[1:-1]), float(row[-1])) for row in rows]

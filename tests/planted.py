@@ -467,6 +467,31 @@ BUGS = [
         "            or task in self._unwanted\n            or self.spending.over",
         "            or self.spending.over",
     ),
+    Bug(
+        "a group is one wider than it may be",
+        groups,
+        "if len(self.under_way) < self.most:",
+        "if len(self.under_way) <= self.most:",
+    ),
+    Bug(
+        "nobody follows a child that is final",
+        groups,
+        "        while line and len(self.under_way) < self.most:\n",
+        "        while False:\n",
+    ),
+    Bug(
+        "a child that grows leaves its place when it begins",
+        groups,
+        "            self.under_way.add(task)\n            return True\n",
+        "            return True\n",
+    ),
+    Bug("the last in line is the first", groups, "task = line.popleft()", "task = line.pop()"),
+    Bug(
+        "those in the line of a group that ends stay there",
+        groups,
+        "        self._waiting.difference_update(self._line)\n",
+        "",
+    ),
     Bug("a rejected run goes on", scheduler, '        self._halt_run(mode, "rejected", now)\n', "        pass\n"),
     Bug(
         "what was rejected is repaired",

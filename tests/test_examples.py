@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -269,20 +270,44 @@ def test_code_blocks_of_the_docs_run_and_print_what_they_say(tmp_path: Path, nam
     assert output(sys.executable, "-W", "error", "-c", code, cwd=tmp_path) == shown
 
 
-def yaml_blocks() -> list[tuple[str, str]]:
+def file_blocks(fence: str) -> list[tuple[str, str]]:
+    """Whole workflow files in README and docs, behind that fence."""
     pages = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     return [
         (f"{page.relative_to(ROOT)}[{number}]", match[1])
         for page in pages
-        for number, match in enumerate(re.finditer(r"```yaml\n(.*?)```", page.read_text(), re.S))
+        for number, match in enumerate(re.finditer(rf"```{fence}\n(.*?)```", page.read_text(), re.S))
     ]
+
+
+def yaml_blocks() -> list[tuple[str, str]]:
+    return file_blocks("yaml")
+
+
+@pytest.mark.parametrize(("name", "text"), file_blocks("flow"), ids=[name for name, _ in file_blocks("flow")])
+def test_flowscript_files_of_the_docs_run(tmp_path: Path, name: str, text: str) -> None:
+    """D8: none of them needs a server, or a person."""
+    (tmp_path / "docs.flow.md").write_text(text)
+    for words in (["validate", "--strict"], ["run"]):
+        done = subprocess.run(
+            [*PLAIT, *words, "docs.flow.md"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=110,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("name", "text"), yaml_blocks(), ids=[name for name, _ in yaml_blocks()])
 def test_workflow_files_of_the_docs_run(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "flow.yaml").write_text(text)
+    named = re.search(r"^secrets: \[(.*?)\]", text, re.M)
+    secrets = dict.fromkeys(named[1].split(", "), "a-secret-of-the-docs") if named else {}
     done = subprocess.run(
         [*PLAIT, "run", "flow.yaml"],
+        env={**os.environ, **secrets},
         capture_output=True,
         text=True,
         cwd=tmp_path,

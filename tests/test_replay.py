@@ -13,7 +13,9 @@ import plait
 from plait._engine import records
 from plait._engine.driver import Driver
 from plait._engine.replaying import Replay, read_json
+from plait.errors import Declined
 from plait.stores.memory import MemoryStore, _Kept
+from plait.tasks import make_node
 from plait.testing import VirtualClock
 
 SEEDS = 60
@@ -99,6 +101,8 @@ def random_graph(seed: int) -> plait.Graph:
             each = {name: options.pop(name) for name in ("priority", "on_error") if name in options}
             mapped = dice.choice([item, nested]).options(**each)
             node = mapped.map(lists, **({"max_concurrency": 2} if dice.random() < 0.5 else {}))
+            if seed % 3:
+                node = narrow(node, seed % 3)
             node = graph.add(key, node, **{name: value for name, value in options.items() if name != "join"})
         else:
             node = graph.add(key, nested, args=(dice.randint(0, 5),), needs=list(needs), **options)
@@ -107,6 +111,12 @@ def random_graph(seed: int) -> plait.Graph:
         call = dice.choice([work.bind("fine", 0.2, 0), nested.bind(3), work.bind("always", 0.1, 0)])
         graph.add(f"last{number}", call, needs=dice.sample(nodes, 1) if dice.random() < 0.5 else (), finally_=True)
     return graph
+
+
+def narrow(node: Any, width: int) -> Any:
+    """The same, with so many of its children under way at once."""
+    definition = node._definition
+    return make_node(definition.but(policy=definition.policy.but(width=width)), node._args, node._beside)
 
 
 def played(graph: plait.Graph, seed: int, **options: Any) -> tuple[Any, MemoryStore]:
@@ -174,6 +184,82 @@ async def go_on(store: MemoryStore) -> Any:
 
 def replayed(store: MemoryStore) -> Any:
     return plait.resume("last", store=store).wait()
+
+
+def under_way(scheduler: Any) -> set[int]:
+    """The children of the first task that had begun and are not over."""
+    family = scheduler._families.get(0)
+    return set() if family is None else set(family.width.under_way)
+
+
+def test_killed_in_a_group_that_has_a_width_the_same_children_are_under_way() -> None:
+    """A4 D4 W3: those go on that had begun, and nobody else begins before one of them is over; after each commit."""
+    graph = plait.Graph("narrow")
+    graph.add("all", narrow(nested.map([1, 2, 3, 4, 5]), 2))
+    whole, store = played(graph, 1)
+    run = store.find("last")
+    full = 0
+    for batches in range(1, len(store._runs[1].journal[1])):
+        left = cut(store, batches)
+        before = Replay(left, run, store.generation(run, 1))
+        before.catch_up()
+        if before.scheduler.finished:
+            break
+        begun = under_way(before.scheduler)
+        full += len(begun) == 2
+
+        async def go_on_with(store: MemoryStore = left, begun: set[int] = begun) -> Any:
+            resumed = plait.resume("last", store=store)
+            assert not begun or under_way(resumed._driver.scheduler) == begun
+            return await resumed
+
+        assert ends_of(VirtualClock().run(go_on_with())) == ends_of(whole)
+    assert full > 3
+
+
+@plait.task
+async def gate(*needs: Any) -> Any:
+    """A person says no."""
+    CALLED.append(plait.current().key)
+    await asyncio.sleep(0.2)
+    raise Declined("gate was declined by cy")
+
+
+@plait.task
+async def gated() -> Any:
+    CALLED.append(plait.current().key)
+    return [gate.bind(), item.bind(3)]
+
+
+def test_killed_at_any_commit_a_run_with_a_gate_that_was_declined_is_rejected_and_all_else_done() -> None:
+    """A18 W3: in a run that failures cancel, inside a group and out of it; a retry asks again, and runs nothing else again."""
+    graph = plait.Graph("gates")
+    first = graph.add("first", work, args=("fine", 0.1, 0))
+    shut = graph.add("shut", gate, args=(first,))
+    graph.add("behind", work, args=("fine", 0.1, 0), needs=[shut])
+    group = graph.add("group", gated)
+    graph.add("after", work, args=("fine", 0.1, 0), needs=[group])
+    graph.add("beside", work, args=("fine", 5.0, 1), retries=1)
+    whole, store = played(graph, 1, on_failure="fail_fast")
+    assert (str(whole.status), whole.first_cause.error.code) == ("rejected", "DECLINED")
+    ended = {key: str(each.status) for key, each in whole.items()}
+    assert ended == {
+        "first": "succeeded", "shut": "failed", "behind": "upstream_failed", "group": "failed", "after": "upstream_failed", "beside": "succeeded",
+        "group/gate": "failed", "group/item": "succeeded",
+    }  # fmt: skip
+    for batches in range(len(store._runs[1].journal[1])):
+        resumed = VirtualClock().run(go_on(cut(store, batches)))
+        assert (str(resumed.status), resumed.reason) == ("rejected", "gate was declined by cy")
+        assert ends_of(resumed) == ends_of(whole)
+        assert type(resumed["shut"].error) is Declined
+    CALLED.clear()
+
+    async def try_again() -> Any:
+        return await plait.retry("last", store=store)
+
+    again = VirtualClock().run(try_again())
+    assert str(again.status) == "rejected"
+    assert sorted(CALLED) == ["group", "group/gate", "shut"]
 
 
 @pytest.mark.parametrize("seed", range(30))

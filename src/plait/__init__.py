@@ -9,6 +9,7 @@ asking        ask, ask_for: people's answers, inside a task and as one;  approvi
 history       list_runs, show_run, why, read_logs, retell, collect_garbage: looking at stored runs
 flow          load: workflow files
 patterns      union, majority, quorum, partial, ...: many results made one; Lock
+models        language models, their providers, answers that fit a schema (imported by its own name)
 errors        the exception tree
 testing       a virtual clock, scripted executors, seeded simulation (imported by its own name)
 _core         the pure scheduler;  _engine  the only event loop;  executors  where code runs

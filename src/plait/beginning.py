@@ -62,6 +62,9 @@ def definition_of(
         data = {"kind": kind, "name": program.name, "targets": program.targets, **of_nodes(work.nodes, strict=False)}
     if origin:
         data["origin"] = dict(origin)
+    if program.secrets is not None:
+        # The file itself may hold a value. Whoever leaves a note for the run has to know the names.
+        data = {**program.secrets.hidden(data), "secrets": program.secrets.names}
     return Definition(data, program, target)
 
 

@@ -128,13 +128,22 @@ class Carried:
         if source is None:
             return None
         replay, table = source.replay, source.replay.table
-        if not _growths(table, source.row) and self._before is not None and replay is self.old:
+        nothing = replay.of_nothing.get(source.row)
+        if not _growths(table, source.row) and nothing is None and self._before is not None and replay is self.old:
             return self._before.chosen(source.row)
         parts, whole = self._standing(source)
-        if not parts:
-            return None
         snapshots = [table.batch_of(rows.start)[0].calls.snapshot() if rows else {} for rows in parts]  # type: ignore[attr-defined]
-        return Chosen(snapshots, whole and table.status[source.row] == SUCCEEDED)
+        if not parts:
+            if nothing is None:
+                return None
+            snapshots = [nothing]
+        batch, place = table.batch_of(source.row)
+        around = source._replace(path=source.path.removesuffix(batch.keys[place]).removesuffix("/"))
+        return Chosen(
+            snapshots,
+            whole and table.status[source.row] == SUCCEEDED,
+            lambda other: not self._changes(around, source.row - place + other),
+        )
 
     def _standing(self, source: _Source) -> tuple[list[range], bool]:
         """What an earlier task grew, time after time, up to the first of which something is to run again; and is that all, and nothing is?"""
@@ -149,7 +158,7 @@ class Carried:
         """Is there something in a child to run again, or the child itself?"""
         table = source.replay.table
         key = table.batch_of(row)[0].keys[table.batch_of(row)[1]]
-        path = f"{source.path}{key if key.startswith('[') else f'/{key}'}"
+        path = f"{source.path}{key}" if key.startswith("[") or not source.path else f"{source.path}/{key}"
         within = any(each == path or each.startswith((f"{path}/", f"{path}[")) for each in self._again)
         return within or row in source.replay.unfinished or table.status[row] not in (SUCCEEDED, SKIPPED)
 
@@ -220,7 +229,14 @@ class _Earlier(Replay):
     """A generation that is over, for the values of what succeeded in it; they are read when they are kept."""
 
     def __init__(self, store: Store, run: RunInfo, generation: Generation, now: Batch) -> None:
+        self.of_nothing: dict[int, Any] = {}
+        """What is on record of tasks that grew nothing at all."""
         super().__init__(store, run, generation, _EarlierWork(now, generation))
+
+    def _grew(self, parent: int, now: float, data: Mapping[str, Any], snapshot: Any) -> None:
+        if snapshot is not None and not data["size"]:
+            self.of_nothing[parent] = snapshot
+        super()._grew(parent, now, data, snapshot)
 
     @cached_property
     def unfinished(self) -> set[int]:

@@ -10,6 +10,7 @@
     │   └── MissingExtra (ImportError)    an optional package is not installed
     ├── TaskError                     found in `outcome.error`, raised by `outcome.unwrap()`
     │   ├── CommandFailed                 a command ended with another status than 0
+    │   ├── NodeError                     what a node of a workflow file was given cannot be used
     │   ├── RetryAfter                    to be raised by a task: call me again in so many seconds
     │   ├── TaskTimedOut (TimeoutError)   its timeout or deadline passed
     │   ├── TaskCancelled                 it had started, and was stopped
@@ -20,6 +21,7 @@
     │   ├── RecordedError                 what a task raised in an earlier process, as it was recorded
     │   ├── JudgedFailed                  it returned, and `is_failed` said no
     │   ├── Rejected                      a person said no: the run ends as `rejected`
+    │   │   └── Declined                      a person said no at a gate: only what waits for it does not run
     │   ├── ChildFailed                   a task that it grew failed
     │   ├── NotDecided                    a vote was even, or too few results are there
     │   └── NotRun                        skipped, upstream_failed or not_started
@@ -49,6 +51,7 @@ __all__ = [
     "ChildFailed",
     "CommandFailed",
     "ConflictError",
+    "Declined",
     "ExpressionError",
     "FlowError",
     "GraphError",
@@ -58,6 +61,7 @@ __all__ = [
     "LimitError",
     "LockTimeout",
     "MissingExtra",
+    "NodeError",
     "NotDecided",
     "NotPicklable",
     "NotRun",
@@ -176,6 +180,16 @@ class TaskError(PlaitError):
     """Why a task has no value, where no exception of the user's says it."""
 
     code = "TASK"
+
+
+class NodeError(TaskError):
+    """What a node of a workflow file was given cannot be used, or what it made: another try would end no differently, unless `retryable`."""
+
+    code = "NODE"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class CommandFailed(TaskError):
@@ -320,6 +334,15 @@ class Rejected(TaskError):
 
     code = "REJECTED"
     retryable = False
+
+
+class Declined(Rejected):
+    """A person said no at a gate: what waits for the gate is not run, all else goes on, and the run ends as `rejected`.
+
+    That is so whatever `on_failure` says. Where something else fails, that counts: the run has `failed` then.
+    """
+
+    code = "DECLINED"
 
 
 class ChildFailed(TaskError):

@@ -15,7 +15,7 @@ from plait._engine.desk import check_answer, open_questions, wanted
 from plait._engine.doors import running_loop
 from plait._engine.driver import LIVE
 from plait._engine.keeping import KeptDriver
-from plait._engine.replaying import Replay
+from plait._engine.replaying import Replay, read_json
 from plait.errors import UsageError
 from plait.forms import Form
 from plait.history import StoredRun, at_a_glance, replayed
@@ -193,6 +193,11 @@ class OpenRun:
 
     def _leave(self, kind: str, key: str | None, data: Any, by: str | None, run: RunInfo) -> bool:
         """Leaves a note, and waits for what becomes of it where somebody drives the run."""
+        names = read_json(self._store.generation(run, run.generation).definition).get("secrets")
+        if names:
+            from plait.redaction import Secrets  # few runs have some
+
+            data = Secrets(names).hidden(data)  # as far as this process has their values
         note = self._store.leave_note(run, kind, key, data, by, time.time(), run.generation)
         said = self._delivered(note)
         if said is None:
@@ -247,12 +252,15 @@ def is_driven(run: RunInfo) -> bool:
 
 
 def read_words(question: Question, words: Sequence[str]) -> Any:
-    """What a person typed in a shell, which has taken the quotes off its words.
+    """What a person typed in a shell, which has taken the quotes off its words. An action may have its input behind it.
 
     Raises:
         UsageError: where it does not fit.
     """
     text = " ".join(words)
+    fields = question.form.get("properties", {})
+    if list(fields) == ["action", "input"] and words and words[0] in fields["action"].get("enum", ()):
+        return {"action": words[0], "input": " ".join(words[1:])}
     if question.kind == QUESTION and not text.startswith("{") and len(Form.from_schema(question.form).fields) > 1:
         from shlex import join
 

@@ -187,7 +187,7 @@ def _source(part: Part, store: Store, run: RunInfo, path: str, given: Mapping[st
     table = replayed(store, run).table
     rows = {key: row for row, key in enumerate(table.batch_of(0)[0].keys)} if table.size else {}
     told = {key: _told(table, rows.get(key), key) for key in part.taken}
-    declared, before = part.flow.file.inputs, old.get("inputs", {})
+    declared, before = part.flow.declared, old.get("inputs", {})
     values = part.flow.inputs({**{name: each for name, each in before.items() if name in declared}, **given})
     for name in given:
         if name in before and before[name] != values[name]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._core.graph import Batch, Numbered, cycle_text, refuse_cycles
 from plait._core.paths import Foreseen
@@ -14,6 +14,9 @@ from plait._core.table import Table, Try
 from plait._engine.work import Call, Growth, Join, RawFiles, Regrowth, Wanted, Work
 from plait.errors import GraphError, UsageError
 from plait.tasks import CONTAINERS, NOTHING_BESIDE, Definition, Graph, Node, OnError, holds_node, nodes_in, replaced
+
+if TYPE_CHECKING:
+    from plait.redaction import Secrets
 
 __all__ = ["Program", "compile_graph", "compile_nodes"]
 
@@ -333,13 +336,22 @@ def _growth_of(batch: Batch, places: list[int], value: Any) -> Growth:
 class Program:
     """A graph ready to enter a run: the batch, and the places of the targets in it. Never changed."""
 
-    __slots__ = ("batch", "name", "targets", "value")
+    __slots__ = ("batch", "name", "secrets", "targets", "value")
 
-    def __init__(self, batch: Batch, targets: list[int], name: str, value: Callable[[RunResult], Any]) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        targets: list[int],
+        name: str,
+        value: Callable[[RunResult], Any],
+        secrets: Secrets | None = None,
+    ) -> None:
         self.batch = batch
         self.targets = targets
         self.name = name
         self.value = value
+        self.secrets = secrets
+        """To be opened before the first task starts; None where there are none."""
 
     def but(self, **changes: Any) -> Program:
         """The same with these things changed."""

@@ -99,6 +99,7 @@ def reopen(
         if changes:
             rerun = _Rerun(edits=changes, rules=rules_now(target if target is not None else definition.target))
             return _next_generation(store, run, generation, claim, definition, rerun, driving)
+        opened = _open_secrets(definition, run, driving)
         work: Any = definition.program.batch.calls
         replay = Replay(store, run, generation, work, structure=definition.structure)
         replay.catch_up()
@@ -106,11 +107,21 @@ def reopen(
             store.release(claim)
             return Reopened(None, run, replay, changes, definition.program.value)
         end_orphans(store, run.id, replay.processes)
-        driver = _driver(store, claim, definition, replay, driving)
+        driver = _driver(store, claim, definition, replay, opened)
         return Reopened(driver, run, replay, changes)
     except BaseException:
         store.release(claim, stood)
         raise
+
+
+def _open_secrets(definition: Definition, run: RunInfo, driving: dict[str, Any]) -> dict[str, Any]:
+    """What a driver is given, with what hides the secrets of the run: they are read again, for they are not stored.
+
+    Raises:
+        UsageError: for those without a value.
+    """
+    secrets = definition.program.secrets
+    return driving if secrets is None else {**driving, "redactor": secrets.open(run.id), "hidden": secrets.names}
 
 
 def _over(store: Store, run: RunInfo, target: Any, load: Callable[[dict[str, Any]], Any] | None) -> Reopened:
@@ -380,6 +391,7 @@ def _next_generation(
     driving: dict[str, Any],
     new_id: str | None = None,
 ) -> Reopened:
+    driving = _open_secrets(definition, run, driving)
     definition = definition.whole
     program = definition.program
     batch = program.batch

@@ -26,8 +26,9 @@ from plait._engine.doors import (
 )
 from plait._engine.driver import Driver
 from plait._engine.reading import hooks_of, readers_of, show, show_end
+from plait._engine.spending import spend, tell
 from plait.errors import LimitError, RunFailed, UsageError
-from plait.executors.base import Attempt, CancelToken, Progress, Spent, beat_of_worker, current_attempt
+from plait.executors.base import Attempt, CancelToken, Progress, beat_of_worker, current_attempt
 from plait.programs import Program, compile_graph, compile_nodes
 from plait.tasks import Graph, Node
 
@@ -48,12 +49,13 @@ def make_driver(
     store: Any = None,
     run_id: str | None = None,
     origin: dict[str, Any] | None = None,
+    is_run: bool = True,
     **driving: Any,
 ) -> Driver:
     """A driver for whatever can be run; everything about it is checked here. `driving` goes to the driver.
 
     With `store` (a path, or a store) the run is kept there, under `run_id` where one is given; `origin` says where the
-    command line found the target.
+    command line found the target. Not `is_run`: it is never started, and needs no secrets.
 
     Raises:
         UsageError: for what cannot be run, or options that cannot be.
@@ -83,6 +85,8 @@ def make_driver(
         from plait._core.health import check_monitored
 
         check_monitored(rules.health, dict(rules.pools), program.batch.kinds.values())
+    if is_run and program.secrets is not None:
+        driving.update(redactor=program.secrets.open(), hidden=program.secrets.names)
     if store is not None:
         driver: Driver = _kept(
             program, target, inputs or {}, rules, store, given.get("durability", "full"), run_id, origin, driving
@@ -540,7 +544,7 @@ class Context:
         if isinstance(share, bool) or not 0 <= share <= 1:
             raise ValueError(f"progress must be from 0 to 1, not {share!r}")
         self.heartbeat()
-        self._tell(partial(self._sink.report, self._attempt, Progress(float(share))))
+        tell(self._sink, partial(self._sink.report, self._attempt, Progress(float(share))))
 
     def spend(self, **units: float) -> None:
         """Says what this task has used up since it said so last, `spend(tokens=1200, usd=0.02)`: counted for every budget around it.
@@ -559,28 +563,13 @@ class Context:
                 raise ValueError(f"{unit} must be a number from 0 to {MOST_SPENT:g}, not {number!r:.80}")
         if not units:
             return
-        self.heartbeat()
-        sink = self._sink
-        if running_loop() is sink.loop:
-            sink.report(self._attempt, Spent(units))
-        else:
-            sink.spendings.append((self._attempt.task, units))
-            self._tell(sink.count_spendings)
+        spend(self._attempt, units)
 
     @property
     def _sink(self) -> Driver:
         sink = self._attempt.sink
         assert isinstance(sink, Driver)
         return sink
-
-    def _tell(self, what: Callable[[], None]) -> None:
-        if running_loop() is self._sink.loop:
-            what()
-        else:
-            try:
-                self._sink.loop.call_soon_threadsafe(what)
-            except RuntimeError:
-                pass  # the run is over
 
     def __repr__(self) -> str:
         return f"<Context of task {self.key!r}, attempt {self.attempt}, run {self.run_id}>"

@@ -8,14 +8,28 @@ from typing import Any
 import pytest
 
 import plait
-from plait._core.causes import causes, is_meant
+from plait._core.causes import causes, is_code, is_meant
 from plait._core.policy import policy
-from plait._engine.records import policy_data, policy_of
+from plait._engine.records import error_data, error_of, policy_data, policy_of
 from plait.errors import CommandFailed, HttpError, LimitError, RecordedError, TaskTimedOut
+from plait.testing import World, graph
 
 
 class Odd(ConnectionError):
     pass
+
+
+class Says(Exception):
+    """Says of itself whether another attempt may help."""
+
+    def __init__(self, retryable: object) -> None:
+        self.retryable = retryable
+
+
+class Raises(Exception):
+    @property
+    def retryable(self) -> bool:
+        raise KeyError("retryable")
 
 
 ERRORS: dict[str, BaseException] = {
@@ -30,6 +44,10 @@ ERRORS: dict[str, BaseException] = {
     "odd": Odd("x"),
     "recorded": RecordedError("x", "some.where:Odd"),
     "value": ValueError("x"),
+    "says yes": Says(True),
+    "says no": Says(False),
+    "says anything": Says("yes"),
+    "cannot say": Raises(),
 }
 
 
@@ -47,6 +65,7 @@ ERRORS: dict[str, BaseException] = {
         ("http 4xx", {"404"}),
         ("http 404-503", {"404", "503"}),
         ("timeout", {"timed out"}),
+        ("retryable", {"exit 75", "killed", "killed below a shell", "503", "no answer", "timed out", "says yes"}),
         ("ConnectionError", {"odd"}),
         ("Odd", {"odd", "recorded"}),
         ("some.where:Odd", {"recorded"}),
@@ -63,7 +82,7 @@ def test_b15_a_cause_means_these_errors(cause: Any, meant: set[str]) -> None:
     "wrong",
     [
         "", "exit", "exit 0", "exit 256", "exit 9-3", "exit75", "exit -1", "http 200", "http 3xx", "http 99-404", "signal 9", "signal", "signal SIGFOO",
-        "timeouts", "value error", "ValueError\n", 75, None, True, int, ["exit 75", "nope"],
+        "timeouts", "Retryable ", "not retryable", "value error", "ValueError\n", 75, None, True, int, ["exit 75", "nope"],
     ],
 )  # fmt: skip
 def test_what_is_no_cause_is_refused(wrong: Any) -> None:
@@ -89,6 +108,33 @@ def test_b15_a_code_is_tried_again_even_where_the_error_says_it_cannot_end_diffe
     }
     by_name = policy(retry={"attempts": 3, "on": "CommandFailed"}).retry
     assert not by_name.fits(ERRORS["exit 127"])
+
+
+def test_b15_an_error_says_of_itself_whether_another_attempt_may_help() -> None:
+    """It is no code: an error of plait's own that cannot end differently is left alone."""
+    retry = policy(retry={"attempts": 3, "on": "retryable"}).retry
+    assert retry.fits(ERRORS["says yes"])
+    assert not retry.fits(ERRORS["value"])
+    assert not retry.fits(ERRORS["exit 127"])
+    wide = policy(retry={"attempts": 3, "on": Exception, "not_on": "retryable"}).retry
+    assert wide.fits(ERRORS["value"])
+    assert not wide.fits(ERRORS["says yes"])
+    assert policy_of(policy_data(policy(retry={"attempts": 3, "on": "retryable"}))).retry == retry
+
+
+def test_b15_retryable_is_no_code() -> None:
+    """A code is tried again whatever the error says of itself; this is what the error says of itself."""
+    assert [is_code(each) for each in ("exit 75", "timeout", "retryable", "Odd")] == [True, False, False, False]
+
+
+def test_b15_after_a_crash_it_is_on_record_whether_another_attempt_follows() -> None:
+    """W3: the error itself is gone by then, and says nothing any more."""
+    world = World(graph({"a": {"retry": {"attempts": 2, "delay": 1, "on": "retryable"}}}, a=[]))
+    world.scheduler.raised(0, 1, error_of(error_data(Says(True))), 0.0, 0.5, again=True)
+    assert world.status("a") == "retrying"
+    world.passes(1)
+    world.fails("a", Says(True))
+    assert world.status("a") == "failed"
 
 
 def test_b15_what_is_not_wanted_wins() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from plait._core.commands import Cancel, Recall, Stop
-from plait._core.graph import REPAIR, Batch
-from plait._core.policy import PLAIN, policy
+from plait._core.graph import REPAIR, Batch, Kept
+from plait._core.policy import PLAIN, OnFailure, Rules, policy
 from plait._core.questions import INTERRUPT, OF_INTERRUPT, Question, Questions
-from plait._core.scheduler import OF_REPAIR, Turn
+from plait._core.scheduler import OF_REPAIR, Scheduler, Turn
 from plait._core.states import STATUSES, RunStatus, Status
-from plait.errors import ChildFailed, Rejected, TaskCancelled, TaskInterrupted, TaskTimedOut
+from plait._engine.records import error_data, error_of
+from plait.errors import ChildFailed, Declined, Rejected, TaskCancelled, TaskInterrupted, TaskTimedOut
 from plait.testing import World, graph
 
 RERUN, FAIL = {"action": "rerun"}, {"action": "fail"}
@@ -818,6 +819,205 @@ class TestRejected:
         world.fails("a", Rejected("no"))
         world.returns("b")
         assert world.scheduler.status() is RunStatus.CANCELLED
+
+
+class TestKept:
+    def test_a_when_is_worked_out_also_where_all_that_the_task_needs_is_kept(self) -> None:
+        """W3: as a retry has it, in the run itself and in what grew."""
+        batch = made(conditional=["b"], needs={"a": [], "b": ["a"]})
+        batch.kept = {0: Kept(1, 0.0, 0.0, 1)}
+        world = World(batch)
+        assert world.turns == [(Turn.DECIDE, "b")]
+        world.decides("b", False)
+        assert world.statuses == {"a": "succeeded", "b": "skipped"}
+        group = World(made(controls=["g"], needs={"g": []}))
+        group.grows("g", batch)
+        assert group.turns[-1] == (Turn.DECIDE, "g/b")
+        group.decides("g/b", True)
+        assert group.running == {"g/b"}
+
+
+class TestDeclined:
+    @pytest.mark.parametrize("on_failure", ["continue", "finish", "fail_fast"])
+    def test_what_waits_for_the_gate_does_not_run_and_all_else_goes_on(self, on_failure: str) -> None:
+        """A18: whatever failures do to the run."""
+        world = World(graph(a=[], b=["a"], c=["b"], d=[], e=["d"]), on_failure=on_failure)
+        world.asks("a")
+        world.answers("a")
+        world.fails("a", Declined("a was declined by cy"))
+        assert world.statuses == {
+            "a": "failed", "b": "upstream_failed", "c": "upstream_failed", "d": "running", "e": "pending",
+        }  # fmt: skip
+        assert world.stopped == []
+        world.returns("d")
+        world.returns("e")
+        assert world.scheduler.status() is RunStatus.REJECTED
+        assert world.scheduler.first_cause == 0
+        assert world.scheduler.halt_reason is None
+
+    def test_joins_see_it_as_a_failure(self) -> None:
+        joins = {"b": {"join": "all_done"}, "c": {"join": "one_failed"}}
+        world = World(graph(joins, a=[], b=["a"], c=["a"]))
+        world.fails("a", Declined("no"))
+        assert world.running == {"b", "c"}
+
+    @pytest.mark.parametrize("options", [{"critical": True}, {"retries": 3}])
+    def test_whatever_else_is_said_of_its_failures(self, options: dict[str, Any]) -> None:
+        world = World(graph({"a": options}, a=[], b=["a"], c=[]))
+        world.fails("a", Declined("no"))
+        assert world.statuses == {"a": "failed", "b": "upstream_failed", "c": "running"}
+        world.returns("c")
+        assert world.scheduler.status() is RunStatus.REJECTED
+
+    def test_one_that_may_fail_is_an_allowed_failure(self) -> None:
+        world = World(graph({"a": {"allow_failure": True}}, a=[], b=["a"]))
+        world.fails("a", Declined("no"))
+        world.returns("b")
+        assert world.scheduler.status() is RunStatus.SUCCEEDED
+        assert world.scheduler.degraded
+
+    def test_its_on_error_does_not_run(self) -> None:
+        world = World(made(repaired=["a"], needs={"a": [], "b": ["a"]}))
+        world.fails("a", Declined("no"))
+        assert world.turns == []
+        assert world.scheduler.status() is RunStatus.REJECTED
+
+    @pytest.mark.parametrize("first", ["a", "b"])
+    def test_where_something_else_fails_that_counts(self, first: str) -> None:
+        """A18: before or after; its rules hold, and it is the first cause."""
+        world = World(graph(a=[], b=[], c=[], d=["c"]), on_failure="finish")
+        for key in (first, "b" if first == "a" else "a"):
+            world.fails(key, Declined("no") if key == "a" else ValueError("boom"))
+        assert world.statuses["d"] == "not_started"
+        world.returns("c")
+        assert world.scheduler.status() is RunStatus.FAILED
+        assert world.table.key(world.scheduler.first_cause) == "b"
+
+    @pytest.mark.parametrize("how", ["cancel", "deadline", "unwanted", "rejected"])
+    def test_where_the_run_ends_otherwise_that_counts(self, how: str) -> None:
+        world = World(graph(a=[], b=[], c=["b"]), deadline=9.0)
+        world.fails("a", Declined("no"))
+        ends = {"cancel": RunStatus.CANCELLED, "rejected": RunStatus.REJECTED}
+        if how == "cancel":
+            world.halts()
+        elif how == "deadline":
+            world.passes(9)
+        elif how == "unwanted":
+            world.cancels("b")
+        else:
+            world.fails("b", Rejected("no, and that is all"))
+        if how != "rejected":
+            world.returns("b", stopped=True)
+        assert world.scheduler.status() is ends.get(how, RunStatus.FAILED)
+        cause = {"cancel": 0, "deadline": 0}.get(how, 1)
+        assert world.scheduler.first_cause == cause
+
+    @pytest.mark.parametrize("mode", [None, "fail_fast", "finish", "continue"])
+    def test_its_group_fails_with_it_and_gates_what_waits_for_that(self, mode: str | None) -> None:
+        """A18: the siblings go on, and so does what is beside the groups around it."""
+        options = {} if mode is None else {"on_failure": mode}
+        world = World(graph({"g": options, "g/h": options}, g=[], b=["g"], c=[], d=["c"]), on_failure="fail_fast")
+        world.grows("g", graph({"h": options}, h=[], i=["h"], j=[]))
+        world.grows("g/h", graph(x=[], y=["x"], z=[]))
+        world.fails("g/h/x", Declined("x was declined"))
+        assert world.statuses["g/h/y"] == "upstream_failed"
+        assert world.running == {"g/h/z", "g/j", "c"}
+        world.returns("g/h/z")
+        assert (world.statuses["g/h"], world.statuses["g/i"]) == ("failed", "upstream_failed")
+        world.returns("g/j")
+        assert (world.statuses["g"], world.statuses["b"]) == ("failed", "upstream_failed")
+        world.returns("c")
+        world.returns("d")
+        assert world.stopped == []
+        assert world.scheduler.status() is RunStatus.REJECTED
+        assert world.table.key(world.scheduler.first_cause) == "g/h/x"
+        error = world.table.errors[world.task("g")]
+        assert isinstance(error, ChildFailed)
+        assert isinstance(error.root, Declined)
+
+    def test_a_group_in_which_something_fails_too_fails_with_that(self) -> None:
+        world = World(graph(g=[], b=[]), on_failure="fail_fast")
+        world.grows("g", graph(x=[], y=[]))
+        world.fails("g/x", Declined("no"))
+        world.fails("g/y")
+        assert world.stopped == ["b"]
+        world.returns("b", stopped=True)
+        assert world.scheduler.status() is RunStatus.FAILED
+        assert world.table.key(world.scheduler.first_cause) == "g/y"
+        assert "g/y" in str(world.table.errors[world.task("g")])
+
+    def test_a_group_that_may_fail_is_an_allowed_failure(self) -> None:
+        world = World(graph({"g": {"allow_failure": True}}, g=[], b=["g"]))
+        world.grows("g", graph(x=[]))
+        world.fails("g/x", Declined("no"))
+        world.returns("b")
+        assert world.scheduler.status() is RunStatus.SUCCEEDED
+        assert world.scheduler.degraded
+
+    def test_the_on_error_of_its_group_does_not_run(self) -> None:
+        """A18 D8: a no is nothing to make good; what fails beside it is."""
+        world = World(made(controls=["g"], repaired=["g"], needs={"g": [], "b": ["g"]}))
+        world.grows("g", children("x", "y"))
+        world.fails("g/x", Declined("no"))
+        world.returns("g/y")
+        assert (Turn.REPAIR, "g") not in world.turns
+        assert world.statuses == {"g": "failed", "b": "upstream_failed", "g/x": "failed", "g/y": "succeeded"}
+        assert world.scheduler.status() is RunStatus.REJECTED
+        assert world.table.key(world.scheduler.first_cause) == "g/x"
+
+    def test_an_on_error_that_is_declined_leaves_the_failure(self) -> None:
+        world = World(made(repaired=["a"], needs={"a": [], "b": []}))
+        world.fails("a", ValueError("own"))
+        world.grows("a", repair())
+        world.fails("a/on_error", Declined("no"))
+        world.returns("b")
+        assert world.scheduler.status() is RunStatus.FAILED
+        assert world.scheduler.first_cause == 0
+
+    def test_a_group_that_counts_has_one_success_less(self) -> None:
+        """X12: it may do without; where it cannot, a person said no to what was required."""
+        for keys, status in (("xy", RunStatus.SUCCEEDED), ("x", RunStatus.REJECTED)):
+            world = World(graph({"g": {"min_success": 1}}, g=[]))
+            world.grows("g", children(*keys))
+            world.fails("g/x", Declined("no"))
+            if keys == "xy":
+                world.returns("g/y")
+                world.returns("g")
+            assert world.scheduler.status() is status
+
+    def test_a_budget_that_is_spent_is_a_failure(self) -> None:
+        """X6."""
+        world = World(graph({"g": {"budget": {"usd": 1}}}, g=[]), slots=1)
+        world.grows("g", children("x", "y"))
+        world.scheduler.spent(world.task("g/x"), {"usd": 2}, 0.0)
+        world.fails("g/x", Declined("no"))
+        assert world.statuses == {"g": "failed", "g/x": "failed", "g/y": "not_started"}
+        assert world.scheduler.status() is RunStatus.FAILED
+
+    def test_cleanups_run(self) -> None:
+        """D8."""
+        world = World(made(cleanups=["z"], needs={"a": [], "z": []}))
+        world.fails("a", Declined("no"))
+        assert world.running == {"z"}
+        world.returns("z")
+        assert world.scheduler.status() is RunStatus.REJECTED
+
+    def test_a_row_of_a_stream_that_is_used_again_is_another_task(self) -> None:
+        scheduler = Scheduler(Rules(on_failure=OnFailure.FAIL_FAST), 0.0)
+        scheduler.added(made(controls=["g"], needs={"g": []}), 0.0)
+        scheduler.grew(0, children("x"), 0.0, True)
+        for error, halted in ((Declined("no"), None), (ValueError("boom"), "failure")):
+            task = scheduler.fed(0, 0.0)
+            assert scheduler.take(0.0) == task
+            scheduler.raised(task, 1, error, 0.0)
+            assert scheduler.halt_reason == halted
+            scheduler.forgot(task)
+
+    def test_it_is_itself_again_after_a_crash(self) -> None:
+        """W3: from the store."""
+        found = error_of(error_data(Declined("gate was declined by cy: not now")))
+        assert type(found) is Declined
+        assert str(found) == "gate was declined by cy: not now"
 
 
 ASKED = {"a": {"on_interrupt": "ask"}}

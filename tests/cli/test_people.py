@@ -383,6 +383,19 @@ class TestApprovals:
         assert (reviewed / "apart").read_text() == "once\n"
         assert (reviewed / "published").read_text() == "report longer in colour\n"
 
+    def test_a_run_with_a_gate_that_was_declined_is_rejected_too(self, tmp_path: Path) -> None:
+        """A18: exit code 1, though nothing was stopped."""
+        (tmp_path / "gates.py").write_text(
+            "from plait.errors import Declined\n\ndef gate():\n    raise Declined('gate was declined by cy')\n\ndef work():\n    return 'done'\n"
+        )
+        tasks = "  a: {call: 'gates:gate'}\n  b: {call: 'gates:work', needs: [a]}\n  c: {call: 'gates:work'}\n"
+        (tmp_path / "flow.yaml").write_text(f"name: gates\non_failure: fail_fast\ntasks:\n{tasks}")
+        done = plait("run", "flow.yaml", "--run-id", "r", cwd=tmp_path)
+        assert done.returncode == 1, done.stderr
+        assert "gate was declined by cy" in done.stderr
+        assert "run r rejected in " in done.stderr
+        assert "c" in plait("show", "r", cwd=tmp_path).stdout
+
     def test_a_rejected_run_says_so_and_may_be_tried_again(self, reviewed: Path) -> None:
         """A18: exit code 1; nothing was published."""
         told(reviewed, "answer", "r", "review", "reject", "not", "this", "week")

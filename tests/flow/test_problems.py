@@ -112,7 +112,7 @@ class TestLines:
     def test_who_guesses_at_the_language_is_told_what_there_is(self, tmp_path: Path) -> None:
         path = write(tmp_path, "jobs: {a: {run: 'make {{ inputs.what }}'}}\n")
         assert [line for line in told(path) if "hint" in line] == [
-            "      hint: there are name, inputs, env, max_concurrency, on_failure, deadline, pools, budget, on_conflict, health, defaults, tasks, finally, outputs",
+            "      hint: there are name, inputs, secrets, env, max_concurrency, on_failure, deadline, pools, budget, on_conflict, health, defaults, tasks, finally, outputs",
             "      hint: begin with `tasks: {hello: {run: echo hello}}`",
         ]
         path = write(tmp_path, "tasks: {a: {run: 'make {{ inputs.what }}'}}\n")

@@ -252,6 +252,23 @@ class TestRetries:
         assert result.status == "succeeded"
         assert [each for each in result if each.startswith("loop[") and "/" not in each] == rounds
 
+    def test_a_block_that_was_skipped_is_skipped_again(self, place: Place) -> None:
+        """W3 D7: also where what it needs is taken over: its condition is asked before it grows."""
+        write(
+            place.folder,
+            """
+            tasks:
+              a: {call: "steps:step", with: {v: 1}}
+              g: {needs: [a], when: "{{ tasks.a.output > 1 }}", tasks: {x: {call: "steps:step"}}}
+              bad: {call: "steps:step"}
+            """,
+        )
+        first, _ = place.run("bad")
+        assert str(first["g"].status) == "skipped"
+        result = place.retry()
+        assert place.keys() == ["bad"]
+        assert str(result["g"].status) == "skipped"
+
     def test_what_needs_a_group_runs_again_with_a_task_of_the_group_that_might_fail(self, place: Place) -> None:
         """W3: the group's value is another one then, also through branches, rounds and files."""
         write(

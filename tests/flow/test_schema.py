@@ -222,6 +222,7 @@ name: everything
 inputs:
   n: {type: integer, default: 3, description: How many.}
   given: {required: true}
+secrets: [TOKEN]
 env: {LEVEL: "{{ inputs.n }}"}
 max_concurrency: 4
 on_failure: fail_fast
@@ -297,6 +298,13 @@ tasks:
   thrice: {loop: 3, tasks: {d: {run: echo}}}
   wait: {while: {condition: "{{ tasks.d.output != 'x' }}", max: 3}, tasks: {d: {run: echo}}}
   other: {flow: inner.yaml, with: {n: "{{ inputs.n }}"}, needs: command}
+  rows: {node: transform:map, input: "{{ tasks.each.output }}", with: {expression: item.size * 2}}
+  both: {node: "sink:file", input: ["{{ tasks.rows.output }}", "{{ tasks.each.output }}"], with: {path: out.json}}
+  slowly: {foreach: [1, 2], width: 1, tasks: {r: {run: echo}}, outputs: "{{ tasks.r.output }}"}
+  merged:
+    width: 1
+    merge: "{{ branches[0] }}"
+    parallel: [{tasks: {ml: {run: echo}}, outputs: {of: "{{ tasks.ml.output }}"}}, {tasks: {mr: {run: echo}}}]
 finally:
   tell: {run: echo}
 outputs: {all: "{{ tasks.each.output }}", number: 5}
@@ -329,6 +337,18 @@ WRONG = [
     "defaults: {tasks: {a: {run: x}}}\ntasks: {a: {run: x}}",
     "defaults: {retries: 1, retry: {attempts: 2}}\ntasks: {a: {run: x}}",
     "inputs: [a]\ntasks: {a: {run: x}}",
+    "tasks: {a: {node: [x]}}",
+    "tasks: {a: {node: run}}",
+    "tasks: {a: {node: transform:map, input: [[x]], with: {expression: '1'}}}",
+    "tasks: {a: {node: transform:map, input: x, with: {expression: '1'}}}",
+    "tasks: {a: {run: x, input: '{{ 1 }}'}}",
+    "tasks: {a: {run: x, width: 2}}",
+    "tasks: {a: {foreach: [1], run: x, width: 0}}",
+    "tasks: {a: {parallel: [{tasks: {b: {run: x}}}], merge: list}}",
+    "tasks: {a: {tasks: {b: {run: x}}, merge: array}}",
+    "tasks: {a: {tasks: {b: {run: x}}, outputs: b}}",
+    "tasks: {a: {run: x, outputs: '{{ 1 }}'}}",
+    "outputs: a\ntasks: {a: {run: x}}",
     "inputs: {a: string}\ntasks: {a: {run: 'x {{ inputs.a }}'}}",
     "inputs: {a: {type: text}}\ntasks: {a: {run: 'x {{ inputs.a }}'}}",
     "inputs: {a: {type: integer, default: x}}\ntasks: {a: {run: 'x {{ inputs.a }}'}}",

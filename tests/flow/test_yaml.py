@@ -634,7 +634,7 @@ class TestQuestions:
             ("{ask: Yes?, rounds: 2}", (2, 18), "misplaced", "rounds is for an approval"),
             ("{ask: Yes?, memory_limit: 1GB}", (2, 18), "misplaced", "memory_limit is for code that runs"),
             ("{ask: Yes?, idle_timeout: 1}", (2, 18), "misplaced", "idle_timeout is for code that runs"),
-            ("{ask: Yes?, run: echo}", (2, 3), "body", "exactly one of run, call, http, ask, tasks, parallel, switch, flow"),
+            ("{ask: Yes?, run: echo}", (2, 3), "body", "exactly one of run, call, http, node, ask, tasks, parallel, switch, flow"),
             ("{ask: Yes?, frm: int}", (2, 18), "unknown-key", "Did you mean 'form'?"),
             ("{ask: 'Yes {{ tasks.b.output }}?'}", (2, 20), "unknown-task", "'b'"),
             ("{ask: Yes?, approve: b}", (2, 27), "unknown-task", "an approval is of 'b', which is not beside it"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import plait
+import plait.models
+from plait.testing import FakeModel
 
 
 async def double(value: int) -> int:
@@ -54,3 +56,10 @@ async def graphs() -> None:
     assert_type(metrics.efficiency, float | None)
     assert_type(metrics.kinds["length"].run_s.quantile(0.95), float | None)
     plait.retell("last", "runs.db", [metrics])
+
+
+async def models(key: str) -> None:
+    several: list[plait.models.Model] = [plait.models.OpenAIModel("m", key), plait.models.AnthropicModel("m", key)]
+    several += [FakeModel({"n": 1}), FakeModel(["a", {"n": 1}]), FakeModel(lambda call: call.task)]
+    several.append(plait.models.choose("m", {"OPENAI_API_KEY": key}))
+    assert_type(await several[0].ask([plait.models.Message("user", "hi")]), plait.models.Reply)

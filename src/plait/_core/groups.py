@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 from plait._core.limits import Limit
 from plait._core.policy import OnFailure, Policy, quota_of
-from plait._core.states import PENDING
+from plait._core.states import FINAL, PENDING
 from plait._core.table import NONE
 
 
@@ -36,6 +39,7 @@ class Family:
         "verdict",
         "verdict_text",
         "votes",
+        "width",
     )
 
     def __init__(
@@ -67,6 +71,7 @@ class Family:
         self.verdict_text = ""  # why it failed as a group
         self.enough = False  # so many succeeded: the others are not wanted any more
         self.cleanups = 0  # how many children only clean up: they count for nothing else
+        self.width: Width | None = None  # where only so many of them may be under way at once
 
     @property
     def size(self) -> int:
@@ -106,6 +111,61 @@ class Family:
             of = f"{self.good} of {self.size} tasks succeeded"
             return f"{of}, and {self.left} are left: {self.need} are required"
         return None
+
+
+class Width:
+    """At most `most` children of a group are under way at once, each from when it begins until it is final; the others wait, ready.
+
+    `waiting` holds all who wait in the run, whatever their group: who is not in it any more has ended in the line, and is passed over.
+    """
+
+    __slots__ = ("_line", "_waiting", "most", "under_way")
+
+    def __init__(self, most: int, waiting: set[int]) -> None:
+        self.most = most
+        self.under_way: set[int] = set()
+        self._line: deque[int] = deque()
+        self._waiting = waiting
+
+    def enters(self, task: int) -> bool:
+        """Has a child begin that got ready; False where it stands in line from now on."""
+        # Where there is room nobody is in line: whoever ends is followed before anybody else gets ready.
+        if len(self.under_way) < self.most:
+            self.under_way.add(task)
+            return True
+        self._line.append(task)
+        self._waiting.add(task)
+        return False
+
+    def drop(self, task: int) -> None:
+        """A child is final: it waits no more, if it did."""
+        self._waiting.discard(task)
+
+    def leave(self, task: int) -> None:
+        """What follows from the end of a child is drawn: there is room for another one, if it had begun."""
+        self.under_way.discard(task)
+
+    def follow(self) -> int:
+        """The first in line, which begins; NONE if there is no room, or nobody waits."""
+        line, waiting = self._line, self._waiting
+        while line and len(self.under_way) < self.most:
+            task = line.popleft()
+            if task in waiting:
+                waiting.discard(task)
+                self.under_way.add(task)
+                return task
+        return NONE
+
+    def clear(self, status: Sequence[int]) -> None:
+        """The group ends: nobody waits any more."""
+        self._waiting.difference_update(self._line)
+        self._line.clear()
+        self.under_way = {task for task in self.under_way if status[task] < FINAL}
+
+    @property
+    def line(self) -> list[int]:
+        """Those that wait, in order."""
+        return [task for task in self._line if task in self._waiting]
 
 
 def _decides_early(reduce: str) -> bool:

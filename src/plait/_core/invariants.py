@@ -33,6 +33,7 @@ def check(scheduler: Scheduler) -> None:
     _law(scheduler.unfinished == len(alive), lambda: f"{scheduler.unfinished} are counted unfinished, {len(alive)} are")
     _check_limits(scheduler, holding)
     _check_queue(scheduler)
+    _check_widths(scheduler)
     _check_needs(scheduler)
     for parent, family in scheduler._families.items():
         left = sum(map(table.alive, family.rows)) - scheduler.cleanups.left(parent)
@@ -153,6 +154,7 @@ def _check_queue(scheduler: Scheduler) -> None:
     standing.update(place[3] for place, _ in queue.back)
     standing.update(task for *_, task in queue._heap)
     _law(bool(queue) == bool(standing), lambda: f"the queue says {bool(queue)}, {sum(standing.values())} stand there")
+    standing.update(task for family in scheduler._families.values() if family.width for task in family.width.line)
     for limit in _limits(scheduler):
         standing.update(
             waiter.place[3] for waiter in limit.everybody() if scheduler.admission.parked.get(waiter.place[3]) is waiter
@@ -163,6 +165,32 @@ def _check_queue(scheduler: Scheduler) -> None:
             _law(standing[task] == wanted, lambda: f"stands in {standing[task]} queues: {table.story(task)}")
     for task in scheduler.lent:
         _law(table.status[task] == READY, lambda: f"is lent: {table.story(task)}")
+
+
+def _check_widths(scheduler: Scheduler) -> None:
+    """Never are more children of a group under way than may be, and nobody waits for one to end where there is room."""
+    table = scheduler.table
+    standing: set[int] = set()
+    for parent, family in scheduler._families.items():
+        width, key = family.width, table.key(parent)
+        if width is None:
+            continue
+        counted = {
+            task
+            for rows in family.rows
+            for task in rows
+            if READY <= table.status[task] < FINAL and task != table.repairs.get(parent)
+        }
+        last = {task for task in counted if (found := table.batch_of(task))[1] in found[0].cleanups}
+        line = set(width.line)
+        standing |= line
+        under_way = counted - line - last
+        _law(len(under_way) <= width.most, lambda: f"{key}: {len(under_way)} of {width.most} are under way")
+        _law(width.under_way == under_way, lambda: f"{key}: {width.under_way} are counted, {under_way} are under way")
+        _law(not line or len(under_way) == width.most, lambda: f"{key}: {sorted(line)} wait, and there is room")
+        for task in line:
+            _law(table.status[task] == READY, lambda: f"waits for others: {table.story(task)}")
+    _law(scheduler.held_back == standing, lambda: f"{scheduler.held_back} are counted waiting, {standing} stand there")
 
 
 def _check_needs(scheduler: Scheduler) -> None:

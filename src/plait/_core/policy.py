@@ -174,7 +174,7 @@ class Retry(Value):
     """How often, how soon and for which errors another attempt follows a failed one.
 
     `attempts` counts the first try. `delay`, `max_delay` are seconds. `on` and `not_on` are exception classes, or texts: `exit 75`,
-    `exit 64-78`, `signal SIGKILL`, `http 503`, `http 5xx`, `timeout`, an exception's name. By default any `Exception` is tried again,
+    `exit 64-78`, `signal SIGKILL`, `http 503`, `http 5xx`, `timeout`, `retryable`, an exception's name. By default any `Exception` is tried again,
     never `SystemExit`, `KeyboardInterrupt` or errors that cannot end differently, unless `on` has their very code.
     """
 
@@ -213,10 +213,12 @@ class Retry(Value):
         """Seconds to wait after failed attempt number `attempt` (1-based), for `chance` in [0, 1): full jitter.
 
         `chance * min(max_delay, delay * backoff ** (attempt - 1))`, after Brooker, "Exponential Backoff And Jitter"
-        (AWS Architecture Blog, 2015); without jitter the cap itself. Asked only when another attempt will follow.
+        (AWS Architecture Blog, 2015); without jitter the cap itself. With a `backoff` of 0 (FlowScript's `linear`) each is longer than the one
+        before by `delay`. Asked only when another attempt will follow.
         """
         # 60 doublings pass any cap; without the bound a float overflows near attempt 1,100.
-        cap = min(self.max_delay, self.delay * self.backoff ** min(attempt - 1, 60))
+        times = self.backoff ** min(attempt - 1, 60) if self.backoff else attempt
+        cap = min(self.max_delay, self.delay * times)
         return chance * cap if self.jitter else cap
 
 
@@ -274,6 +276,7 @@ class Policy(_Known):
         "writes",
         "on_conflict",
         "idle_timeout",
+        "width",
     )
 
     def __init__(
@@ -304,6 +307,7 @@ class Policy(_Known):
         writes: tuple[str, ...] = (),
         on_conflict: OnConflict | None = None,  # None: what the run says
         idle_timeout: float | None = None,  # one attempt, from its last sign of life
+        width: int | None = None,  # of the tasks that this one grows itself, each of them with all that it grows
     ) -> None:
         self.priority = priority
         self.head_start = AGE * priority  # seconds
@@ -336,6 +340,7 @@ class Policy(_Known):
         self.reads = reads
         self.writes = writes
         self.on_conflict = on_conflict
+        self.width = width
 
 
 class Pool(Value):
@@ -777,7 +782,10 @@ _OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "on_conflict": _choice(OnConflict),
 }
 
-assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__)
+OF_BLOCKS = ("width",)
+"""Fields of a policy that no option sets: a block of a file sets them for what it grows."""
+
+assert set(_OPTIONS) - {"retries"} == set(Policy.__slots__) - set(OF_BLOCKS)
 
 
 class Rules(Value):

@@ -16,7 +16,7 @@ from plait._core.admission import Admission
 from plait._core.commands import Cancel, Command, Force, Recall, Settle, Stop, Vacated
 from plait._core.endings import Cleanups
 from plait._core.graph import Batch
-from plait._core.groups import Family
+from plait._core.groups import Family, Width
 from plait._core.limits import Wants
 from plait._core.policy import (
     ARMED,
@@ -58,6 +58,7 @@ from plait._core.table import NEVER, NONE, Table, Try
 from plait._core.timers import RUN, Due, Timers
 from plait.errors import (
     ChildFailed,
+    Declined,
     PlaitError,
     Rejected,
     RetryAfter,
@@ -110,7 +111,8 @@ class Scheduler:
         self.turns: deque[tuple[int, int]] = deque()
         self.unfinished = 0
         self.used = 0
-        self.first_cause = NONE  # the first in time that failed by itself and counts
+        self.first_cause = NONE
+        """The first in time that failed by itself and counts; one that was declined only where nothing else failed."""
         self.degraded = False
         self.halt_reason: str | None = None  # "failure", "deadline", "stuck", "rejected" or "cancel"
         self.slots = sys.maxsize if rules.max_concurrency is None else rules.max_concurrency
@@ -130,10 +132,13 @@ class Scheduler:
         self._near: tuple[range, Family] | None = None  # the batch of children that was asked for last
         self.spending = Spending(self.table, rules.budget)
         self._broke = self.spending.broke  # asked for every start
+        self.held_back: set[int] = set()
+        """Ready children of groups that have a width, which wait for others of theirs to be final."""
         self.cleanups = Cleanups(self.table)
         self._cancels = 0
         self._repairs: set[int] = set()  # tasks whose `on_error` may run yet
         self._causes: dict[int, int] = {}  # the child that made a group fail, where that was nobody's failure yet
+        self._declined: set[int] = set()  # tasks to which a person said no at a gate, and groups that failed by one
         self._undecided: set[int] = set()
         self._deciding: set[int] = set()
         self._seen: dict[int, int] = {}
@@ -208,6 +213,8 @@ class Scheduler:
             return RunStatus.WAITING if self.only_waits else RunStatus.RUNNING
         if self.halt_reason in ("cancel", "rejected"):
             return RunStatus.CANCELLED if self.halt_reason == "cancel" else RunStatus.REJECTED
+        if self.first_cause in self._declined and self.halt_reason is None:
+            return RunStatus.REJECTED
         failed = self.first_cause != NONE or self.halt_reason is not None
         return RunStatus.FAILED if failed else RunStatus.SUCCEEDED
 
@@ -217,7 +224,7 @@ class Scheduler:
         status = self.table.status
         if self.questions is None or not self.questions.open or not self.quiet or self._deciding:
             return False
-        if status.count(READY) or status.count(RETRYING):
+        if status.count(READY) > len(self.held_back) or status.count(RETRYING):
             return False
         return not any(map(self._has_turn, self.table.within(RUNNING)))
 
@@ -306,7 +313,7 @@ class Scheduler:
     def nothing_waits(self) -> bool:
         """Can no end of what is under way make another task ready, or give it room? False where that takes more than a look to say."""
         table = self.table
-        if self.admission.asks or self.cleanups.alive:
+        if self.admission.asks or self.cleanups.alive or self.held_back:
             return False
         if not table.users:
             return True
@@ -647,6 +654,7 @@ class Scheduler:
         self.cleanups.add(NONE, rows, batch)
         self._repairs.update(rows.start + place for place in batch.repairs)
         self.admission.add(rows, batch, around, self.spending.add(rows, batch))
+        self._expect(rows, batch)
         self._keep(rows, batch, now)
         self._enter(rows, batch, now)
         self._drain(now)
@@ -703,7 +711,11 @@ class Scheduler:
             family.begin_repair()
         else:
             family.joining = False  # it was asked for its value, and grew more
-        rows = table.add(batch, parent, (LIMITED if family.limits else 0) | (STREAM if vacant else 0), now)
+        most = table.policies[parent].width
+        if most is not None and family.width is None and not vacant:
+            family.width = Width(most, self.held_back)
+        extra = (LIMITED if family.limits else 0) | (STREAM if vacant else 0) | (WATCHED if family.width else 0)
+        rows = table.add(batch, parent, extra, now)
         family.rows.append(rows)
         if self._ends(parent):
             family.halted = self._mode or OnFailure.FAIL_FAST
@@ -722,6 +734,7 @@ class Scheduler:
         else:
             family.left += batch.size - last
             self.unfinished += batch.size
+            self._expect(rows, batch)
             kept = self._keep(rows, batch, now)  # some of the others may be final by that
             family.left -= kept
             if not batch.is_repair:
@@ -753,6 +766,7 @@ class Scheduler:
 
     def _vacate(self, task: int) -> None:
         self.table.vacate(task)
+        self._declined.discard(task)
         if self.questions is not None:
             self.questions.of.pop(task, None)
 
@@ -991,6 +1005,12 @@ class Scheduler:
 
     # -- tasks enter
 
+    def _expect(self, rows: range, batch: Batch) -> None:
+        """What is to be known of new rows before one of them gets ready, as one may by what is kept."""
+        self._undecided.update(rows.start + place for place in batch.conditional)
+        if batch.ranks is not None:
+            self._queue.rank(rows, batch.ranks)
+
     def _keep(self, rows: range, batch: Batch, now: float) -> int:
         """Makes final what an earlier generation of the run did; how many tasks that is."""
         table = self.table
@@ -1013,11 +1033,8 @@ class Scheduler:
         if self._mode is not None if parent == NONE else self._ends(parent):
             self._swept(rows, now)
             return
-        self._undecided.update(rows.start + place for place in batch.conditional)
-        if batch.ranks is not None:
-            self._queue.rank(rows, batch.ranks)
         plain = batch.needs is None and batch.policies is None and not batch.controls and not batch.conditional
-        if plain and not batch.kept and batch.policy.deadline is None:
+        if plain and rows and not batch.kept and not self.table.odd[rows.start] & WATCHED:
             self.table.make_ready(rows, now)
             self._queue.extend(rows, int(now) - batch.policy.head_start)
             return
@@ -1038,9 +1055,18 @@ class Scheduler:
         table.ready_at[task] = now
         if table.moves is not None:
             table.moved(task, PENDING, READY, now)
-        if odd & WATCHED and (deadline := table.policies[task].deadline) is not None:
-            self._deadlines[task] = now + deadline
-            self.timers.arm(Due.DEADLINE, task, now + deadline)
+        if odd & WATCHED:
+            if (deadline := table.policies[task].deadline) is not None:
+                self._deadlines[task] = now + deadline
+                self.timers.arm(Due.DEADLINE, task, now + deadline)
+            if odd & CHILD and self._is_held_back(task):
+                return
+        self._begin(task, now)
+
+    def _begin(self, task: int, now: float) -> None:
+        """A ready task stands in the queue; one that holds no slot is at work there and then."""
+        table = self.table
+        odd = table.odd[task]
         if odd & CONTROL:
             table.move(task, RUNNING, now)
             if odd & TIMED:
@@ -1048,6 +1074,20 @@ class Scheduler:
             self.turns.append((Turn.GROW, task))
         else:
             self._queue.push(task, self._level(task))
+
+    def _is_held_back(self, task: int) -> bool:
+        """Does a child that got ready wait, for so many others of its group are under way as may be? What cleans up or repairs is not counted."""
+        family = self._around(task)
+        width = family.width
+        if width is None or task in self.cleanups.alive or self.table.repairs.get(family.parent) == task:
+            return False
+        return not width.enters(task)
+
+    def _follow(self, width: Width, task: int, now: float) -> None:
+        """A child of a group that has a width is final: the next ones begin, as many as there is room for."""
+        width.leave(task)
+        while (following := width.follow()) != NONE:
+            self._begin(following, now)
 
     def _may_get_ready(self, task: int, now: float) -> bool:
         """False where a need was skipped, or its `when` is to be worked out first."""
@@ -1509,6 +1549,8 @@ class Scheduler:
         for family in self._families.values():
             family.left = sum(map(self.table.alive, family.rows)) - self.cleanups.left(family.parent)
             family.open = False
+            if family.width is not None and family.parent not in spared:
+                family.width.clear(self.table.status)
             if family.stream:
                 for rows in family.rows:
                     self.commands.extend(map(Settle, self.table.within(NOT_STARTED, rows)))
@@ -1563,6 +1605,8 @@ class Scheduler:
             family.open = False
             for rows in family.rows:
                 self._swept(rows, now)
+            if family.width is not None:
+                family.width.clear(table.status)
             self._recall()
             inner = [
                 self._families[task]
@@ -1610,7 +1654,10 @@ class Scheduler:
             self.admission.leave(task, now)
         self.unfinished -= 1
         if odd & CHILD:
-            self._around(task).left -= 1
+            family = self._around(task)
+            family.left -= 1
+            if family.width is not None:
+                family.width.drop(task)
         if odd & (HELD | ARMED):
             self._disarm(task)
             self._levels.pop(task, None)
@@ -1663,6 +1710,8 @@ class Scheduler:
                     bad = unwanted or (state in (FAILED, TIMED_OUT) and not allowed)
                     self._count_child(family, state, now, failed=bad)
                 self._check_family(family, now)
+                if family.width is not None:
+                    self._follow(family.width, task, now)
             last.alive.discard(task)
 
     def _check_family(self, family: Family, now: float) -> None:
@@ -1678,6 +1727,8 @@ class Scheduler:
         state = self._state_of(family)
         if family.cleanups and parent not in self.cleanups.waiting and state != SUCCEEDED:
             self._repairs.discard(parent)  # cleanups failed, or what they came after was not to be repaired
+        if state == FAILED and self._is_declined_within(family):
+            self._repairs.discard(parent)  # a person said no: there is nothing to make good
         if parent in self._repairs and state in (FAILED, TIMED_OUT):
             if state == FAILED:
                 self._blame_child(family)
@@ -1737,6 +1788,8 @@ class Scheduler:
         failure = ChildFailed("; ".join(filter(None, (family.verdict_text, text))), root)
         failure.__cause__ = cause
         self.table.errors[family.parent] = failure
+        if self._is_declined_within(family):
+            self._declined.add(family.parent)
         if family.tolerated and family.failed != NONE:
             self._causes[family.parent] = family.failed
 
@@ -1772,6 +1825,9 @@ class Scheduler:
         if table.odd[task] & LIMITED:
             self.admission.leave(task, now)
         table.odd[task] |= CONTROL
+        family = self._families.get(task)
+        if family is not None and family.joining and (Turn.JOIN, task) in self.turns:
+            self.turns.remove((Turn.JOIN, task))  # a vote was lost once all its children were final
         if table.status[task] != RUNNING:
             table.go_on(task, now)
         self.turns.append((Turn.REPAIR, task))
@@ -1885,8 +1941,8 @@ class Scheduler:
         """A group that counts cannot come to what it needs any more."""
         family.verdict_text = text
         family.failed = family.first_bad
-        if self.first_cause == NONE and not family.tolerated and family.failed != NONE:
-            self.first_cause = family.failed
+        if not family.tolerated and family.failed != NONE:
+            self.first_cause = self._first_of(self.first_cause, family.failed)
         if family.left:
             self._halt_family(family, OnFailure.FAIL_FAST, now)
 
@@ -1901,10 +1957,9 @@ class Scheduler:
             family = self._around(task)
             if table.repairs.get(family.parent) == task:
                 cause = family.parent
-            elif family.failed == NONE:
-                family.failed = task
-        if self.first_cause == NONE:
-            self.first_cause = cause
+            else:
+                family.failed = self._first_of(family.failed, task)
+        self.first_cause = self._first_of(self.first_cause, cause)
         mode = OnFailure.FAIL_FAST if self.rules.on_failure is OnFailure.FAIL_FAST else OnFailure.FINISH
         self._halt_run(mode, "rejected", now)
 
@@ -1921,22 +1976,23 @@ class Scheduler:
         family = self._around(task) if table.odd[task] & CHILD else None
         if family is not None:
             if family.counts:
-                if family.first_bad == NONE:
-                    family.first_bad = task
+                family.first_bad = self._first_of(family.first_bad, task)
                 return True
-            if family.failed == NONE:
-                family.failed = task
-        if self.first_cause == NONE and not (family is not None and family.tolerated):
-            self.first_cause = task
+            family.failed = self._first_of(family.failed, task)
+        if not (family is not None and family.tolerated):
+            self.first_cause = self._first_of(self.first_cause, task)
         return True
 
     def _count_failure(self, task: int, now: float) -> None:
         """A task failed: ends the scope that its failure ends, and remembers the first cause."""
         table = self.table
         policy = table.policies[task]
-        if self._is_rejected(task):
+        if isinstance(table.errors.get(task), Declined):
+            self._declined.add(task)
+        elif self._is_rejected(task):
             self._reject(task, now)
             return
+        declined = task in self._declined
         if policy.allow_failure and not policy.critical:
             self.degraded = True
             return
@@ -1945,15 +2001,16 @@ class Scheduler:
             return  # whoever it was to repair fails, with its own error
         cleans = task in self.cleanups.alive
         if family is not None and family.counts and not policy.critical and not cleans:
-            if family.first_bad == NONE:
-                family.first_bad = task
+            family.first_bad = self._first_of(family.first_bad, task)
             return
-        if family is not None and family.failed == NONE:
-            family.failed = task
+        if family is not None:
+            family.failed = self._first_of(family.failed, task)
         scope = None if family is None else family.scope
         tolerated = family is not None and family.tolerated
-        if self.first_cause == NONE and (policy.critical or not tolerated):
-            self.first_cause = self._cause_of(task)
+        if policy.critical or not tolerated:
+            self.first_cause = self._first_of(self.first_cause, self._cause_of(task))
+        if declined:
+            return  # what waits for it does not run, and nothing else ends
         if policy.critical:
             self._halt_run(OnFailure.FAIL_FAST, "failure", now)
         elif scope is None:
@@ -1963,6 +2020,15 @@ class Scheduler:
             mode = self._mode_of(scope.parent)
             if mode is not OnFailure.CONTINUE:
                 self._halt_family(scope, mode, now)
+
+    def _first_of(self, known: int, task: int) -> int:
+        """Which of two failures counts: the first one, but for what was declined, which stands back behind any other."""
+        return task if known == NONE or (known in self._declined and task not in self._declined) else known
+
+    def _is_declined_within(self, family: Family) -> bool:
+        """Does a group fail only for what a person declined in it? One whose budget is spent fails by itself."""
+        spent = bool(family.verdict_text) and family.parent in self.spending.broke
+        return family.failed in self._declined and not spent
 
     def _mode_of(self, parent: int) -> OnFailure:
         """What a failure does in the group of `parent`: its own rule, or that of the nearest around it."""

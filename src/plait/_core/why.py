@@ -250,6 +250,8 @@ class _Asked:
             return self.says("paused", "waits, for the run is paused", since)
         if self.task in scheduler.lent:
             return self.says("lent", "waits at a worker, behind what that does now", since)
+        if self.task in scheduler.held_back:
+            return self.held_back(since)
         waiter = scheduler.admission.parked.get(self.task)
         if waiter is not None and not self.is_behind_a_slot(waiter):
             return self.parked(waiter)
@@ -263,6 +265,29 @@ class _Asked:
             "is about to start",
             since,
             slots=None if scheduler.rules.max_concurrency is None else scheduler.slots,
+        )
+
+    def held_back(self, since: float) -> Why:
+        """So many others of its group are under way as may be."""
+        table = self.table
+        parent = table.parent(self.task)
+        width = self.scheduler._families[parent].width
+        assert width is not None
+        before = width.line.index(self.task)
+        under_way = sorted(width.under_way)
+        named = [table.key(each) for each in under_way[:MOST_NAMED]]
+        behind = f", behind {before} more" if before else ""
+        return self.says(
+            "group",
+            f"waits for one of the {width.most} that may be under way at once in {table.key(parent)!r}: "
+            f"{_listed(named, len(under_way))}{behind}",
+            since,
+            causes=under_way[:MOST_NAMED],
+            limit=table.key(parent),
+            capacity=width.most,
+            used=len(under_way),
+            before=before,
+            held_by=named,
         )
 
     def is_behind_a_slot(self, waiter: Waiter) -> bool:

@@ -319,8 +319,14 @@ class Desk:
         return found.question.address
 
 
+def _hidden(driver: Driver, question: Question) -> Question:
+    """A question without the secrets of the run."""
+    return question if driver.redactor is None else Question(*driver.redactor.redact(question.row()))
+
+
 async def waited(driver: Driver, attempt: Attempt, question: Question) -> Any:
     """The answer to a question, on the run's loop."""
+    question = _hidden(driver, question)
     desk = driver.desk
     found = desk.recorded(attempt, question)
     if found is not None:
@@ -345,6 +351,7 @@ async def waited(driver: Driver, attempt: Attempt, question: Question) -> Any:
 def waited_in_thread(driver: Driver, attempt: Attempt, question: Question) -> Any:
     """The same, for a thread, which stands still meanwhile."""
     answer: concurrent.futures.Future[Input] = concurrent.futures.Future()
+    question = _hidden(driver, question)
 
     def stopped() -> None:
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # it was let go

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from plait.executors.contract import Executor, Hearing, Lender, Showing
     from plait.observe.stream import Stream
     from plait.patterns.votes import Vote
+    from plait.redaction import Redactor
 
 
 EXECUTORS = {
@@ -121,11 +122,13 @@ class Driver:
         "_value",
         "_votes",
         "_work",
+        "asks_people",
         "base",
         "call",
         "clock",
         "context",
         "done",
+        "hidden",
         "id",
         "keeper",
         "loop",
@@ -133,6 +136,7 @@ class Driver:
         "now",
         "opened_at",
         "reap",
+        "redactor",
         "says_waiting",
         "scheduler",
         "shows_output",
@@ -156,6 +160,8 @@ class Driver:
         clock_at: float | None = None,
         scheduler: Scheduler | None = None,
         reap: bool = False,
+        redactor: Redactor | None = None,
+        hidden: Collection[str] = (),
     ) -> None:
         if scheduler is None:
             check_batch(batch, dict(rules.pools))
@@ -173,6 +179,8 @@ class Driver:
         self.name = name
         self.now = self.clock() if clock_at is None else clock_at
         self.started_at = self.now
+        self.asks_people = False
+        """Is somebody there who is asked what opens, as at a terminal?"""
         self.opened_at = NEVER
         """When starts went on after a pause."""
         self.stream: Stream | None = None
@@ -193,6 +201,10 @@ class Driver:
         self._async: Executor | None = None
         self.reap = reap
         """Is this process to be a subreaper while the run goes on? To be said before it starts."""
+        self.redactor = redactor
+        """Hides the secrets of the run in all that is told of it; None where it has none."""
+        self.hidden = hidden
+        """Variables of the environment that no command inherits."""
         self._adopter: Adopter | None = None
         self._asking = threading.Lock()
         self._at_desk: Desk | None = None
@@ -234,12 +246,20 @@ class Driver:
         """Starts whatever may start. An empty run is over at once."""
         if not self.done.done():
             LIVE.add(self)
+            self._hide_secrets()
             if log.isEnabledFor(logging.DEBUG):
                 self.read(_log_move)
             self._tell_work()
             self.scheduler.added(self._batch, self.look())
             self._follow()
             self.more()
+
+    def _hide_secrets(self) -> None:
+        """From here on nothing that is told to the scheduler holds a secret, and so nothing that follows from it."""
+        if self.redactor is not None:
+            from plait._engine.hiding import hide  # few runs have secrets
+
+            hide(self, self.redactor)
 
     def _tell_work(self) -> None:
         """The calls may ask which run they are of."""
@@ -295,6 +315,10 @@ class Driver:
         if self._adopter is not None:
             self._closed(partial(self._adopter.end, self._marks()))
             self._adopter.close()
+        if self.redactor is not None:
+            from plait._engine.hiding import unhide
+
+            unhide(self.redactor)
 
     def _closed(self, close: Callable[[], None]) -> None:
         """A run ends, whatever stands in the way of clearing up after it."""
@@ -873,7 +897,8 @@ class Driver:
         policy, keys, last = self.table.policies[task], growth.batch.keys, growth.batch.cleanups
         if last:
             keys = [key for at, key in enumerate(keys) if at not in last]
-        check_votes(policy, self.table.key(task), keys)
+        if policy.reduce is not None:
+            check_votes(policy, self.table.key(task), keys)
         self._endings[task] = Ending(joining(policy, growth.join), growth.again)
         self.scheduler.grew(task, growth.batch, now, growth.vacant)
 

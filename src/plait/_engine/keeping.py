@@ -32,7 +32,7 @@ from plait.errors import NotStorable, PlaitError, StoreError
 from plait.executors.base import Attempt
 from plait.stores.base import Append, Claim, Learned
 from plait.stores.locks import started_ticks
-from plait.stores.values import JOINED, PLAIN, SMALL
+from plait.stores.values import JOINED, PLAIN, SMALL, TYPED
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -238,6 +238,7 @@ class KeptDriver(Driver):
             else:
                 try:
                     form, data = value_data(value, lambda: self._work_of(task).declared(self._place_of(task)))
+                    self._check_hidden(form, data)
                 except NotStorable as error:
                     raising(task, attempt, self._refusal(task, "its value", error), now, 0.0, bool(stopped))
                     return
@@ -264,7 +265,7 @@ class KeptDriver(Driver):
                 form, data = value_data(value)
             except NotStorable:
                 value, form, data = None, PLAIN, None  # what is beside the error is no result
-            note((lines.RAISED, task, attempt, now, error_data(error), chance, stopped, again, form, data))
+            note((lines.RAISED, task, attempt, now, self._error_data(error), chance, stopped, again, form, data))
             raised(task, attempt, error, now, chance, stopped, value, again)
 
         def growing(parent: int, batch: Batch, now: float, vacant: bool = False) -> None:
@@ -284,7 +285,7 @@ class KeptDriver(Driver):
             grew(parent, batch, now, vacant)
 
         def undeciding(task: int, error: BaseException, now: float) -> None:
-            note((lines.UNDECIDABLE, task, error_data(error), now))
+            note((lines.UNDECIDABLE, task, self._error_data(error), now))
             undecidable(task, error, now)
 
         def asking(task: int, attempt: int, question: Question, now: float) -> None:
@@ -339,6 +340,22 @@ class KeptDriver(Driver):
         scheduler.take = taking  # type: ignore[method-assign]
         return added
 
+    def _check_hidden(self, form: int, data: Any) -> None:
+        """Nothing, unless what is to be stored of an object shows a secret that cannot be found in it.
+
+        Raises:
+            NotStorable: then.
+        """
+        if self.redactor is not None and form & ~lines.BLOB == TYPED:
+            written = data.data if isinstance(data, lines.Blob) else bytes(data)
+            if self.redactor.finds(written):
+                raise NotStorable("it holds the value of a secret where that cannot be taken out: return plain data")
+
+    def _error_data(self, error: BaseException) -> dict[str, Any]:
+        """What is kept of an exception; where it was raised is said by lines of code, which may hold a secret."""
+        data = error_data(error)
+        return data if self.redactor is None else self.redactor.redact(data)
+
     def _refusal(self, task: int, what: str, error: NotStorable) -> NotStorable:
         return NotStorable(f"task {self.table.key(task)!r}: {what} cannot be stored: {error}")
 
@@ -379,6 +396,7 @@ class KeptDriver(Driver):
         if self.done.done():
             return
         LIVE.add(self)
+        self._hide_secrets()
         self.look()
         self._tell_work()
         if self._fresh:

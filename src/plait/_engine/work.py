@@ -78,14 +78,16 @@ class Regrowth:
 
 class Chosen:
     """What an earlier generation of a run has on record of what a task grew: a snapshot for each time, up to the first of which
-    something is to run again; empty for one that grew nothing. `over`: all of it stands, and the task succeeded with it.
+    something is to run again; empty for one that grew nothing. `over`: all of it stands, and the task succeeded with it. `stands`:
+    does the task at that place of its batch, in which nothing is to run again?
     """
 
-    __slots__ = ("over", "snapshots")
+    __slots__ = ("over", "snapshots", "stands")
 
-    def __init__(self, snapshots: Sequence[Any], over: bool) -> None:
+    def __init__(self, snapshots: Sequence[Any], over: bool, stands: Callable[[int], bool]) -> None:
         self.snapshots = snapshots
         self.over = over
+        self.stands = stands
 
 
 class Work:

@@ -63,27 +63,31 @@ async def request(
     output: HttpOutput = "auto",
     max_bytes: int = MOST_BYTES,
     private: bool | None = None,
+    advice: str = "allow_private=True lets it",
+    local: bool = False,
 ) -> Any:
     """The value of one request, as `plait.http` says.
 
     `private` says whether it may lead into a private network: None where `url` was written down, and may, while redirects to other
-    servers may not.
+    servers may not. `advice` is what an error says to do where it may not. With `local` a server of this
+    machine that was written down may lead to another one of it.
 
     Raises:
         HttpError: for a status of 400 or more, and for what keeps a response from coming.
     """
-    at = _shown(url)
+    at = shown(url)
     try:
         sent = _made(url, method, headers, params, body, auth)
         first = sent.url
         for _ in range(MOST_REDIRECTS + 1):
-            at = _shown(sent.url)
+            at = shown(sent.url)
             if sent.url.scheme not in ("http", "https"):
                 raise HttpError(f"{at}: only http and https URLs are asked", retryable=False)
             if not re.fullmatch(r"[\w.:-]+", sent.url.host) or not 0 < (sent.url.port or 80) < 1 << 16:
                 raise HttpError(f"{at} names no server that can be", retryable=False)
             guarded = private is False or (private is None and _server(sent.url) != _server(first))
-            async with _client(guarded) as client:
+            inside = local and private is None and _is_here(first.host)
+            async with _client(guarded, advice, inside) as client:
                 response = await client.send(sent, stream=True)
                 try:
                     following = response.next_request
@@ -169,7 +173,7 @@ def _server(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _shown(url: httpx2.URL | str) -> str:
+def shown(url: httpx2.URL | str) -> str:
     """A URL without what may be secret in it."""
     text = str(url).split("?", 1)[0].split("#", 1)[0]
     scheme, separator, rest = text.partition("://")
@@ -188,14 +192,14 @@ _CLIENTS: WeakKeyDictionary[AbstractEventLoop, list[Any]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def _client(guarded: bool) -> AsyncIterator[httpx2.AsyncClient]:
+async def _client(guarded: bool, advice: str, inside: bool) -> AsyncIterator[httpx2.AsyncClient]:
     if guarded:
-        async with _new_client(transport=_PublicOnly()) as client:
+        async with new_client(transport=_PublicOnly(advice, inside)) as client:
             yield client
         return
     shared = _CLIENTS.setdefault(get_running_loop(), [None, 0])
     if shared[0] is None:
-        shared[0] = _new_client(limits=httpx2.Limits(max_connections=None))
+        shared[0] = new_client(limits=httpx2.Limits(max_connections=None))
     client = shared[0]
     shared[1] += 1
     try:
@@ -207,7 +211,8 @@ async def _client(guarded: bool) -> AsyncIterator[httpx2.AsyncClient]:
             await client.aclose()
 
 
-def _new_client(**options: Any) -> httpx2.AsyncClient:
+def new_client(**options: Any) -> httpx2.AsyncClient:
+    """A client that waits for as long as it takes, follows no redirects and keeps no cookies."""
     nothing_kept = CookieJar(
         DefaultCookiePolicy(allowed_domains=[])
     )  # between requests that know nothing of each other
@@ -221,19 +226,20 @@ def _tls() -> Any:
 
 
 class _PublicOnly(httpx2.AsyncBaseTransport):
-    """Connects to addresses of the public internet alone; for one request, for it keeps no names apart.
+    """Connects to addresses of the public internet alone, `inside` also to this machine; for one request, for it keeps no names apart.
 
     The address that was looked at is the one that is connected to: a name may lead elsewhere a moment later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, advice: str, inside: bool) -> None:
+        self._advice, self._inside = advice, inside
         self._inner = httpx2.AsyncHTTPTransport(verify=_tls())
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         name, url = request.url.host, request.url
         extensions = {**request.extensions, "sni_hostname": name}
         failed: Exception | None = None
-        for address in await _public_addresses(name, url):
+        for address in await _public_addresses(name, url, self._advice, self._inside):
             request.url, request.extensions = url.copy_with(host=address), extensions
             try:
                 return await self._inner.handle_async_request(request)
@@ -247,7 +253,7 @@ class _PublicOnly(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def _public_addresses(name: str, url: httpx2.URL) -> list[str]:
+async def _public_addresses(name: str, url: httpx2.URL, advice: str, inside: bool) -> list[str]:
     """The addresses of a server.
 
     Raises:
@@ -259,12 +265,20 @@ async def _public_addresses(name: str, url: httpx2.URL) -> list[str]:
         raise httpx2.ConnectError(f"{name}: {error.strerror or error}") from None
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     for each in addresses:
-        if not is_public(each):
+        if not is_public(each) and not (inside and _is_here(each)):
             raise HttpError(
-                f"{_shown(url)} leads into a private network ({each}), and comes from data or a redirect: "
-                "allow_private=True lets it", retryable=False,
-            )  # fmt: skip
+                f"{shown(url)} leads into a private network ({each}), and comes from data or a redirect: {advice}",
+                retryable=False,
+            )
     return addresses
+
+
+def _is_here(host: str) -> bool:
+    """Does a name or address, as it is written, stand for this machine?"""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def is_public(address: str) -> bool:
@@ -293,7 +307,7 @@ async def _read(response: httpx2.Response, most: int) -> bytes:
     Raises:
         HttpError: for one that is too large, or grows too much, or is packed in a way that we do not know.
     """
-    at = _shown(response.url)
+    at = shown(response.url)
     failed = response.status_code >= 400
     if failed:
         most = min(most, MOST_ERROR_BYTES)
@@ -349,12 +363,12 @@ def _value(response: httpx2.Response, data: bytes, extract: str | None, output: 
     try:
         value = _body(response, data, output)
     except (ValueError, RecursionError) as error:
-        raise HttpError(f"{_shown(response.url)}: its body is not JSON: {error}", retryable=False) from None
+        raise HttpError(f"{shown(response.url)}: its body is not JSON: {error}", retryable=False) from None
     if extract is not None:
         try:
             value = path(extract).search(value)
         except jmespath.exceptions.JMESPathError as error:
-            raise HttpError(f"{_shown(response.url)}: extract {extract!r}: {error}", retryable=False) from None
+            raise HttpError(f"{shown(response.url)}: extract {extract!r}: {error}", retryable=False) from None
     if output == "response":
         return {"status": response.status_code, "headers": dict(response.headers), "body": value}
     return value
@@ -392,13 +406,13 @@ def _known(response: httpx2.Response) -> bool:
 def _refused(response: httpx2.Response, data: bytes) -> HttpError:
     """The error for a status of 400 or more."""
     status = response.status_code
-    after = _retry_after(response.headers.get("retry-after"))
-    shown = tail(data[:2000], lines=3)
-    text = f"{_shown(response.url)}: {status} {response.reason_phrase}".rstrip()
+    after = seconds_asked(response.headers.get("retry-after"))
+    said = tail(data[:2000], lines=3)
+    text = f"{shown(response.url)}: {status} {response.reason_phrase}".rstrip()
     if after > LONGEST_RETRY_AFTER_S:
         text = f"{text}, and wants to be asked again in {after:,.0f} s"
     return HttpError(
-        f"{text}: {shown}" if shown else text,
+        f"{text}: {said}" if said else text,
         status=status,
         body=data.decode(errors="replace"),
         retry_after=after,
@@ -406,8 +420,8 @@ def _refused(response: httpx2.Response, data: bytes) -> HttpError:
     )
 
 
-def _retry_after(value: str | None) -> float:
-    """Seconds from now: RFC 9110, 10.2.3, a number of seconds or a date. 0 for what is neither."""
+def seconds_asked(value: str | None) -> float:
+    """Seconds from now, as a header `Retry-After` says: RFC 9110, 10.2.3, a number of seconds or a date. 0 for what is neither."""
     if not value:
         return 0.0
     if value.strip().isascii() and value.strip().isdecimal():

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from plait._core.result import RunResult
 from plait._version import __version__
 from plait.calls.shell import strict_json
 from plait.cli.findings import tell
@@ -23,6 +25,9 @@ from plait.observe.text import clean
 
 if TYPE_CHECKING:
     from plait.parts import Part
+
+SUFFIXES = (".yaml", ".yml", ".flow.md")
+"""Of workflow files."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -178,8 +183,19 @@ def _inputs(given: tuple[str, ...]) -> dict[str, Any]:
     "approved",
     multiple=True,
     metavar="KEY",
-    help="Approve the question KEY as soon as it is asked, without a person.",
+    help="Approve the question KEY as soon as it is asked, without a person; the end of its path will do.",
 )
+@click.option("--config", "config", multiple=True, metavar="KEY=VALUE", help="A value of a FlowScript file's config.")
+@click.option(
+    "--allow-env", multiple=True, metavar="NAME", help="A variable that a FlowScript file may read: $env.NAME."
+)
+@click.option(
+    "--allow-path",
+    multiple=True,
+    metavar="DIR",
+    help="A folder beside the working directory in which nodes of a FlowScript file may read and write.",
+)
+@click.option("--log", "logs", is_flag=True, help="Append what became of the run to the FlowScript file.")
 @store_option
 @run_options
 def run(
@@ -194,9 +210,13 @@ def run(
     store: str | None,
     run_id: str | None,
     approved: tuple[str, ...],
+    config: tuple[str, ...],
+    allow_env: tuple[str, ...],
+    allow_path: tuple[str, ...],
+    logs: bool,
     **shared: Any,
 ) -> int:
-    """Run FILE: a YAML workflow, or module:graph. The run is kept in .plait/ and survives whatever kills it."""
+    """Run FILE: a YAML or FlowScript workflow, or module:graph. The run is kept in .plait/ and survives whatever kills it."""
     from plait.cli.configured import filled, store_path
 
     _enter(folder)
@@ -206,10 +226,14 @@ def run(
     given = _inputs(inputs)
 
     def once() -> int:
-        target = _target(file)
+        target = _configured(_target(file), config, allow_env, allow_path, logs)
         if settings.level >= 0 and hasattr(target, "warnings"):
             tell(target.warnings)
         chosen = filled(settings, target.rules() if hasattr(target, "rules") else {})
+        if logs and not dry_run:
+            from plait.cli.scripted import logging_to
+
+            chosen = replace(chosen, log=logging_to(target.file.path))
         return _run(target, file, given, _part(target, only, start, until), chosen, dry_run=dry_run)
 
     if not watches:
@@ -218,6 +242,7 @@ def run(
         ("--json", settings.display is Display.JSON),
         ("--run-id", run_id is not None),
         ("-n", dry_run),
+        ("--log", logs),
     ):
         if refused:
             raise click.UsageError(f"--watch runs many times, and {name} is for one run")
@@ -255,6 +280,31 @@ def _run(target: Any, file: str, given: dict[str, Any], part: Part | None, setti
     return run_target(target, given, settings, origin=origin)
 
 
+def _configured(target: Any, config: tuple[str, ...], env: tuple[str, ...], paths: tuple[str, ...], logs: bool) -> Any:
+    """A FlowScript file with what the options say of it."""
+    given = _pairs(config)
+    for name, said in (("--config", config), ("--allow-env", env), ("--allow-path", paths), ("--log", logs)):
+        if said and not hasattr(target, "configured"):
+            raise click.UsageError(f"{name} is for FlowScript files (.flow.md)")
+    if not hasattr(target, "configured"):
+        return target
+    for each in paths:
+        if not os.path.isdir(each):
+            raise click.UsageError(f"--allow-path {each}: there is no such folder")
+    return target.configured(given, env=env, allowed=tuple(Path(each).resolve() for each in paths), logs=logs)
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, Any]:
+    """`key=value`, each; the last one counts."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--config takes key=value, not {each[:60]!r}")
+        found[name] = value
+    return found
+
+
 def _part(target: Any, only: tuple[str, ...], start: tuple[str, ...], until: tuple[str, ...]) -> Part | None:
     """What these options leave of a file; None where they are not given."""
     for name, keys in (("--only", only), ("--from", start), ("--until", until)):
@@ -269,7 +319,7 @@ def _part(target: Any, only: tuple[str, ...], start: tuple[str, ...], until: tup
 
 def _is_module(file: str) -> bool:
     """Does FILE name a graph of Python?"""
-    return ":" in file and not file.endswith((".yaml", ".yml")) and not os.path.exists(file)
+    return ":" in file and not file.endswith(SUFFIXES) and not os.path.exists(file)
 
 
 def _target(file: str) -> Any:
@@ -277,8 +327,8 @@ def _target(file: str) -> Any:
     from plait.flow import load
 
     if not _is_module(file):
-        if not file.endswith((".yaml", ".yml")) and os.path.isfile(file):
-            raise click.UsageError(f"{file} is no workflow file: its name must end in .yaml or .yml")
+        if not file.endswith(SUFFIXES) and os.path.isfile(file):
+            raise click.UsageError(f"{file} is no workflow file: its name must end in {', '.join(SUFFIXES)}")
         return load(file)
     from importlib import import_module
 
@@ -309,6 +359,23 @@ def validate(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
     from plait.cli.findings import validated
 
     return validated(files, strict, as_json)
+
+
+@cli.command()
+@click.argument("file")
+@click.option("-o", "target", required=True, metavar="OUT", help="The file to write; - prints it.")
+@click.option(
+    "--to",
+    type=click.Choice(["yaml", "flow.md"]),
+    default=None,
+    help="With -o -: the language; by default the other one.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace OUT where it is there already.")
+def convert(file: str, target: str, to: str | None, force: bool) -> int:
+    """Write FILE in the other language: YAML as FlowScript, FlowScript as YAML; in its own it gets the unit of every duration."""
+    from plait.cli.converting import converted
+
+    return converted(file, target, to or "", force)
 
 
 @cli.command()
@@ -389,8 +456,9 @@ def map_command(
     return run_target(graph, {}, settings, printed=shown, origin={"folder": os.getcwd()})
 
 
-def _load(stored: dict[str, Any]) -> Any:
-    """The target of a stored run, as it is now; None where only the store knows it."""
+def _load(stored: dict[str, Any], known: list[dict[str, Any]]) -> Any:
+    """The target of a stored run, as it is now; None where only the store knows it. What is stored of it is put into `known`."""
+    known.append(stored)
     origin = stored.get("origin")
     if not isinstance(origin, dict):
         return None
@@ -411,7 +479,16 @@ def _go_on(store: str | None, settings: Settings, how: Callable[..., Any]) -> in
 
     existing(store).close()  # one line, before anything else, where there is none
     settings = replace(shown(settings), store=store_path(store))  # all else is as it is stored
-    return run_made(on_store(settings.store, "full", partial(how, load=_load)), settings)
+    known: list[dict[str, Any]] = []
+
+    def log(result: RunResult) -> None:
+        if known and known[-1].get("logs"):
+            from plait.cli.scripted import append_entry
+
+            append_entry(Path(known[-1]["path"]), result, float(known[-1]["started_at"]))
+
+    settings = replace(settings, log=log)
+    return run_made(on_store(settings.store, "full", partial(how, load=partial(_load, known=known))), settings)
 
 
 @cli.command()
@@ -584,11 +661,15 @@ def gc(older_than: str, dry_run: bool, store: str | None) -> int:
 
 
 @cli.command()
-def schema() -> int:
+@click.option("--front-matter", is_flag=True, help="That of the front matter of FlowScript files instead.")
+def schema(front_matter: bool) -> int:
     """Print the JSON Schema of workflow files, for editors."""
     import json
 
-    from plait.flow.schema import schema as made
+    if front_matter:
+        from plait.flow.script.schema import schema as made
+    else:
+        from plait.flow.schema import schema as made
 
     out(json.dumps(made(), indent=2))
     return 0

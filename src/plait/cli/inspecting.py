@@ -10,7 +10,7 @@ from plait._core.graph import REPAIR
 from plait._core.policy import PLAIN, Value, policy
 from plait.errors import UsageError
 from plait.flow.keys import BODIES, GROUPS, POLICIES
-from plait.flow.model import Body, FlowTask, Group, Http, Loop, Parallel, Subflow, Switch, groups
+from plait.flow.model import Body, FlowTask, Group, Http, Loop, NodeCall, Parallel, Subflow, Switch, groups
 from plait.flow.outlines import DEEPEST_DRAWN, MOST_DRAWN, does, kind, written
 from plait.flow.problems import Problems
 from plait.flow.stacks import with_own_stack
@@ -34,6 +34,10 @@ STRUCTURE = ("needs", *OVER, REPAIR, "finally", *BODIES)
 
 def facts(target: Any, name: str) -> dict[str, Any]:
     """What a target is, for programs: all that its file says, and what follows from that."""
+    if hasattr(target, "configured"):
+        from plait.cli.scripted import facts as of_script
+
+        return of_script(target, name)
     return _of_flow(target, name) if hasattr(target, "file") else _of_graph(target, name)
 
 
@@ -116,6 +120,8 @@ class _Telling:
             )
             if rest:
                 shown["request"] = rest
+        elif isinstance(body, NodeCall):
+            shown["does"] = does(body).removeprefix(body.type).strip()
         elif name not in GROUPS or isinstance(body, Subflow):
             shown["does"] = plain(tree.items[name])
         if task.needs:
@@ -269,15 +275,18 @@ def _said(name: str, value: Any) -> Any:
 def text(facts: Mapping[str, Any]) -> Iterator[str]:
     """The same for people: a task is two lines or three, none longer than a terminal."""
     yield _cut(f"{facts['name']}  ({facts['file']})")
-    inputs: Mapping[str, Any] = facts["inputs"]
-    if inputs:
-        yield "inputs"
-        width = min(max(map(len, inputs)), 30)
-        for name, each in inputs.items():
-            given = "required" if each["required"] else f"default {_short(each['default'])}"
-            yield _cut(f"  {name:{width}}  {each['type']:7}  {given}")
-            if each["description"]:
-                yield _cut(f"  {'':{width}}  {each['description']}")
+    for given_as in ("config", "inputs"):
+        inputs: Mapping[str, Any] = facts.get(given_as, {})
+        if inputs:
+            yield given_as
+            width = min(max(map(len, inputs)), 30)
+            for name, each in inputs.items():
+                given = "required" if each["required"] else f"default {_short(each['default'])}"
+                yield _cut(f"  {name:{width}}  {each['type']:7}  {given}")
+                if each["description"]:
+                    yield _cut(f"  {'':{width}}  {each['description']}")
+    if facts.get("secrets"):
+        yield _cut(f"secrets {', '.join(facts['secrets'])}")
     for name in ("env", "pools", "limits"):
         said = {key: each for key, each in facts[name].items() if each is not None}
         if said:
@@ -290,7 +299,9 @@ def text(facts: Mapping[str, Any]) -> Iterator[str]:
                 yield from _told(task, "  ")
     if facts["outputs"]:
         yield "outputs"
-        yield from (_cut(f"  {key}: {_short(each)}") for key, each in facts["outputs"].items())
+        given = facts["outputs"]
+        told = given.items() if isinstance(given, dict) else [("value", given)]
+        yield from (_cut(f"  {key}: {_short(each)}") for key, each in told)
 
 
 def _told(task: Mapping[str, Any], indent: str) -> Iterator[str]:

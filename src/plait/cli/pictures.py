@@ -140,7 +140,7 @@ def _facts(task: FlowTask) -> dict[str, Any]:
     if task.when is not None:
         found["when"] = written(task.when)
     if isinstance(body, Loop):
-        found["max"] = body.most
+        found["max"] = written(body.most)
         for name, condition in (("until", body.until), ("while", body.condition)):
             if condition is not None:
                 found[name] = written(condition)

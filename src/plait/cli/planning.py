@@ -36,7 +36,7 @@ def dry_run(target: Any, inputs: Mapping[str, Any], settings: Settings) -> int:
     options: dict[str, Any] = {"on_failure": settings.on_failure} if settings.on_failure else {}
 
     async def made() -> Driver:
-        return make_driver(target, dict(inputs), jobs, options)
+        return make_driver(target, dict(inputs), jobs, options, is_run=False)
 
     blocking(made)  # whose run is never started
     found = document(target, inputs, settings)

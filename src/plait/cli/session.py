@@ -75,6 +75,8 @@ class Settings:
     on_question: str | None = None
     approved: tuple[str, ...] = ()
     output: How | None = None
+    log: Callable[[RunResult], None] | None = None
+    """Is told what became of the run once it is over."""
 
 
 class Printed(Protocol):
@@ -163,13 +165,18 @@ class _Session:
             self._show(driver)
             return self._code(driver)
         driver.reap = True  # this process does nothing else
+        driver.asks_people = self._prompts
         self._driver = driver
         with ExitStack() as stack:
+            if self._settings.display is not Display.PEOPLE:
+                stack.enter_context(_own_output())
+            if driver.redactor is not None:
+                from plait.cli.hiding import hiding  # few runs have secrets
+
+                stack.enter_context(hiding(driver.redactor))  # before a live view, which has its own place in front
             self._subscribe(driver, stack)
             self._see_to_waiting(driver)
             stack.enter_context(_Signals(driver.loop, self._on_signal))
-            if self._settings.display is not Display.PEOPLE:
-                stack.enter_context(_own_output())
             if self._prompts:
                 self._prompter = stack.enter_context(self._prompting(driver))
             driver.start()
@@ -186,6 +193,12 @@ class _Session:
         self._show(result)
         if annotating():
             self._annotate(result)
+        if self._settings.log is not None and result.status not in (RunStatus.WAITING, RunStatus.PAUSED):
+            try:
+                if not result.interrupted:
+                    self._settings.log(result)
+            except (OSError, UnicodeError) as error:
+                say(f"plait: what became of the run could not be appended to its file: {error}")
         return self._code(result)
 
     def _show(self, result: RunResult) -> None:
@@ -280,7 +293,9 @@ class _Session:
 
         def approve() -> None:
             for each in driver.desk.questions() if not driver.done.done() else ():
-                if {each.key, each.task} & set(self._settings.approved) and each.kind != INTERRUPT:
+                last = each.key.rpartition("/")[2]  # a checkpoint in a block is known by its id, too
+                names = {each.key, each.task, last}
+                if names & set(self._settings.approved) and each.kind != INTERRUPT:
                     try:
                         driver.desk.answer(each.key, approving(each), person())
                     except UsageError as error:
@@ -558,6 +573,10 @@ def approving(question: OpenQuestion) -> Any:
     boolean, properties = {"type": "boolean"}, question.form.get("properties", {})
     if question.form == boolean:
         return True
+    if APPROVE in question.form.get("enum", ()):
+        return APPROVE
+    if APPROVE in properties.get("action", {}).get("enum", ()):
+        return {"action": APPROVE, **({"input": ""} if "input" in properties else {})}
     if len(properties) == 1 and list(properties.values()) == [boolean]:
         return dict.fromkeys(properties, True)
     raise UsageError(f"this is no yes or no ({question.fits}): answer it")

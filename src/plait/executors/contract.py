@@ -9,13 +9,14 @@ For type checkers and readers: programs do not wait for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import Context
 from typing import Any, Protocol
 
 from plait.executors.adopting import Adopter
 from plait.executors.base import Attempt, Call, Ticket
 from plait.executors.reports import Report
+from plait.redaction import Redactor
 
 
 class Sink(Protocol):
@@ -78,6 +79,16 @@ class Sink(Protocol):
     @property
     def shows_output(self) -> bool:
         """Does somebody look at what commands write while they run? Then it is told in pieces, as it comes."""
+        ...
+
+    @property
+    def redactor(self) -> Redactor | None:
+        """Hides the secrets of the run in what commands write; None where it has none."""
+        ...
+
+    @property
+    def hidden(self) -> Collection[str]:
+        """Variables of the environment that no command inherits."""
         ...
 
     @property

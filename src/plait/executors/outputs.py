@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from plait.logs import log
+
+if TYPE_CHECKING:
+    from plait.redaction import Filter
 
 _PIPE_BYTES = 64 * 1024
 """What a pipe holds, and what is read from one (or a file) at a time."""
@@ -17,6 +24,11 @@ _LAST_READS = 16
 
 STEADY_S = 0.05
 """A clock that went by so much more or less than another one was set."""
+
+
+_write = os.write
+
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
 class Dated:
@@ -126,6 +138,11 @@ class Pipe(Stream):
             data = os.read(self.fd, _PIPE_BYTES)
         except BlockingIOError:
             return False
+        self._take(data)
+        return bool(data)
+
+    def _take(self, data: bytes) -> None:
+        """Keeps what was written."""
         if self.size < self._most:
             self.data += data[: self._most - self.size]
         else:
@@ -133,7 +150,6 @@ class Pipe(Stream):
         self.size += len(data)
         if self.shown and data:
             self._fresh.append(data)
-        return bool(data)
 
     def more(self) -> bytes:
         return self._fresh.pop(0) if self._fresh else b""
@@ -147,15 +163,60 @@ class Pipe(Stream):
                 break
 
 
+class Filtered(Pipe):
+    """A pipe behind which secrets are taken out; what is left goes into a file, where the run keeps it."""
+
+    __slots__ = ("_file", "_filter", "_path")
+
+    def __init__(self, most: int, cleaner: Filter, path: str | None) -> None:
+        self._filter = cleaner
+        self._path = path
+        self._file = -1 if path is None else os.open(path, _NEW_FILE, 0o600)
+        try:
+            super().__init__(most)
+        except BaseException:
+            self._close_file()
+            raise
+
+    def _take(self, data: bytes) -> None:
+        self._keep(self._filter.feed(data) if data else self._filter.flush())
+
+    def _keep(self, clean: bytes) -> None:
+        super()._take(clean)
+        try:
+            while clean and self._file >= 0:
+                clean = clean[_write(self._file, clean) :]
+        except OSError as error:
+            log.warning("what a command writes is not kept any further in %s: %s", self._path, error.strerror)
+            self._close_file()
+
+    def finish(self) -> None:
+        super().finish()
+        self._keep(self._filter.flush())
+        if self._path is not None and not self.size:
+            with suppress(OSError):
+                os.unlink(self._path)  # as with `File`
+        self._close_file()
+
+    def close(self) -> None:
+        super().close()
+        if self._file >= 0:
+            self._keep(self._filter.flush())
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
 class File(Stream):
     """A file for its owner alone. It is there while the command writes and after we are dead, and tells whose a command is."""
 
     __slots__ = ("_asked", "_dated", "_path")
 
     def __init__(self, most: int, path: str) -> None:
-        super().__init__(
-            most, -1, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        )
+        super().__init__(most, -1, os.open(path, _NEW_FILE, 0o600))
         self._path = path
         self._dated = Dated()
         self._asked = 0  # so many bytes of it

@@ -19,6 +19,7 @@ from plait._core.scheduler import NOT_BEGUN
 from plait.errors import UsageError, WorkerFailed
 from plait.executors.adopting import end_marked, environments, is_subreaper
 from plait.executors.base import Attempt, Ended, Interrupted, Output
+from plait.executors.outputs import LATEST_BYTES
 from plait.executors.pace import MOST_AHEAD_BYTES, Pace
 from plait.executors.pickles import Encoder, end_of
 from plait.executors.shortage import Shortage, is_short
@@ -122,7 +123,11 @@ class ProcessExecutor:
         held: Held | None = attempt.handle
         if held is None or held.number != held.worker.board.begun[0]:
             return b""
-        return held.worker.latest()
+        data, redactor = held.worker.latest(), self._sink.redactor
+        if redactor is None:
+            return data
+        # One that is cut may begin in the middle of a secret.
+        return redactor.whole(data.partition(b"\n")[2] if len(data) >= LATEST_BYTES else data)
 
     def heard(self, attempt: Attempt) -> float:
         held: Held | None = attempt.handle
@@ -606,6 +611,8 @@ class ProcessExecutor:
         for which, name in enumerate(("stdout", "stderr")):
             data, left_out = worker.take_written(which, sizes[which])
             worker.retiring |= worker.seen[which] > MOST_WRITTEN
+            if data and self._sink.redactor is not None:
+                data = self._sink.redactor.whole(data)
             if data:
                 if paths is not None:
                     _keep(paths[which], data)

@@ -1,6 +1,6 @@
 """Commands, each in its own process group: TERM and KILL reach all of it, and nothing of it outlives its task.
 
-Output comes through pipes, or goes to files where the run keeps it: a command never waits for long to write, and whoever holds its
+Output comes through pipes, or goes to files where the run keeps it (where it has secrets through pipes into files, without them): a command never waits for long to write, and whoever holds its
 output after its group is gone holds nobody up.
 """
 
@@ -23,7 +23,7 @@ from plait.errors import CommandFailed
 from plait.executors.adopting import end_marked, environments, is_subreaper
 from plait.executors.base import Attempt, Ended, Output
 from plait.executors.groups import living_groups, signal_group, signal_name, signal_process
-from plait.executors.outputs import File, Pipe, Stream
+from plait.executors.outputs import File, Filtered, Pipe, Stream
 from plait.executors.shortage import Shortage, is_short
 from plait.executors.spawning import Spawner
 from plait.executors.watchdog import Watchdog
@@ -243,14 +243,17 @@ class ShellExecutor:
         added = {**(command.env or {}), **self._sink.environment(attempt)}
         streams: list[Stream] = []
         try:
+            redactor = self._sink.redactor
             for path in self._sink.output_paths(attempt) or (None, None):
-                if path is not None:
+                if redactor is not None:
+                    streams.append(Filtered(command.kept_bytes, redactor.filter(), path))
+                elif path is not None:
                     streams.append(File(command.kept_bytes, path))
                 else:
                     pipe = self._spare.pop() if self._spare else Pipe()
                     streams.append(pipe.keeps(command.kept_bytes))
             out, err = streams
-            pid, popen = self._spawner.spawn(argv, added, command.cwd, out.end, err.end)
+            pid, popen = self._spawner.spawn(argv, added, command.cwd, out.end, err.end, self._sink.hidden)
         except BaseException:
             for stream in streams:
                 stream.close()
@@ -440,7 +443,7 @@ class ShellExecutor:
 
     def _prepare(self, last: _Process) -> None:
         """Makes the pipes of the next command, while those that run are at work."""
-        if self._running and not self._short and not self._spare and last.streams[0].piped:
+        if self._running and not self._short and not self._spare and type(last.streams[0]) is Pipe:
             try:
                 for _ in range(2):
                     self._spare.append(Pipe())

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from plait import points
@@ -44,9 +44,15 @@ class Spawner:
             log.debug("the short time slice stays: %r", error)
 
     def spawn(
-        self, argv: tuple[str, ...], added: Mapping[str, str], cwd: str | None, out: int, err: int
+        self,
+        argv: tuple[str, ...],
+        added: Mapping[str, str],
+        cwd: str | None,
+        out: int,
+        err: int,
+        hidden: Collection[str] = (),
     ) -> tuple[int, subprocess.Popen[bytes] | None]:
-        """A process that writes to `out` and `err` and reads nothing, with `added` in its environment; and who else waits for it.
+        """A process that writes to `out` and `err` and reads nothing, with `added` in its environment, and nothing of our own that is `hidden`; and who else waits for it.
 
         It holds no other descriptor of ours. (Before Python 3.13: but for those that a C library opens without close-on-exec after
         the run began.)
@@ -59,6 +65,8 @@ class Spawner:
             if not self._few:
                 self._shorten()
         environment = _environment()
+        for name in hidden:
+            environment.pop(name.encode(*_CODING), None)
         for name, value in added.items():
             environment[name.encode(*_CODING)] = value.encode(*_CODING)
         points.reach("before spawn")

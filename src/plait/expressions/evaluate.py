@@ -237,7 +237,7 @@ class Work:
             raise fault(EVALUATION, tree.at, "a number, or what would be made here, is too large") from None
 
     def _chain(self, tree: Tree, known: Mapping[str, Any]) -> Any:
-        base, steps = unrolled(tree)
+        base, steps = (tree, []) if isinstance(tree, Name) else unrolled(tree)
         self.step(len(steps))
         done = 0
         if not isinstance(base, Name):
@@ -246,7 +246,7 @@ class Work:
             value = known[base.name]
         else:
             try:
-                value, done = self._names.look_up(base.name, reference(base, steps).steps)
+                value, done = self._names.look_up(base.name, reference(base, steps).steps if steps else ())
             except ExpressionError as error:
                 raise error if error.offset is not None else error.at(base.at) from None
         for step in steps[done:]:

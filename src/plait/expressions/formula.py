@@ -23,11 +23,14 @@ class Formula:
         self.tree = tree
         self.text = text
         self.where = where
-        self.references: tuple[Reference, ...] = tuple(references(tree))
-        """The names that it reads, from left to right."""
-        self.is_pure = all(each.function not in FUNCTIONS or FUNCTIONS[each.function].pure for each in calls(tree))
-        """Does it stand for the same whenever its names do? Not where it asks for the time, or for chance."""
         self._plain = _plain_reference(tree)
+        # What most expressions are is one name with its steps: then that is all they read.
+        self.references: tuple[Reference, ...] = tuple(references(tree)) if self._plain is None else (self._plain,)
+        """The names that it reads, from left to right."""
+        self.is_pure = self._plain is not None or all(
+            each.function not in FUNCTIONS or FUNCTIONS[each.function].pure for each in calls(tree)
+        )
+        """Does it stand for the same whenever its names do? Not where it asks for the time, or for chance."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Formula) and self.tree == other.tree

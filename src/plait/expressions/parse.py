@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from plait.expressions.faults import PARSE, check_name, fault
@@ -40,6 +42,13 @@ NEGATED = 4
 """`NOT` takes what binds more tightly than `&&`, as in SQL and Python; `!` is tighter than all operators of two operands."""
 WORDS = {"AND": "&&", "OR": "||", "IN": "IN"}
 CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "undefined": None}
+OTHERS = {
+    "and": "write `&&` or AND",
+    "or": "write `||` or OR",
+    "not": "write `!` or NOT",
+    "in": "write IN, or includes(list, x)",
+}
+"""Words of other languages, and what is written in their place."""
 RESERVED = frozenset((*CONSTANTS, *WORDS, "NOT", "typeof"))
 
 _TOKEN = re.compile(
@@ -50,7 +59,8 @@ _TOKEN = re.compile(
       | (?P<sign>===|!==|=>|\?\?|\?\.(?![0-9])|\.\.\.|==|!=|<=|>=|&&|\|\||[-+*/%<>!?:.,()\[\]{}])""",
     re.VERBOSE | re.DOTALL,
 )
-_HYPHENS = re.compile(r"(?:-\w+){1,40}")  # every part is tried, from each name on: without a bound that takes minutes
+_HYPHENS = re.compile(r"(?:-\w+)+")
+_HYPHEN = re.compile("-")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))|\\", re.DOTALL)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -64,7 +74,7 @@ class Token(NamedTuple):
     at: int
 
 
-def parse(text: str, names: Container[str] = (), *, arrow: bool = False) -> Node:
+def parse(text: str, names: Collection[str] = (), *, arrow: bool = False) -> Node:
     """The tree of an expression.
 
     `names` are those with hyphens that are one name where they stand without spaces, the longest first; elsewhere a hyphen
@@ -82,8 +92,10 @@ def parse(text: str, names: Container[str] = (), *, arrow: bool = False) -> Node
         raise fault(PARSE, parser.token.at, "the expression is nested too deep for the place where it stands") from None
 
 
-def _tokens(text: str, names: Container[str]) -> list[Token]:
+def _tokens(text: str, names: Collection[str]) -> list[Token]:
     found: list[Token] = []
+    known = _known(frozenset(names)) if names else None
+    cuts: list[int] = []
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -91,8 +103,11 @@ def _tokens(text: str, names: Container[str]) -> list[Token]:
             raise fault(PARSE, at, *_unreadable(text, at))
         kind = match.lastgroup or ""
         end = match.end()
-        if kind == "name":
-            end = _longest_name(text, at, end, names)
+        if kind == "name" and known is not None:
+            if not cuts or cuts[-1] < end:
+                cuts = _cuts(text, end)
+            if cuts:
+                end = known.end(text, at, end, cuts)
         elif kind == "number" and text[end : end + 1].isidentifier():
             raise fault(PARSE, at, f"{text[at : end + 1]!r} is no number, and a name cannot begin with a digit")
         if kind != "space":
@@ -102,16 +117,47 @@ def _tokens(text: str, names: Container[str]) -> list[Token]:
     return found
 
 
-def _longest_name(text: str, at: int, end: int, names: Container[str]) -> int:
-    """Where a name ends: behind as many parts with hyphens as one of `names` has."""
+class _Names:
+    """The names with hyphens that an expression may hold.
+
+    Of each beginning of one, up to a hyphen or its end, it is known how long the longest name is that is there so far; so of the
+    parts of a text with hyphens only few are looked at, however many there are.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._longest: dict[str, int] = {}
+        known = {name for name in names if "-" in name}
+        for name in sorted(known):
+            longest = 0
+            for cut in (*(each.start() for each in _HYPHEN.finditer(name)), len(name)):
+                longest = cut if name[:cut] in known else longest
+                self._longest[name[:cut]] = longest
+
+    def end(self, text: str, at: int, end: int, cuts: Sequence[int]) -> int:
+        """Where the name at an offset ends, whose first part ends at `end`; `cuts` are where its parts end."""
+        first = bisect_left(cuts, end)
+        low, high = first, len(cuts)
+        while low < high:  # what is no beginning does not become one further on
+            middle = (low + high) // 2
+            if text[at : cuts[middle]] in self._longest:
+                low = middle + 1
+            else:
+                high = middle
+        longest = 0 if low == first else self._longest[text[at : cuts[low - 1]]]
+        return max(end, at + longest)
+
+
+@lru_cache(maxsize=4)
+def _known(names: frozenset[str]) -> _Names:
+    return _Names(names)
+
+
+def _cuts(text: str, end: int) -> list[int]:
+    """Where the parts end of what has hyphens, and whose first part ends at an offset."""
     behind = _HYPHENS.match(text, end)
-    if behind is not None:
-        cut = behind.end()
-        while cut > end:
-            if text[at:cut] in names:
-                return cut
-            cut = text.rindex("-", end, cut)
-    return end
+    if behind is None:
+        return []
+    return [each.start() for each in _HYPHEN.finditer(text, end, behind.end())] + [behind.end()]
 
 
 def _unreadable(text: str, at: int) -> tuple[str, str]:
@@ -212,6 +258,16 @@ class _Parser:
             )
         if token.text in ("+", "*") and before is not None and before.text == token.text:
             hint = "there is `pow(x, y)`" if token.text == "*" else ""
+        elif token.text in OTHERS and token.kind == "name":
+            hint = OTHERS[token.text]
+        elif before is not None and before.text == "new":
+            hint = "nothing is made by `new`: see now() and parse_date(text) for times"
+        elif before is not None and before.text == "not":
+            hint = OTHERS["not"]
+        elif before is not None and before.text == "/" and token.text in ("/", "*"):
+            hint = "an expression holds no comments"
+        elif token.text == "-" and more.startswith(": `}`") and before is not None and before.kind == "name":
+            hint = "a key with a hyphen is quoted, as in {'content-type': 1}"
         return fault(PARSE, token.at, f"{token.text[:40]!r} is not expected here{more}", hint)
 
     # -- levels

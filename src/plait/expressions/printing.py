@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container
+from collections.abc import Collection
 
 from plait.expressions.parse import LEVELS, RESERVED
 from plait.expressions.tree import (
@@ -28,13 +28,13 @@ _PLAIN = re.compile(r"\$?[^\W\d]\w*")
 _UNARY, _POSTFIX, _LOOSE = 9, 10, 0
 
 
-def to_text(tree: Node, names: Container[str] = ()) -> str:
+def to_text(tree: Node, names: Collection[str] = ()) -> str:
     """An expression as text. `names`: those with hyphens that are read as one name."""
     return _Printer(names).text(tree)
 
 
 class _Printer:
-    def __init__(self, names: Container[str]) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         self._names = names
 
     def text(self, node: Node, level: int = _LOOSE) -> str:

@@ -163,6 +163,9 @@ def walk(tree: Node) -> Iterator[tuple[Node, frozenset[str]]]:
     while stack:
         node, known = stack.pop()
         yield node, known
+        kind = type(node)
+        if kind is Name or kind is Literal:
+            continue  # most nodes are that
         if isinstance(node, Arrow):
             stack.append((node.body, known | set(node.parameters)))
             continue

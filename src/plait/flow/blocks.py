@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from plait._core.graph import Batch
@@ -13,8 +14,9 @@ from plait._core.table import Table
 from plait._engine.work import Chosen, Growth, Join, Work
 from plait.errors import TaskError
 from plait.flow.inputs import values_of
-from plait.flow.model import FlowFile, FlowTask, Group, Loop, Parallel, Subflow, Switch, groups
-from plait.flow.scopes import Around, Scope
+from plait.flow.model import Attempts, FlowFile, FlowTask, Group, Jump, Loop, Parallel, Subflow, Switch, groups
+from plait.flow.scopes import Around, Scope, around_of
+from plait.flow.templates import Template
 from plait.flow.values import detached, filled, holds, join_items
 
 
@@ -39,13 +41,19 @@ def grown(make: Make, task: FlowTask, scope: Scope, table: Table, row: int) -> G
     match body:
         case Group():
             return make(body, scope).growth()
-        case Parallel(branches):
-            return _branches(make, branches, scope)
-        case Switch(cases):
+        case Parallel():
+            return _branches(make, body, scope)
+        case Switch(cases, must):
             for number, case in enumerate(cases):
                 if holds(case.when, scope):
                     return make(case.group, scope, {"case": number}).growth()
-            return _nothing(make, {"case": None})
+            if must:
+                raise TaskError(must)
+            return nothing(make, {"case": None})
+        case Jump():
+            return nothing(make)
+        case Attempts():
+            return _Tries(make, task.key, body, scope, table, row).growth(0)
         case Loop():
             return _Rounds(make, task.key, body, scope, table, row).first()
         case Subflow():
@@ -59,21 +67,27 @@ def regrown(make: Make, task: FlowTask, scope: Scope, known: Mapping[str, Any], 
     match body:
         case Switch(cases):
             number = known.get("case")
-            return _nothing(make, known) if number is None else make(cases[int(number)].group, scope, known).growth()
+            return nothing(make, known) if number is None else make(cases[int(number)].group, scope, known).growth()
         case Loop():
             number = known.get("round")
             rounds = _Rounds(make, task.key, body, scope, table, row, known.get("of", 0), known.get("over", False))
             return rounds.none() if number is None else rounds.growth(int(number))
         case Subflow():
-            return _subflow(make, body, scope, known["inputs"])
+            return _subflow(make, body, scope, known.get("inputs", known))
+        case Attempts():
+            return _Tries(make, task.key, body, scope, table, row).growth(int(known["try"]))
+        case Jump():
+            return nothing(make)
     raise AssertionError(f"task {task.key!r} keeps nothing of what it grows")
 
 
 def again(task: FlowTask, chosen: Chosen) -> dict[str, Any]:
     """What is kept of the growth that an earlier generation chose: of a loop also how many rounds it had."""
     known: dict[str, Any] = chosen.snapshots[0]
-    if isinstance(task.body, Loop) and known:
+    if isinstance(task.body, Loop) and known.get("round") is not None:
         return {"round": 0, "of": len(chosen.snapshots), "over": chosen.over}
+    if isinstance(task.body, Attempts):
+        return {"try": 0}
     return known
 
 
@@ -84,7 +98,11 @@ def inside(make: Make, task: FlowTask, scope: Scope, known: Mapping[str, Any] | 
         case Group():
             return _with_join(make(body, scope))
         case Parallel(branches):
-            return _Blocks(make, list(branches.values()), [scope] * len(branches)), join_items
+            return _Blocks(make, list(branches.values()), [scope] * len(branches)), _joined(body, scope)
+        case Attempts(group):
+            return _Blocks(make, [group], [scope]), _last_try
+        case Jump():
+            return _Blocks(make, [], []), _no_value
         case Switch(cases):
             number = None if known is None else known["case"]
             if number is None or int(number) >= len(cases):
@@ -93,8 +111,7 @@ def inside(make: Make, task: FlowTask, scope: Scope, known: Mapping[str, Any] | 
         case Loop(group):
             return _Blocks(make, [group], [scope]), _last_round
         case Subflow(flow):
-            work = _tasks_of(make, flow, scope, None)
-            return cast(Work, work), lambda table, rows: _outputs(flow, work, table, rows)
+            return _with_join(_tasks_of(make, flow, scope, None))
     return None
 
 
@@ -110,8 +127,8 @@ def foreseen(make: Make, task: FlowTask, scope: Scope) -> Foreseen | None:
         case Loop(group):
             around = scope.at(frozenset(("previous", "index")))
             return Foreseen(_Blocks(make, [group], [around]).batch(), many=False)
-        case Parallel(branches):
-            return Foreseen(_branches(make, branches, scope).batch, many=False)
+        case Parallel():
+            return Foreseen(_branches(make, body, scope).batch, many=False)
         case Subflow(flow):
             return Foreseen(_tasks_of(make, flow, scope, None).batch(), many=False)
     return None
@@ -164,7 +181,7 @@ class _Blocks(Work):
         return [f"[{at}]" for at in range(len(self._blocks))]
 
 
-def _nothing(make: Make, known: Any) -> Growth:
+def nothing(make: Make, known: Any = None) -> Growth:
     """No tasks, and null."""
     return Growth(_Blocks(make, [], [], known=known).batch(), _no_value)
 
@@ -176,9 +193,117 @@ def _no_value(table: Table, rows: range) -> None:
 # -- parallel
 
 
-def _branches(make: Make, branches: Mapping[str, Group], scope: Scope) -> Growth:
-    work = _Blocks(make, list(branches.values()), [scope] * len(branches))
-    return Growth(work.batch([f"[{name}]" for name in branches]), join_items)
+def _branches(make: Make, body: Parallel, scope: Scope) -> Growth:
+    branches = body.branches
+    work = _Blocks(make, list(branches.values()), [scope.at_branch(at) for at in range(len(branches))])
+    return Growth(work.batch([f"[{name}]" for name in branches]), _joined(body, scope))
+
+
+def _joined(body: Parallel, scope: Scope) -> Join:
+    """What the results of branches come to, as `merge` has it."""
+
+    def merged(table: Table, rows: range) -> Any:
+        results = join_items(table, rows)
+        if body.first:
+            policy = table.policies[table.parent(rows.start)]
+            wanted = policy.min_success if isinstance(policy.min_success, int) else len(rows)
+            won = [row for row in rows if table.status[row] == SUCCEEDED]
+            won = sorted(sorted(won, key=lambda row: table.ended_at[row])[:wanted])
+            results = [table.values[row] for row in won]
+        if body.merge == "array":
+            return results
+        from plait.flow.script.merging import merge  # only FlowScript has others
+
+        return merge(body.merge, results, scope)
+
+    return merged
+
+
+# -- foreach with a break
+
+
+def ended_at(task: FlowTask) -> Callable[[Table, range], int] | None:
+    """Of a foreach with a `break` in it: which item said so, the first of those that did; None where there is none to say it."""
+    layout = task.body.layout if isinstance(task.body, Group) else None
+    if task.foreach is None or layout is None or not layout.jumps:
+        return None
+    from plait.flow.script.scope import jump_at
+
+    known: dict[int, bool] = {}
+
+    def first(table: Table, rows: range) -> int:
+        for at, row in enumerate(rows):
+            if at not in known:
+                if table.status[row] != SUCCEEDED:
+                    continue  # nothing can be said of it yet
+                jump = jump_at(table, row, layout.nodes, f"[{at}]")
+                known[at] = jump is not None and (jump.ends or jump.loop != task.key)
+            if known[at]:
+                return at
+        return len(rows)
+
+    return first
+
+
+# -- tries
+
+
+class _Tries:
+    """A block that is tried again where it fails: each try is a group of its own, that has nothing of the one before."""
+
+    def __init__(self, make: Make, key: str, body: Attempts, scope: Scope, table: Table, row: int) -> None:
+        self._make = make
+        self._key = key
+        self._body = body
+        if body.late:
+            from plait.flow.script.options import with_options  # only FlowScript has templates there
+
+            values = {name: template.value(scope) for name, template in body.late.items()}
+            self._body = replace(body, retry=with_options(body.policy.but(retry=body.retry), values, key).retry)
+        self._scope = scope
+        self._table = table
+        self._row = row
+
+    def growth(self, number: int) -> Growth:
+        """Try `number`, from 0; before a later one there is a pause."""
+        known = {"try": number}
+        if number:
+            from plait.flow.script.tries import pause
+
+            groups = [pause(self._body.retry, number, self._error(number - 1)), self._body.group]
+            work = _Blocks(self._make, groups, [self._scope] * 2, self._body.policy, known)
+            batch = work.batch([f"pause[{number}]", f"[{number}]"])
+            batch.needs = [(), (0,)]
+        else:
+            batch = _Blocks(self._make, [self._body.group], [self._scope], self._body.policy, known).batch(["[0]"])
+        return Growth(batch, self._value, again=lambda table, rows: self._next(number))
+
+    def _next(self, done: int) -> Growth | None:
+        from plait.flow.script.tries import is_wanted
+
+        error = self._error(done)
+        wanted = error is not None and is_wanted(self._body, done + 1, error, self._scope)
+        return self.growth(done + 1) if wanted else None
+
+    def _error(self, number: int) -> BaseException | None:
+        """What try `number` failed of."""
+        return self._table.errors.get(self._row_of()[number])
+
+    def _row_of(self) -> list[int]:
+        grown = [rows for rows in self._table.grown(self._row) if rows.start != self._table.repairs.get(self._row)]
+        return [rows.stop - 1 for rows in grown]
+
+    def _value(self, table: Table, rows: range) -> Any:
+        last = self._row_of()[-1]
+        if table.status[last] == SUCCEEDED:
+            return table.values[last]
+        error = table.errors.get(last)
+        raise error if error is not None else TaskError(f"the last try of {self._key!r} did not succeed")
+
+
+def _last_try(table: Table, rows: range) -> Any:
+    """The value of a block that was tried several times."""
+    return _last_round(table, range(rows.stop - 1, rows.stop)) if rows else None
 
 
 # -- switch
@@ -213,13 +338,13 @@ class _Rounds:
 
     def none(self) -> Growth:
         """Not even one round."""
-        return _nothing(self._make, {"round": None})
+        return nothing(self._make, {"round": None})
 
     def growth(self, number: int) -> Growth:
         """Round `number`, from 0."""
         last = self._row_of(number - 1)
         previous = None if last is None else self._table.values[last]
-        scope = self._scope.at(index=number, previous=previous)
+        scope = self._scope.at_round(number, previous, self._table, self._row)
         known = {"round": number}
         if number + 1 < self._chosen or (self._over and number + 1 == self._chosen):
             known |= {"of": self._chosen, "over": self._over}
@@ -237,18 +362,37 @@ class _Rounds:
             return self.growth(done + 1)
         if done + 1 == self._chosen and self._over:
             return None
+        if self._left(done):
+            return None
         if loop.until is not None and self._holds(loop.until, done):
             return None
         number = done + 1
+        most = loop.most if isinstance(loop.most, int) else self._most(loop.most)
         if loop.condition is None:
-            return self.growth(number) if number < loop.most else None
+            return self.growth(number) if number < most else None
         if not self._goes_on(number):
             return None
-        if number >= loop.most:
+        if number >= most:
             raise TaskError(
-                f"the condition of `while` of task {self._key!r} still holds after {loop.most} rounds: give it a larger `max`, or look at what it waits for"
+                f"the condition of `while` of task {self._key!r} still holds after {most} rounds: give it a larger `max`, or look at what it waits for"
             )
         return self.growth(number)
+
+    def _most(self, most: Template) -> int:
+        from plait.flow.script.options import rounds  # only FlowScript has templates there
+
+        return rounds(most.value(self._scope), self._key)
+
+    def _left(self, done: int) -> bool:
+        """Was the loop left in round `done`, by a `break`, or by a jump to a loop around it?"""
+        layout = self._loop.group.layout
+        row = self._row_of(done)
+        if layout is None or not layout.jumps or row is None:
+            return False
+        from plait.flow.script.scope import jump_at
+
+        jump = jump_at(self._table, row, layout.nodes, f"[{done}]")
+        return jump is not None and (jump.ends or jump.loop != self._key)
 
     def _goes_on(self, number: int) -> bool:
         """Does the condition hold before round `number`? A loop without one has a first round."""
@@ -258,11 +402,11 @@ class _Rounds:
         """A condition, with the tasks of round `last` in sight; before there is one they are null."""
         row = self._row_of(last)
         rows = [] if row is None else self._table.grown(row)
-        place = {key: at for at, key in enumerate((*self._loop.group.tasks, *self._loop.group.cleanups))}
-        scope = self._scope.at(index=last + 1 if condition is self._loop.condition else last)
-        if rows:
-            return holds(condition, scope.inside(self._table, rows[0].start, place))
-        return holds(condition, scope.inside(None, 0, place))
+        number = last + 1 if condition is self._loop.condition else last
+        value = None if row is None else self._table.values[row]
+        table, first = (self._table, rows[0].start) if rows else (None, 0)
+        loop = (self._row, last + 1)
+        return holds(condition, self._scope.at_end(table, first, self._loop.group, number, value, loop))
 
     def _row_of(self, number: int) -> int | None:
         rounds = [rows for rows in self._table.grown(self._row) if rows.start != self._table.repairs.get(self._row)]
@@ -282,29 +426,27 @@ def _last_round(table: Table, rows: range) -> Any:
 
 def _tasks_of(make: Make, flow: FlowFile, scope: Scope, inputs: Mapping[str, Any] | None) -> GroupWork:
     """The tasks of another file, which see nothing of this one. Without inputs: to look at, before anything runs."""
+    if flow.group.layout is not None:
+        from plait.flow.script.calls import tasks_of
+
+        return tasks_of(make, flow, scope, inputs)
     around, later = scope.around, frozenset[str]()
     if inputs is None:
         inner, later = Around({}, {}, around.functions, around.run), frozenset(("inputs", "env"))
     else:
-        before = Scope(Around(inputs, {}, {}))
-        env = {name: template.text(before) for name, template in flow.env.items()}
-        inner = Around(inputs, env, around.functions, around.run)
+        inner = around_of(flow, inputs, around.functions, around.vault, around.run)
     known = None if inputs is None else {"inputs": dict(inputs)}
-    return make(Group(flow.tasks, flow.cleanups), Scope(inner, later), known)
+    return make(flow.group, Scope(inner, later), known)
 
 
 def _subflow(make: Make, body: Subflow, scope: Scope, known: Mapping[str, Any] | None = None) -> Growth:
     flow = body.flow
+    if flow.group.layout is not None:
+        from plait.flow.script.calls import grown_file
+
+        return grown_file(make, body, scope, known)
     if known is None:
         given = detached(filled(dict(body.arguments), scope))
         known = values_of(flow.path, flow.inputs, given, "give it under `with:`")
     work = _tasks_of(make, flow, scope, known)
-    return Growth(work.batch(), lambda table, rows: _outputs(flow, work, table, rows))
-
-
-def _outputs(flow: FlowFile, work: GroupWork, table: Table, rows: range) -> Any:
-    """The value of another file: its outputs; where it says none, the outputs of its tasks."""
-    if not flow.outputs:
-        return work.join(table, rows)
-    scope = work.scope(table, rows.start)
-    return {name: template.value(scope) for name, template in flow.outputs.items()}
+    return Growth(work.batch(), work.join)

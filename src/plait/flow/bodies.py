@@ -8,12 +8,12 @@ from typing import Any
 from plait.calls.shell import OUTPUTS, OutputKind
 from plait.errors import UsageError
 from plait.flow.keys import EXECUTORS, HTTP_KEYS, OF_CODE_ALONE, TARGET
+from plait.flow.leaves import Leaves
 from plait.flow.model import (
     Ask,
     Http,
     PythonCall,
 )  # fmt: skip
-from plait.flow.options import Options
 from plait.flow.templates import Template, holds_template
 from plait.flow.texts import Sight
 from plait.flow.tree import Mapping as Map
@@ -31,7 +31,7 @@ def _placeheld(data: Any) -> Any:
     return "x" if isinstance(data, Template) else data
 
 
-class Bodies(Options):
+class Bodies(Leaves):
     """Reads what a task runs."""
 
     def foreach(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,9 @@ from plait.flow.inputs import values_of
 from plait.flow.model import FlowFile, FlowTask, Subflow
 from plait.flow.problems import START, Place, Problem, Problems
 from plait.flow.reader import read_flow
-from plait.flow.scopes import ROOTS, Around, Functions, Scope
+from plait.flow.scopes import ROOTS, Around, Functions, Scope, around_of
 from plait.flow.tree import plain, read
-from plait.flow.work import EACH, Tasks
+from plait.flow.work import EACH, Tasks, outputs_of
 from plait.programs import Program
 
 
@@ -30,7 +32,13 @@ def load(path: str | Path) -> Flow:
     Raises:
         FlowError: with every problem of the file, as `FILE:LINE:COL: error[CODE]: message`.
     """
-    return Flow(read_flow(Path(path), look=_find_conflicts))
+    path = Path(path)
+    if path.name.endswith(".flow.md"):
+        from plait.flow.script.flows import ScriptFlow
+        from plait.flow.script.reader import read_script
+
+        return ScriptFlow(read_script(path))
+    return Flow(read_flow(path, look=_find_conflicts))
 
 
 def reload(snapshot: Mapping[str, Any]) -> Flow:
@@ -41,7 +49,14 @@ def reload(snapshot: Mapping[str, Any]) -> Flow:
     """
     path = Path(snapshot["path"])
     texts = snapshot.get("flows", {})
-    flow = Flow(read_flow(path, None if path.exists() else snapshot["text"], _find_conflicts, texts))
+    text = None if path.exists() else snapshot["text"]
+    if path.name.endswith(".flow.md"):
+        from plait.flow.script.flows import ScriptFlow
+        from plait.flow.script.reader import read_script
+
+        flow: Flow = ScriptFlow(read_script(path, text, texts)).restored(snapshot)
+    else:
+        flow = Flow(read_flow(path, text, _find_conflicts, texts))
     only = snapshot.get("only")
     return flow if only is None else flow.kept(only)
 
@@ -84,7 +99,8 @@ def _tell(problems: Problems, where: Where, code: str, message: str) -> None:
 
 def _shape(tasks: Mapping[str, FlowTask], cleanups: Mapping[str, FlowTask]) -> Batch:
     """The tasks of a run as a batch whose calls nobody can make: to look at, nothing is imported."""
-    return Tasks(tasks, Scope(Around({}, {}, {}), unknown=frozenset(ROOTS) - EACH), cleanups).batch()
+    plain = {key: replace(task, late={}) if task.late else task for key, task in tasks.items()}
+    return Tasks(plain, Scope(Around({}, {}, {}), unknown=frozenset(ROOTS) - EACH), cleanups).batch()
 
 
 class Flow:
@@ -112,13 +128,11 @@ class Flow:
             if key not in wanted:
                 wanted.add(key)
                 stack.extend(tasks[key].needs)
-        flow = Flow(self.file)
-        flow._only = frozenset(wanted)
-        return flow
+        return self.kept(wanted)
 
-    def kept(self, keys: Sequence[str]) -> Flow:
+    def kept(self, keys: Iterable[str]) -> Flow:
         """The same flow with these top-level tasks, as far as they are there, and nothing else."""
-        flow = Flow(self.file)
+        flow = copy(self)
         flow._only = frozenset(keys)
         return flow
 
@@ -130,12 +144,16 @@ class Flow:
             "kind": "flow",
             "path": str(self.file.path.resolve()),
             "text": self.file.text,
-            "raw": _definition(self.file, here),
+            "raw": self._definition(),
             "flows": {str(path): flow.text for path, flow in flows_in(self.file).items()},
             "inputs": self.inputs(inputs),
             "only": None if self._only is None else sorted(self._only),
             "code": {called(here, *target): fingerprint(function) for target, function in functions.items()},
         }
+
+    def _definition(self) -> Any:
+        """What the file says, as data: an edit is found by that."""
+        return _definition(self.file, self.file.path.parent)
 
     @property
     def tasks(self) -> dict[str, FlowTask]:
@@ -164,13 +182,25 @@ class Flow:
             pools = {**flow.rules.get("pools", {}), **pools}
         return {**rules, "pools": pools} if pools else rules
 
+    @property
+    def declared(self) -> Collection[str]:
+        """The names of its inputs."""
+        return self.file.inputs
+
     def inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values of all inputs: the given ones, converted from text where needed, and the defaults.
 
         Raises:
             UsageError: for an unknown, missing or impossible input.
         """
-        return values_of(self.file.path, self.file.inputs, given)
+        try:
+            return values_of(self.file.path, self.file.inputs, given)
+        except UsageError as error:
+            if not self.file.secrets:
+                raise
+            from plait.redaction import Secrets
+
+            raise UsageError(Secrets(self.file.secrets).hidden(str(error))) from None
 
     def shape(self, inputs: Mapping[str, Any] | None = None) -> Batch:
         """The tasks of a run (with these inputs) as a batch whose calls nobody can make: to look at, nothing is imported.
@@ -188,19 +218,25 @@ class Flow:
             UsageError: for inputs that cannot be.
         """
         work = self._work(inputs, self._functions())
-        outputs = self.file.outputs
+        outputs, around = self.file.outputs, work.around
 
         def value(result: RunResult) -> Any:
-            scope = work.scope(result.table, 0)
-            return {name: template.value(scope) for name, template in outputs.items()}
+            try:
+                return around.hidden(outputs_of(outputs, work.scope(result.table, 0)))
+            except Exception as error:
+                raise around.hidden(error)  # noqa: B904 - it is the same one, or says that it was another
 
-        return Program(work.batch(), [], self.name, value)
+        return Program(work.batch(), [], self.name, value, around.vault)
 
     def _work(self, inputs: Mapping[str, Any], functions: Functions) -> Tasks:
         values = self.inputs(inputs)
-        before = Scope(Around(values, {}, {}))
-        env = {name: template.text(before) for name, template in self.file.env.items()}
-        return Tasks(self.tasks, Scope(Around(values, env, functions)), self.file.cleanups)
+        names = [name for file in (self.file, *flows_in(self.file).values()) for name in file.secrets]
+        vault = None
+        if names:
+            from plait.redaction import Secrets  # few files have some
+
+            vault = Secrets(names, values)
+        return Tasks(self.tasks, Scope(around_of(self.file, values, functions, vault)), self.file.cleanups)
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r}: {len(self.tasks)} tasks>"

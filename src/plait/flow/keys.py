@@ -17,6 +17,7 @@ OF_CODE_ALONE = ("retries", "retry", "idle_timeout", "on_interrupt", "memory_lim
 TOP = (
     "name",
     "inputs",
+    "secrets",
     "env",
     "max_concurrency",
     "on_failure",
@@ -31,7 +32,7 @@ TOP = (
     "outputs",
 )
 
-BODIES = ("run", "call", "http", "ask", "tasks", "parallel", "switch", "flow")
+BODIES = ("run", "call", "http", "node", "ask", "tasks", "parallel", "switch", "flow")
 
 GROUPS = ("tasks", "parallel", "switch", "flow")
 """Bodies that run nothing themselves."""
@@ -42,14 +43,15 @@ POLICIES = tuple(sorted(option_names() - set(OF_GROUPS)))
 
 WHOLE = ("join", "budget", *OF_GROUPS)
 
-COMMON = ("needs", "foreach", "matrix", "key", "when", "on_error", *POLICIES, *OF_GROUPS)
+COMMON = ("needs", "foreach", "matrix", "key", "when", "on_error", "width", *POLICIES, *OF_GROUPS)
 
 BODY_KEYS = {
     "run": ("output", "env", "cwd"),
     "call": ("with", "executor"),
     "http": (),
-    "tasks": ("finally", "loop", "while"),
-    "parallel": (),
+    "node": ("input", "with"),
+    "tasks": ("finally", "outputs", "loop", "while"),
+    "parallel": ("merge",),
     "switch": (),
     "flow": ("with",),
     "ask": ("form", "default", "who", "approve", "rounds"),
@@ -57,17 +59,23 @@ BODY_KEYS = {
 
 INPUT_KEYS = ("type", "default", "required", "description")
 
-PART_KEYS, BRANCH_KEYS, CASE_KEYS = ("tasks", "finally"), ("name",), ("when",)
+PART_KEYS, BRANCH_KEYS, CASE_KEYS = ("tasks", "finally", "outputs"), ("name",), ("when",)
 """Of a branch or a case; and of each of them alone."""
 
 LOOP_KEYS, WHILE_KEYS = ("max", "until"), ("max", "condition")
+
+MERGES = ("array", "concat", "object")
+"""What the results of branches come to, where no expression says it."""
+
+MOST_ITEMS = 100_000
+"""Items of one foreach, combinations of one matrix."""
 
 MATRIX_KEYS = ("include", "exclude")
 """What is no axis."""
 
 EXECUTORS = ("thread", "process", "async")
 
-LATER = {"agent", "cache", "workspace", "secrets"}
+LATER = {"agent", "cache", "workspace"}
 """Words of the language that this version does not run: refused, never ignored."""
 
 OF_FLOW = ("on_failure", "max_concurrency", "deadline", "budget")

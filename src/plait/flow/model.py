@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from plait._core.policy import Policy
+from plait._core.policy import Policy, Retry
 from plait.calls.shell import OutputKind
+from plait.errors import UsageError
 from plait.expressions import Names
 from plait.flow.problems import Place, Problem
 from plait.flow.templates import Template
@@ -62,12 +64,58 @@ class Http:
     filled: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class Layout:
+    """Where the names of FlowScript lead in a group: by the places of its tasks, in the order of the file."""
+
+    ids: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    """Of each node that can be seen from here: in which task it is, and the keys below that."""
+    keys: list[str] = field(default_factory=list)
+    """Of its tasks, by place."""
+    sets: dict[str, list[int]] = field(default_factory=dict)
+    """Of each variable: the tasks that set it, themselves or in what they hold and share their scope with."""
+    jumps: list[int] = field(default_factory=list)
+    """The tasks that may end the sequence, by a `break` or `continue` in them."""
+    gates: list[int] = field(default_factory=list)
+    """The checkpoints that may send the run back, or on."""
+    nodes: dict[str, FlowTask] = field(default_factory=dict)
+    """Every node of the file by its key; one and the same for all groups of it."""
+
+    @property
+    def first_exit(self) -> float:
+        """The first task behind which others may be left out."""
+        return min((*self.jumps, *self.gates), default=inf)
+
+    def part(self, start: int, stop: int) -> Layout:
+        """The same for the tasks from `start` to before `stop` by themselves."""
+        return self._of(range(start, stop))
+
+    def only(self, keys: Container[str]) -> Layout:
+        """The same for the tasks with these keys by themselves."""
+        return self._of([place for place, key in enumerate(self.keys) if key in keys])
+
+    def _of(self, places: Sequence[int]) -> Layout:
+        at = {place: number for number, place in enumerate(places)}
+        return Layout(
+            {name: (at[place], keys) for name, (place, keys) in self.ids.items() if place in at},
+            [self.keys[place] for place in places],
+            {name: [at[each] for each in found if each in at] for name, found in self.sets.items()},
+            [at[each] for each in self.jumps if each in at],
+            [at[each] for each in self.gates if each in at],
+            self.nodes,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """`tasks:`: tasks that are one task to the outside, and those of its `finally:`."""
 
     tasks: Mapping[str, FlowTask]
     cleanups: Mapping[str, FlowTask] = field(default_factory=dict)
+    layout: Layout | None = field(default=None, compare=False, repr=False)
+    """Of FlowScript: then its value is the output of the node that was executed last."""
+    outputs: Mapping[str, Template] | Template | None = None
+    """What its value is made of; None: the outputs of its tasks, by their keys."""
 
     @property
     def all(self) -> Iterator[FlowTask]:
@@ -81,6 +129,10 @@ class Parallel:
     """`parallel:`: branches by their names, that run beside one another and see nothing of one another."""
 
     branches: Mapping[str, Group]
+    merge: str | Template = "array"
+    """What the results come to: array, concat, object, or an expression over them."""
+    first: bool = False
+    """Only the first ones count that succeed, as many as `min_success` wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +148,8 @@ class Switch:
     """`switch:`: the first case whose `when` holds."""
 
     cases: tuple[Case, ...]
+    must: str = ""
+    """What is told where none holds; empty: then there is no value, and that is no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +160,7 @@ class Loop:
     """
 
     group: Group
-    most: int
+    most: int | Template
     until: Template | bool | None
     condition: Template | bool | None
     policy: Policy
@@ -121,6 +175,8 @@ class Subflow:
     arguments: Mapping[str, Any]  # plain data with Templates in it
     said: str
     """How this file names it."""
+    shares: bool = False
+    """Of FlowScript: does it see the config and the secrets of this file?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +198,106 @@ class Ask:
     """What runs again then: the tasks that take the feedback, and all between these and what is approved."""
 
 
-Body: TypeAlias = Script | Argv | PythonCall | Http | Ask | Group | Parallel | Switch | Loop | Subflow
+@dataclass(frozen=True, slots=True)
+class NodeCall:
+    """A source, transform or sink of FlowScript; `node:` in YAML."""
 
-CONTROLS = (Group, Parallel, Switch, Loop, Subflow)
+    type: str
+    """As in the registry: `source:http`."""
+    fixed: Mapping[str, Any]
+    """Its fields that hold no template, read, and those that are expressions."""
+    filled: Mapping[str, Any]
+    """The others: plain data with Templates in it."""
+    from_data: frozenset[str] = frozenset()
+    """Those of them that are made of what the file does not say."""
+    when: Template | None = None
+    """For which failures it is tried again; None: for those after which that may help."""
+    server: Template | None = None
+    """What stands before the first data in its URL: where that is the whole server, data says the path alone."""
+    said: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """All its fields as the file has them, before they are read: plain data, Templates, and Formulas of expressions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`set` and `context`: variables and their values. `single`: its output is the one value, not an object."""
+
+    values: Mapping[str, Any]
+    single: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """`delay`: so many seconds in which nothing behind it starts."""
+
+    seconds: float | Template
+
+    def seconds_of(self, scope: Names) -> float:
+        """How long it takes.
+
+        Raises:
+            UsageError: for a template that gives no duration.
+        """
+        if not isinstance(self.seconds, Template):
+            return self.seconds
+        from plait.nodes.base import duration  # only FlowScript has them
+
+        try:
+            return duration(self.seconds.value(scope))
+        except ValueError as error:
+            raise UsageError(f"duration: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """`break` and `continue`, of the loop with that key."""
+
+    ends: bool
+    loop: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a person may choose at a gate. `goto`: the sibling with which it goes on."""
+
+    id: str
+    label: str = ""
+    goto: str = ""
+    back: bool = False
+    """Does that stand before the gate?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`checkpoint`: what stands behind it waits for a person."""
+
+    prompt: Template
+    actions: tuple[Action, ...] = ()
+    default: str | Template = ""
+    timeout: float | Template | None = None
+    takes_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """A block that is tried again, as a whole, where it fails."""
+
+    group: Group
+    retry: Retry
+    policy: Policy
+    """Of each try as a group."""
+    when: Template | None = None
+    """For which failures there is another one; None: for those after which it may help."""
+    late: Mapping[str, Template] = field(default_factory=dict)
+    """What of `retry` is worked out when the block begins."""
+
+
+Body: TypeAlias = (
+    Script | Argv | PythonCall | Http | Ask | Group | Parallel | Switch | Loop | Subflow | NodeCall | Assign | Delay | Jump | Gate
+    | Attempts
+)  # fmt: skip
+
+CONTROLS = (Group, Parallel, Switch, Loop, Subflow, Jump, Attempts)
 """What grows tasks instead of running something itself."""
 
 
@@ -157,10 +310,10 @@ def groups(body: Body) -> tuple[Group, ...]:
             return tuple(branches.values())
         case Switch(cases):
             return tuple(case.group for case in cases)
-        case Loop(group):
+        case Loop(group) | Attempts(group):
             return (group,)
         case Subflow(flow):
-            return (Group(flow.tasks, flow.cleanups),)
+            return (flow.group,)
         case _:
             return ()
 
@@ -223,6 +376,13 @@ class FlowTask:
     on_error: FlowTask | None = None
     takes_feedback: bool = False
     """Does it look up `feedback`?"""
+    takes: Any = None
+    """Of a node: what `input` stands for in it, a Template or a list of them."""
+    item_names: tuple[str, str] = ("item", "index")
+    late: Mapping[str, Template] = field(default_factory=dict)
+    """Options of its policy that are worked out when it begins, by their names."""
+    passes_on: bool = False
+    """Of FlowScript: it counts as executed for nothing, as a `delay` does: its sequence has the output of the one before it."""
 
     names_files: bool = field(init=False)
     """Does it say, or a task in it or its `on_error`, what it reads or writes?"""
@@ -247,6 +407,11 @@ class FlowTask:
     def is_control(self) -> bool:
         """Does it grow others instead of running something itself?"""
         return self.foreach is not None or isinstance(self.body, CONTROLS)
+
+    @property
+    def core(self) -> FlowTask:
+        """The node as it stands in the file, where something stands around it that tries it again, or waits for its options."""
+        return next((group.tasks[self.key] for group in groups(self.body) if self.key in group.tasks), self)
 
     @property
     def inner(self) -> list[FlowTask]:
@@ -274,7 +439,7 @@ class FlowFile:
     inputs: Mapping[str, Input]
     env: Mapping[str, Template]
     tasks: Mapping[str, FlowTask]
-    outputs: Mapping[str, Template]
+    outputs: Mapping[str, Template] | Template
     cleanups: Mapping[str, FlowTask] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)  # max_concurrency, on_failure, deadline
     text: str = ""
@@ -282,6 +447,13 @@ class FlowFile:
     """So many tasks are written in it, and in the files that it names, as often as it names them."""
     warnings: tuple[Problem, ...] = ()
     """What does not keep it from being run, and is worth a look."""
+    secrets: tuple[str, ...] = ()
+    """The names of the secrets that it declares."""
+
+    @property
+    def group(self) -> Group:
+        """All of its tasks as one group."""
+        return Group(self.tasks, self.cleanups, outputs=self.outputs or None)
 
     @property
     def all(self) -> Iterator[FlowTask]:

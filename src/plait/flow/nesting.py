@@ -19,6 +19,8 @@ from plait.flow.keys import (
     LARGEST_ROUNDS,
     LOOP_KEYS,
     MATRIX_KEYS,
+    MERGES,
+    MOST_ITEMS,
     MOST_ROUNDS,
     OF_GROUPS,
     PART_KEYS,
@@ -37,7 +39,7 @@ from plait.flow.model import (
     Switch,
 )  # fmt: skip
 from plait.flow.problems import Place, Problems
-from plait.flow.templates import Template
+from plait.flow.templates import Template, templates_of
 from plait.flow.texts import Sight, is_template, together
 from plait.flow.tree import Mapping as Map
 from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
@@ -66,8 +68,40 @@ class Blocks(Bodies):
         """The tasks of a group. What they refer to outside of it the group needs."""
         seen = around.within()
         tasks, cleanups = self.everything(tree, seen, depth + 1)
+        outputs = self.outputs_of(tree, seen)
         needs += seen.lifted
-        return Group(tasks, cleanups)
+        return Group(tasks, cleanups, outputs=outputs)
+
+    def outputs_of(self, tree: Map, seen: Sight) -> dict[str, Template] | Template | None:
+        """What the value of a group is made of, if the file says it."""
+        if "outputs" not in tree.items:
+            return None
+        known = together(tree.items["tasks"], tree.items.get("finally"))
+        made = self.outputs(tree.items["outputs"], Sight(known, seen, seen.roots))
+        self.pure(tree.items["outputs"], "outputs", *templates_of(made))
+        return made
+
+    def pure(self, tree: Tree, what: str, *templates: Template) -> None:
+        """Tells of what would be something else when it is worked out again, after a crash: it is not on record by itself."""
+        if not all(each.is_pure for each in templates):
+            self.bad(
+                tree.at, "value", f"{what} asks for the time, or for chance: let a task do that, and look at its output"
+            )
+
+    def outputs(self, tree: Tree, inside: Sight) -> dict[str, Template] | Template | None:
+        """One template, or templates by name."""
+        if not isinstance(tree, Scalar):
+            return self.templates(tree, "outputs", inside)
+        made = self.template(tree, inside) if is_template(tree) else None
+        if made is not None and made.alone is not None:
+            return made
+        if made is not None or not is_template(tree):
+            self.bad(
+                tree.at,
+                "type",
+                'outputs are templates by name, or one template alone: "{{ tasks.last.output }}"',
+            )
+        return None
 
     def part(
         self, tree: Tree, what: str, keys: tuple[str, ...], around: Sight, needs: list[str], depth: int
@@ -112,6 +146,24 @@ class Blocks(Bodies):
                     )
                 published.setdefault(key, at)
         return Parallel(found) if listed and len(found) == len(listed) else None
+
+    def merge(self, tree: Tree, around: Sight, needs: list[str]) -> str | Template:
+        """What the results of branches come to."""
+        said = tree.value if isinstance(tree, Scalar) else None
+        if said in MERGES:
+            return str(said)
+        made = self.template(tree, around.within("branches"), needs) if is_template(tree) else None
+        if made is not None and made.alone is not None:
+            self.pure(tree, "merge", made)
+            return made
+        if made is not None or not is_template(tree):
+            self.bad(
+                tree.at,
+                "value",
+                f'merge is {", ".join(MERGES)} or one template alone, such as "{{{{ sum(branches) }}}}", not {shown(plain(tree))}'
+                f"{self._problems.nearest(str(said), MERGES)}",
+            )
+        return "array"
 
     def branch_name(self, tree: Tree, taken: Mapping[str, Group]) -> str:
         name = plain(tree)
@@ -180,8 +232,9 @@ class Blocks(Bodies):
                 )
             else:
                 condition = self.when(whole.get("condition", given), inside, [], "while")
+        outputs = self.outputs_of(tree, seen)
         needs += seen.lifted
-        return Loop(Group(tasks, cleanups), most, until, condition, PLAIN)
+        return Loop(Group(tasks, cleanups, outputs=outputs), most, until, condition, PLAIN)
 
     def round_limit(self, tree: Tree) -> int:
         value = plain(tree)
@@ -205,8 +258,6 @@ class Blocks(Bodies):
 
     def matrix(self, tree: Tree, around: Sight, needs: list[str]) -> Matrix | None:
         """The axes, and what is put in and left out."""
-        from plait.flow.work import MOST_ITEMS
-
         axes: dict[str, Template | list[Any]] = {}
         extra: dict[str, list[Any]] = {name: [] for name in MATRIX_KEYS}
         for name, each in self.entries(tree, "matrix"):
@@ -253,8 +304,9 @@ class Blocks(Bodies):
         each = tree.items["flow"]
         arguments: dict[str, Any] = {}
         if "with" in tree.items:
-            for name, value in self.entries(tree.items["with"], "with"):
-                arguments[name] = self.data(value, around, needs)
+            with self.naming("inputs of another file, which are stored", "declare it there, too: `secrets: [{0}]`"):
+                for name, value in self.entries(tree.items["with"], "with"):
+                    arguments[name] = self.data(value, around, needs)
         if (
             not isinstance(each, Scalar)
             or not isinstance(each.value, str)

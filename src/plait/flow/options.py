@@ -11,10 +11,11 @@ from plait._core.policy import OF_CODE, PLAIN, Policy, Rules, check_quota, of_cl
 from plait._engine.work import check_votes
 from plait.errors import LimitError, UsageError
 from plait.expressions import Budget
-from plait.flow.keys import GROUPS, OF_CODE_ALONE, OF_FLOW, OF_GROUPS, POLICIES, WHOLE
+from plait.flow.keys import GROUPS, MOST_ITEMS, OF_CODE_ALONE, OF_FLOW, OF_GROUPS, POLICIES, WHOLE
 from plait.flow.model import (
     Body,
     Group,
+    NodeCall,
     Parallel,
     Subflow,
     Wants,
@@ -54,6 +55,15 @@ def _keys_of(items: object, item_key: Template | None) -> list[str] | None:
         return [f"[{item_key.text(_OfItem(item, at, budget))}]" for at, item in enumerate(items)]
     except UsageError:
         return None  # that is told when they grow
+
+
+def usual_timeout(name: str) -> dict[str, Any]:
+    """How long a node of that type may take where the file says nothing of it."""
+    from plait.nodes import node_type  # few files have nodes
+
+    found = node_type(name, load=False)
+    field = None if found is None else found.fields.get("timeout")
+    return {} if field is None else {"timeout": field.default}
 
 
 def is_worked_out(name: str, tree: Tree) -> bool:
@@ -176,6 +186,8 @@ class Options(Texts):
     def policies(self, tree: Map, body: str, looped: bool, found: Body | None) -> tuple[Policy, Policy | None]:
         """The policy of each item (or of the task), and of the whole where there are items."""
         own: dict[str, Any] = {"timeout": 30} if body == "http" else {}
+        if isinstance(found, NodeCall):
+            own |= usual_timeout(found.type)
         whole: dict[str, Any] = {}
         if isinstance(found, Subflow):
             own |= {name: value for name, value in found.flow.rules.items() if name in OF_FLOW}
@@ -208,11 +220,32 @@ class Options(Texts):
                 self.bad(
                     tree.at, "misplaced", f"{says}: against that of `defaults` give this task `memory_limit: null`"
                 )
+        width = self.width(tree, body, looped)
         try:
-            return policy(PLAIN, **own), (policy(PLAIN, **whole) if looped else None)
+            made = policy(PLAIN, **own)
+            if not looped:
+                return (made if width is None else made.but(width=width)), None
+            return made, policy(PLAIN, **whole).but(width=width)
         except UsageError as error:
             self.bad(tree.at, "value", str(error))
             return PLAIN, None
+
+    def width(self, tree: Map, body: str, looped: bool) -> int | None:
+        """At most so many items or branches at once."""
+        if "width" not in tree.items:
+            return None
+        given = plain(tree.items["width"])
+        if not looped and body != "parallel":
+            self.bad(tree.keys["width"], "misplaced", "width is of the items of a foreach or a matrix, or of branches")
+        elif isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MOST_ITEMS:
+            self.bad(
+                tree.items["width"].at,
+                "value",
+                f"width must be a whole number of 1 to {MOST_ITEMS:,}, not {given!r:.60}",
+            )
+        else:
+            return given
+        return None
 
     def limited(self, own: Policy, tree: Map, key: str) -> Policy:
         """The policy with its rates the task's own, where nothing is wrong with what it takes beside its slot."""

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plait.expressions.formula import Formula
 from plait.flow.model import (
     Argv,
     Ask,
+    Assign,
+    Attempts,
     Body,
+    Delay,
     FlowTask,
+    Gate,
     Group,
     Http,
+    Jump,
     Loop,
     Matrix,
+    NodeCall,
     Parallel,
     PythonCall,
     Script,
@@ -39,6 +46,12 @@ KINDS: dict[type, str] = {
     Switch: "switch",
     Loop: "loop",
     Subflow: "flow",
+    NodeCall: "node",
+    Assign: "set",
+    Delay: "delay",
+    Jump: "break",
+    Gate: "checkpoint",
+    Attempts: "tries",
 }
 
 
@@ -46,6 +59,10 @@ def kind(task: FlowTask) -> str:
     """Which body it has, each item of a foreach or matrix by itself."""
     if isinstance(task.body, Loop) and task.body.condition is not None:
         return "while"
+    if isinstance(task.body, NodeCall):
+        return task.body.type
+    if isinstance(task.body, Jump) and not task.body.ends:
+        return "continue"
     return KINDS[type(task.body)]
 
 
@@ -70,8 +87,26 @@ def does(body: Body) -> str:
             return f"one of {_number(len(cases), 'case')}"
         case Loop():
             return rounds(body)
-        case Subflow(_, _, said):
+        case Subflow(said=said):
             return said
+        case NodeCall(name, fixed, filled):
+            shown = next((each for each in SHOWN if each in fixed or each in filled), "")
+            what = fixed.get(shown, filled.get(shown, ""))
+            return f"{name} {what.text if isinstance(what, Formula) else value(what)}".strip()
+        case Assign(values):
+            return ", ".join(f"{name} = {value(each)}" for name, each in values.items())
+        case Delay(seconds):
+            return f"{seconds:g} s" if isinstance(seconds, (int, float)) else line(seconds)
+        case Jump(ends, loop):
+            return f"{'leaves' if ends else 'goes on with'} {loop}"
+        case Gate(prompt):
+            return line(prompt)
+        case Attempts(_, retry):
+            return f"at most {_number(retry.attempts, 'try', 'tries')}"
+
+
+SHOWN = ("url", "path", "query", "table", "expression", "condition", "template", "model")
+"""Fields of a leaf node that say best what it does."""
 
 
 def _number(number: int, one: str, several: str = "") -> str:
@@ -80,7 +115,7 @@ def _number(number: int, one: str, several: str = "") -> str:
 
 def rounds(loop: Loop) -> str:
     """How often a loop goes round."""
-    most = _number(loop.most, "round")
+    most = _number(loop.most, "round") if isinstance(loop.most, int) else f"{value(loop.most)} rounds"
     if loop.condition is not None:
         return f"while {value(loop.condition)}, at most {most}"
     return most if loop.until is None else f"at most {most}, until {value(loop.until)}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -103,6 +104,7 @@ def ordered(problems: Iterable[Problem]) -> list[Problem]:
 
 HINTS = {
     "unknown-input": "declare it at the top of the file: `inputs: {NAME: {type: string}}`",
+    "unknown-secret": "declare it at the top of the file: `secrets: [NAME]`",
     "duplicate-key": "drop one of them, or give it another name",
     "not-text": "save it as UTF-8 text",
     "too-large": "split the file, or make the items of a `foreach` in a task",
@@ -123,6 +125,7 @@ class Problems:
         self._told: set[Problem] = set()
         self._unread: set[Place] = set()
         self._left_out = 0
+        self._under: tuple[str, tuple[str, ...]] | None = None
         self._hints: dict[tuple[str, ...], str] = {}
         self._lines: tuple[str | None, list[str]] = (None, [])
 
@@ -135,7 +138,10 @@ class Problems:
 
     def add(self, at: Place, code: str, message: str, hint: str = "") -> None:
         """Notes one finding, once: what stands in `defaults`, or behind an alias, is looked at for each task that has it."""
-        problem = Problem(self.file, at.line, at.column, code, _cut(message), _cut(hint or HINTS.get(code, "")))
+        hint = hint or HINTS.get(code, "")
+        if self._under is not None and code not in self._under[1]:
+            code = self._under[0]
+        problem = Problem(self.file, at.line, at.column, code, _cut(message), _cut(hint))
         if problem in self._told or at in self._unread:
             return
         if len(self.found) < MOST:
@@ -143,6 +149,16 @@ class Problems:
             self._told.add(problem)
         else:
             self._left_out += 1
+
+    @contextmanager
+    def under(self, code: str, but: tuple[str, ...] = ()) -> Iterator[None]:
+        """What is noted inside is told by one code, save what has one of those in `but`."""
+        before = self._under
+        self._under = (code, but)
+        try:
+            yield
+        finally:
+            self._under = before
 
     def add_unread(self, at: Place, code: str, message: str, hint: str = "") -> None:
         """Notes what kept the value at a place from being read: of that value nothing else is told."""
@@ -163,7 +179,10 @@ class Problems:
         return self._hints.get(question, "")
 
     def stop(self, at: Place, code: str, message: str, hint: str = "") -> FlowError:
-        """The error to raise where reading cannot go on."""
+        """The error to raise where reading cannot go on. That is told, whatever was found before."""
+        if len(self.found) >= MOST:
+            self.found.pop()
+            self._left_out += 1
         self.add(at, code, message, hint)
         return self.error()
 

@@ -11,7 +11,7 @@ from plait._core.graph import REPAIR, cycle_text, find_cycle, safe_key
 from plait.errors import GraphError
 from plait.flow.advice import advise
 from plait.flow.inputs import TYPES, fits
-from plait.flow.keys import BODIES, BODY_KEYS, COMMON, GROUPS, INPUT_KEYS, LATER, TOP
+from plait.flow.keys import BODIES, BODY_KEYS, COMMON, GROUPS, INPUT_KEYS, LATER, TOP, VARIABLE_NAME
 from plait.flow.model import (
     Argv,
     Ask,
@@ -32,6 +32,7 @@ from plait.flow.templates import Template, TemplateError
 from plait.flow.texts import NO_FEEDBACK, Files, Sight, names_with_hyphens, parts_of, together
 from plait.flow.tree import Mapping as Map
 from plait.flow.tree import Scalar, Sequence, Tree, kind, plain, read
+from plait.flow.values import shown
 
 DEEPEST_GROUPS = 100
 
@@ -92,8 +93,10 @@ class _Reader(Blocks):
         if "inputs" in items:
             self._inputs = self.inputs(items["inputs"])
         nowhere = Sight(Map({}, {}, START))
+        if "secrets" in items:
+            self._secrets = self.secrets(items["secrets"])
         if "env" in items:
-            self._env = self.templates(items["env"], "env", nowhere, roots=("inputs",))
+            self._env = self.templates(items["env"], "env", nowhere, roots=("inputs", "secrets"))
         if "defaults" in items:
             self.defaults(items["defaults"])
         rules = self.rules(tree)
@@ -104,9 +107,38 @@ class _Reader(Blocks):
         for place in self._feedback:
             self.bad(place, "unknown-name", NO_FEEDBACK)
         known = together(items["tasks"], items.get("finally"))
-        outputs = self.templates(items["outputs"], "outputs", Sight(known)) if "outputs" in items else {}
+        outputs = (self.outputs(items["outputs"], Sight(known)) if "outputs" in items else None) or {}
         name = name or self._path.stem
-        return FlowFile(self._path, name, self._inputs, self._env, tasks, outputs, cleanups, rules, size=self._size)
+        return FlowFile(
+            self._path,
+            name,
+            self._inputs,
+            self._env,
+            tasks,
+            outputs,
+            cleanups,
+            rules,
+            size=self._size,
+            secrets=tuple(self._secrets),
+        )
+
+    def secrets(self, tree: Tree) -> list[str]:
+        """The names of variables whose values are secret."""
+        found: list[str] = []
+        if not isinstance(tree, Sequence):
+            self.bad(tree.at, "type", f"secrets must be a list of names, such as [API_KEY], not {kind(tree)}")
+            return found
+        for each in tree.items:
+            name = each.value if isinstance(each, Scalar) else None
+            if not isinstance(name, str) or not VARIABLE_NAME.fullmatch(name):
+                self.bad(
+                    each.at, "value", f"a secret is named as a variable of the environment is, not {shown(plain(each))}"
+                )
+            elif name in found:
+                self.bad(each.at, "duplicate-key", f"secret {name!r} is declared twice")
+            else:
+                found.append(name)
+        return found
 
     def inputs(self, tree: Tree) -> dict[str, Input]:
         found: dict[str, Input] = {}
@@ -252,7 +284,8 @@ class _Reader(Blocks):
         looped = "foreach" in items or "matrix" in items
         foreach: Template | list[Any] | Matrix | None = None
         if "matrix" in items:
-            foreach = self.matrix(items["matrix"], around, needs)
+            with self.naming("a matrix, whose values name its tasks"):
+                foreach = self.matrix(items["matrix"], around, needs)
             if "foreach" in items:
                 self.bad(
                     tree.keys["matrix"],
@@ -260,7 +293,8 @@ class _Reader(Blocks):
                     "matrix and foreach exclude each other: put one of them around the other, as a group",
                 )
         elif looped:
-            foreach = self.foreach(items["foreach"], around, needs)
+            with self.naming("items, which are stored"):
+                foreach = self.foreach(items["foreach"], around, needs)
         if "key" in items and not looped:
             self.bad(tree.keys["key"], "key", "`key` names the tasks of a foreach, and there is none here")
         inner = (
@@ -270,11 +304,14 @@ class _Reader(Blocks):
             if looped
             else around.within()
         )
-        item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
+        with self.naming("a key"):
+            item_key = self.template(items["key"], inner, needs) if looped and "key" in items else None
         when = self.when(items["when"], around, needs) if "when" in items else None
+        takes = self.taken(items["input"], inner, needs) if body_name == "node" and "input" in items else None
         body = self.body(body_name, tree, inner, needs, depth)
         given = items if body_name == "ask" else {} if body_name in GROUPS else {**self._defaults, **items}
-        wants = self.wants(given, inner, needs)
+        with self.naming("what a task takes, reads or writes"):
+            wants = self.wants(given, inner, needs)
         own, whole = self.policies(tree, body_name, looped, body)
         own = self.limited(own, tree, key)
         if isinstance(body, Loop):
@@ -289,7 +326,20 @@ class _Reader(Blocks):
         unique = tuple(dict.fromkeys(needs))
         said = next((tree.keys[name] for name in ("writes", "reads") if name in items), None)
         return FlowTask(
-            key, at, body, unique, own, whole, foreach, item_key, when, wants, said, self._problems.file, on_error
+            key,
+            at,
+            body,
+            unique,
+            own,
+            whole,
+            foreach,
+            item_key,
+            when,
+            wants,
+            said,
+            self._problems.file,
+            on_error,
+            takes=takes,
         )
 
     def on_error(
@@ -329,7 +379,9 @@ class _Reader(Blocks):
                     else self.group(tree, around, needs, depth)
                 )
             case "parallel":
-                return self.parallel(each, around, needs, depth)
+                made = self.parallel(each, around, needs, depth)
+                merge = self.merge(tree.items["merge"], around, needs) if "merge" in tree.items else "array"
+                return None if made is None else replace(made, merge=merge)
             case "switch":
                 return self.switch(each, around, needs, depth)
             case "flow":
@@ -340,14 +392,18 @@ class _Reader(Blocks):
             return self.call(tree, around, needs)
         if name == "ask":
             return self.ask(tree, around, needs)
+        if name == "node":
+            return self.node(tree, around, needs)
         output = self.output(tree)
         env = self.templates(tree.items["env"], "env", around, needs) if "env" in tree.items else {}
-        cwd = self.cwd(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
+        with self.naming("a folder"):
+            cwd = self.cwd(tree.items["cwd"], around, needs) if "cwd" in tree.items else None
         if isinstance(each, Sequence):
             if not each.items:
                 self.bad(each.at, "empty", "the command is empty")
                 return None
-            words = [self.word(word, around, needs) for word in each.items]
+            with self.naming("the words of a command, which all users of the machine can see"):
+                words = [self.word(word, around, needs) for word in each.items]
             return None if None in words else Argv(tuple(word for word in words if word is not None), output, env, cwd)
         if not isinstance(each, Scalar) or not isinstance(each.value, str):
             self.bad(each.at, "type", f"run must be a script or a list of words, not {kind(each)}")

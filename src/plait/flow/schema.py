@@ -24,7 +24,7 @@ from plait.calls.http import OUTPUTS as HTTP_OUTPUTS
 from plait.calls.shell import OUTPUTS
 from plait.flow import keys, words
 from plait.flow.inputs import TYPES
-from plait.flow.keys import BODIES, BODY_KEYS, COMMON, GROUPS, OF_CODE_ALONE, OF_GROUPS, POLICIES
+from plait.flow.keys import BODIES, BODY_KEYS, COMMON, GROUPS, MERGES, MOST_ITEMS, OF_CODE_ALONE, OF_GROUPS, POLICIES
 from plait.flow.words import WORDS
 from plait.forms import DRAFT
 from plait.forms import NAMES as FORMS
@@ -156,6 +156,7 @@ def _definitions() -> dict[str, Schema]:
         "template": {"type": "string", "pattern": rf"^{_TEMPLATE}[\s\S]*\}}\}}$"},
         "with-templates": {"type": "string", "pattern": _TEMPLATE},
         "filled": {"type": "string", "minLength": 1},
+        "outputs": _one_of(_to("template"), _by_name(SAFE, FILLED_IN)),
         "variables": _by_name(_names(keys.VARIABLE_NAME), FILLED_IN),
         "name": {
             "type": "string",
@@ -197,6 +198,11 @@ def _of_file() -> dict[str, Schema]:
     return {
         "name": {"type": "string", "pattern": r"\S"},
         "inputs": _by_name(SAFE, _input()),
+        "secrets": {
+            "type": "array",
+            "items": {"type": "string", "pattern": _names(keys.VARIABLE_NAME)},
+            "uniqueItems": True,
+        },
         "env": _to("variables"),
         "pools": {"type": "object", "additionalProperties": _one_of(_whole(), _pool())},
         "health": _one_of(NOTHING, _to("health")),
@@ -205,7 +211,7 @@ def _of_file() -> dict[str, Schema]:
             "allOf": [_when(_has("retries"), _never(["retry"]))],
         },
         **{each: _to("tasks") for each in ("tasks", "finally")},
-        "outputs": _by_name(SAFE, FILLED_IN),
+        "outputs": _to("outputs"),
         **{name: shapes[name] for name in ("max_concurrency", "on_failure", "deadline", "budget", "on_conflict")},
     }
 
@@ -262,6 +268,7 @@ def _task() -> Schema:
             *rules,
             _when({"not": _has("foreach", "matrix")}, _never(["key"])),
             _when({"not": _has("foreach", "matrix", *GROUPS)}, _never(OF_GROUPS)),
+            _when({"not": _has("foreach", "matrix", "parallel")}, _never(["width"])),
             _when(_has("foreach"), _never(["matrix"])),
             _when(_has("loop"), _never(["while"])),
             _when(_has("retries"), _never(["retry"])),
@@ -287,6 +294,7 @@ def _bodies() -> dict[str, Schema]:
         "run": _one_of({"type": "string", "pattern": r"\S"}, {"type": "array", "items": word, "minItems": 1}),
         "call": {"type": "string", "pattern": _names(keys.TARGET)},
         "http": _to("http"),
+        "node": {"type": "string", "pattern": r"^\s*(?:source|transform|sink):\S+\s*$"},
         "ask": {"type": "string", "pattern": r"\S"},
         "tasks": _to("tasks"),
         "parallel": {"type": "array", "items": _to("branch"), "minItems": 1},
@@ -307,9 +315,13 @@ def _of_task() -> dict[str, Schema]:
         "output": _choice(OUTPUTS),
         "env": _to("variables"),
         "cwd": _to("filled"),
+        "input": _several(_to("template")),
         "with": MAPPING,
         "executor": _choice(keys.EXECUTORS),
         "finally": _to("tasks"),
+        "outputs": _to("outputs"),
+        "merge": _one_of(_choice(MERGES), _to("template")),
+        "width": _whole(1, MOST_ITEMS),
         "loop": _to("loop"),
         "while": _to("while"),
         "form": _to("form"),
@@ -322,7 +334,8 @@ def _of_task() -> dict[str, Schema]:
 
 def _of_part() -> dict[str, Schema]:
     name = {"type": "string", "pattern": KEY.replace(r"(?!\s)", r"(?!\s)(?![0-9]+$)", 1).replace(r"\[#", r"\[\]#")}
-    return {"name": name, "when": _to("condition"), "tasks": _to("tasks"), "finally": _to("tasks")}
+    tasks = dict.fromkeys(("tasks", "finally"), _to("tasks"))
+    return {"name": name, "when": _to("condition"), **tasks, "outputs": _to("outputs")}
 
 
 def _of_rounds() -> dict[str, Schema]:

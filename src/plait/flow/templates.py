@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -106,7 +106,9 @@ def templates_of(data: Any) -> Iterator[Template]:
             yield from templates_of(each)
 
 
-def parse_template(text: str, names: Container[str] = (), locate: Callable[[int], str] = lambda offset: "") -> Template:
+def parse_template(
+    text: str, names: Collection[str] = (), locate: Callable[[int], str] = lambda offset: ""
+) -> Template:
     r"""The template in `text`; `\{{` is a literal `{{`.
 
     The closing `}}` is the first one outside strings and outside brackets opened in the expression. `names` are those with
@@ -128,7 +130,7 @@ def parse_template(text: str, names: Container[str] = (), locate: Callable[[int]
             at = start + 2
             continue
         literal.append(text[at:start])
-        end = _closing(text, start + 2)
+        end = closing(text, start + 2)
         if end < 0:
             raise TemplateError(
                 start, "`{{` is not closed: write `}}` behind it, or `\\{{` for the characters themselves"
@@ -144,7 +146,7 @@ def parse_template(text: str, names: Container[str] = (), locate: Callable[[int]
     return Template(tuple(parts))
 
 
-def _hole(text: str, offset: int, names: Container[str], locate: Callable[[int], str]) -> Hole:
+def _hole(text: str, offset: int, names: Collection[str], locate: Callable[[int], str]) -> Hole:
     try:
         tree = parse(text, names)
     except ExpressionError as error:
@@ -159,7 +161,7 @@ def _hole(text: str, offset: int, names: Container[str], locate: Callable[[int],
     return Hole(Formula(tree, text.strip(), locate(offset)), offset, raw)
 
 
-def _closing(text: str, at: int) -> int:
+def closing(text: str, at: int) -> int:
     """Where the `}}` of a `{{` stands; -1 if nowhere."""
     depth = 0
     quote = ""

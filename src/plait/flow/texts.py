@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Files:
         self.texts = texts
         self.chain = chain
         """From the first file to the one that is read, each named by the one before."""
-        self.known: dict[Path, FlowFile | None] = {}
+        self.known: dict[Any, FlowFile | None] = {}
 
     def within(self, path: Path) -> Files:
         """The same, for a file that one of them names."""
@@ -75,6 +76,9 @@ ONLY_IN = {
 
 
 NO_FEEDBACK = "'feedback' is known only in tasks that an approval can have run again: one with `approve:` that depends on this task"
+
+
+_RAW = "a script as it stands, which all users of the machine can see"
 
 
 _TOO_LATE = (
@@ -170,6 +174,8 @@ class Texts:
         """Names with hyphens, which expressions read as one."""
         self._inputs: dict[str, Input] = {}
         self._env: dict[str, Template] = {}
+        self._secrets: list[str] = []
+        self._named: tuple[str, str] = ("", "")  # what is read that no secret may be in, and what to do about one
         self._defaults: dict[str, Tree] = {}
         self._pools: dict[str, int] = {}
         self._feedback: list[Place] = []  # where it is looked up, and no approval is known that would give it
@@ -221,10 +227,33 @@ class Texts:
                 if each.root == "feedback" and each.root in roots:
                     self._feedback.append(self.within(tree, hole.offset + each.at))
                 problem = self.look(each, around, needs, roots)
+                at = hole.offset + each.at
                 if problem:
-                    at = hole.offset + each.at
                     self.bad(self.within(tree, at), *problem, hyphen_hint(tree.value, at))
+                elif (name := self.secret_in(each)) and (self._named[0] or hole.raw):
+                    where, hint = self._named if self._named[0] else (_RAW, "drop raw(...)")
+                    self.bad(
+                        self.within(tree, at), "secret", f"secret {name!r} may not be in {where}", hint.format(name)
+                    )
         return template
+
+    @contextmanager
+    def naming(
+        self, what: str, hint: str = 'hand it over as a variable: `env: {{TOKEN: "{{{{ secrets.{0} }}}}"}}`'
+    ) -> Iterator[None]:
+        """While this is read no secret may be in it."""
+        before, self._named = self._named, (what, hint)
+        yield
+        self._named = before
+
+    def secret_in(self, reference: Reference) -> str:
+        """The secret that a name leads to, also by a variable of the file; empty for none."""
+        root, steps = reference.root, reference.steps
+        if root == "secrets":
+            return str(steps[0]) if steps else "secrets"
+        variables = [str(steps[0])] if root == "env" and steps else [*self._env] if root == "env" else []
+        looked_up = (each for name in variables if name in self._env for each in self._env[name].references)
+        return next((str(each.steps[0]) for each in looked_up if each.root == "secrets" and each.steps), "")
 
     def where(self, tree: Scalar, offset: int) -> str:
         """The place of an offset in a text, for errors that come while it runs."""
@@ -249,6 +278,8 @@ class Texts:
     ) -> tuple[str, str] | None:
         """What is wrong with a name; else None, and its task noted as a need."""
         root, steps = reference.root, reference.steps
+        if root in around.roots and root not in ROOTS:
+            return None
         if root not in ROOTS:
             return (
                 VARIABLE,
@@ -265,6 +296,8 @@ class Texts:
         if root == "env" and steps and steps[0] not in self._env:
             shown = str(steps[0])
             return "unknown-name", f"{shown!r} is not declared under `env:`{self._problems.nearest(shown, self._env)}"
+        if root == "secrets":
+            return self.look_secret(reference)
         if root in ONLY_IN and root not in around.roots:
             return VARIABLE, f"{root!r} is known inside {ONLY_IN[root]} only"
         if root == "run" and steps and steps[0] not in OF_RUN:
@@ -280,6 +313,15 @@ class Texts:
                 f"of `error` there are {', '.join(ERROR)}, not {shown!r}{self._problems.nearest(shown, ERROR)}",
             )
         return self.look_task(reference, around, needs) if root == "tasks" else None
+
+    def look_secret(self, reference: Reference) -> tuple[str, str] | None:
+        if not reference.steps:
+            return "unknown-secret", "which secret is looked up must stand in the text: secrets.NAME"
+        name = str(reference.steps[0])
+        if name in self._secrets:
+            return None
+        near = self._problems.nearest(name, self._secrets)
+        return "unknown-secret", f"secret {name!r} is not declared under `secrets:`{near}"
 
     def look_task(self, reference: Reference, around: Sight, needs: list[str] | None) -> tuple[str, str] | None:
         steps = reference.steps

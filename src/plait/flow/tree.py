@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import yaml
 
 from plait.flow.problems import START, Place, Problems
+from plait.scalars import NOT_YAML, scalar
 
 LARGEST_BYTES = 5_000_000
 DEEPEST = 450
@@ -19,6 +20,13 @@ MOST_NODES = 100_000
 """Nodes of a file, each alias counted with all that it stands for."""
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Origin(Protocol):
+    """Where a text comes from that does not stand in the file as it counts."""
+
+    def place(self, offset: int) -> Place:
+        """The place in the file of one of its characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,8 @@ class Scalar:
     style: str = ""  # the quote, | or > that it was written with
     columns: list[int] = field(default_factory=list, compare=False, repr=False)
     """Where each character stands in its line, once that was asked for and is not plain to see."""
+    origin: Origin | None = field(default=None, compare=False, repr=False)
+    """Knows the places, where the text was taken out of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +68,44 @@ def read(path: Path, problems: Problems, text: str | None = None) -> tuple[Tree,
     Raises:
         FlowError: for a file that cannot be read or is not YAML, with the place.
     """
-    text = _text(path, problems) if text is None else text
+    given, text = text, file_text(path, problems) if text is None else text
     problems.text = text
-    _measure(text, problems)
+    if given is None:
+        check_characters(text, problems)
+    tree = parse(text, problems)
+    if tree is None:
+        raise problems.stop(START, "empty", "the file is empty: it needs `tasks:`")
+    return tree, text
+
+
+Where: TypeAlias = Callable[[Any], Place]
+"""The place in the file of one of the parser's marks."""
+
+
+def _mark(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def parse(text: str, problems: Problems, where: Where = _mark) -> Tree | None:
+    """The tree of a text, or of a part of a file if `where` says what stands at which place of it; None for nothing but comments.
+
+    Raises:
+        FlowError: for a text that is not YAML, with the place.
+    """
+    _measure(text, problems, where)
     try:
         node = yaml.compose(text, Loader)
     except yaml.YAMLError as error:
-        raise _syntax(error, text, problems) from None
-    if node is None:
-        raise problems.stop(START, "empty", "the file is empty: it needs `tasks:`")
-    return _Walker(text, problems).tree(node), text
+        raise _syntax(error, text, problems, where) from None
+    return None if node is None else _Walker(text, problems, where).tree(node)
 
 
-def _text(path: Path, problems: Problems) -> str:
+def file_text(path: Path, problems: Problems) -> str:
+    """What a file holds, without its byte order mark.
+
+    Raises:
+        FlowError: for a file that cannot be read, is too large or is not UTF-8, with the place.
+    """
     try:
         if path.is_dir():
             raise problems.stop(START, "file", "this is a folder, not a workflow file")
@@ -86,17 +121,21 @@ def _text(path: Path, problems: Problems) -> str:
         problems.text = data.decode("utf-8-sig", "replace")
         before = data[: error.start].decode("utf-8-sig")
         raise problems.stop(_place(before), "not-text", "the file is not UTF-8 text") from None
-    strange = _NOT_YAML.search(text)
-    if strange is not None:
-        problems.text = text
-        at = _place(text[: strange.start()])
-        raise problems.stop(
-            at, "not-text", f"the file holds the character U+{ord(strange[0]):04X}, which YAML does not allow"
-        )
     return text
 
 
-_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+def check_characters(text: str, problems: Problems, place: Callable[[int], Place] | None = None) -> None:
+    """Refuses a character that no YAML may hold; `place` says where in a file it is, where the text is but a part of that.
+
+    Raises:
+        FlowError: for the first one, with its place.
+    """
+    strange = NOT_YAML.search(text)
+    if strange is not None:
+        at = _place(text[: strange.start()]) if place is None else place(strange.start())
+        raise problems.stop(
+            at, "not-text", f"the file holds the character U+{ord(strange[0]):04X}, which YAML does not allow"
+        )
 
 
 def _place(before: str) -> Place:
@@ -104,43 +143,44 @@ def _place(before: str) -> Place:
     return Place(len(lines), len(lines[-1]))
 
 
-def _measure(text: str, problems: Problems) -> None:
+def _measure(text: str, problems: Problems, where: Where) -> None:
     """Refuses what would take the composer too deep or too long, tags, and a second document, before anything is composed."""
     depth = documents = nodes = 0
     try:
         for event in yaml.parse(text, Loader):
             nodes += 1
-            at = _mark(event.start_mark)
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > DEEPEST:
-                    raise problems.stop(at, "too-deep", f"nested deeper than {DEEPEST} levels")
+                    raise problems.stop(where(event.start_mark), "too-deep", f"nested deeper than {DEEPEST} levels")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     raise problems.stop(
-                        at, "second-document", "a workflow file holds one document; this is a second one"
+                        where(event.start_mark),
+                        "second-document",
+                        "a workflow file holds one document; this is a second one",
                     )
             tag = getattr(event, "tag", None)
             if tag is not None and not (tag == "!" and isinstance(event, yaml.ScalarEvent)):
-                raise problems.stop(at, "tag", f"the tag {tag} is not allowed: a workflow file is plain data")
+                raise problems.stop(
+                    where(event.start_mark), "tag", f"the tag {tag} is not allowed: a workflow file is plain data"
+                )
             if nodes > MOST_NODES:
-                raise problems.stop(at, "too-large", f"the file has more than {MOST_NODES:,} nodes")
+                raise problems.stop(
+                    where(event.start_mark), "too-large", f"the file has more than {MOST_NODES:,} nodes"
+                )
     except yaml.YAMLError as error:
-        raise _syntax(error, text, problems) from None
+        raise _syntax(error, text, problems, where) from None
 
 
-def _mark(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
-
-
-def _syntax(error: yaml.YAMLError, text: str, problems: Problems) -> Exception:
+def _syntax(error: yaml.YAMLError, text: str, problems: Problems, where: Where) -> Exception:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    at = START if mark is None else _mark(mark)
+    at = START if mark is None else where(mark)
     lines = text.splitlines()
-    line = lines[at.line - 1] if at.line <= len(lines) else ""
+    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
     if _BARE_TEMPLATE.search(line):
         column = line.index("{{") + 1
         return problems.stop(Place(at.line, column), "unquoted-template", UNQUOTED, QUOTE_IT)
@@ -165,14 +205,15 @@ QUOTE_IT = 'quote the whole value: "{{ ... }}"'
 
 
 class _Walker:
-    def __init__(self, text: str, problems: Problems) -> None:
+    def __init__(self, text: str, problems: Problems, where: Where) -> None:
         self._lines = text.splitlines()
+        self._where = where
         self._problems = problems
         self._open: set[int] = set()
         self._count = 0
 
     def tree(self, node: Any) -> Tree:
-        at = _mark(node.start_mark)
+        at = self._where(node.start_mark)
         if len(self._open) > DEEPEST:
             raise self._problems.stop(at, "too-deep", f"with its aliases nested deeper than {DEEPEST} levels")
         self._count += 1
@@ -191,19 +232,19 @@ class _Walker:
                 return Sequence(items, at)
             found = Mapping({}, {}, at)
             for key, value in node.value:
-                name = self._key(found, key)
+                name = self._key(found, key, node.start_mark)
                 if name is not None:
                     found.items[name] = self.tree(value)
             return found
         finally:
             self._open.discard(id(node))
 
-    def _key(self, found: Mapping, key: Any) -> str | None:
+    def _key(self, found: Mapping, key: Any, start: Any) -> str | None:
         """The key of an entry, with its place noted; None, and a problem, where it cannot be one."""
-        at = _mark(key.start_mark)
+        at = self._where(key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
-            line = self._lines[found.at.line - 1] if found.at.line <= len(self._lines) else ""
-            bare = line[found.at.column - 1 : found.at.column + 1] == "{{"
+            line = self._lines[start.line] if start.line < len(self._lines) else ""
+            bare = line[start.column : start.column + 2] == "{{"
             if bare:
                 self._problems.add_unread(found.at, "unquoted-template", UNQUOTED, QUOTE_IT)
             else:
@@ -224,33 +265,8 @@ class _Walker:
         return name
 
 
-_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-
 def _scalar(node: Any) -> str | int | float | bool | None:
-    """What a scalar stands for by YAML 1.2's core schema: `on`, `yes` and `12:30` are text."""
-    text: str = node.value
-    if node.style or node.tag == "!":
-        return text
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
-    if _INT.fullmatch(text):
-        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-    if _FLOAT.fullmatch(text):
-        return float(
-            text.replace(".inf", "inf")
-            .replace(".Inf", "inf")
-            .replace(".INF", "inf")
-            .replace(".nan", "nan")
-            .replace(".NaN", "nan")
-            .replace(".NAN", "nan")
-        )
-    return text
+    return scalar(node.value, plain=not (node.style or node.tag == "!"))
 
 
 def plain(tree: Tree) -> Any:
@@ -269,6 +285,8 @@ def inside(tree: Scalar, offset: int, lines: list[str]) -> Place:
     text, at = tree.value, tree.at
     if not isinstance(text, str):
         return at
+    if tree.origin is not None:
+        return tree.origin.place(offset)
     if tree.style == "|":
         return _in_block(text, at, offset, lines)
     if tree.style != ">" and at.line <= len(lines) and ("\n" not in text or tree.style == '"'):

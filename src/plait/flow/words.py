@@ -22,11 +22,16 @@ _TASKS = {
     "tasks": "Tasks by their keys; those that do not need one another run at once.",
     "finally": "Tasks that run when everything else is over, however it ended.",
 }
+_PARTS = {
+    **_TASKS,
+    "outputs": "What it gives: one template, or templates by name; by default the outputs of its tasks by their keys.",
+}
 
 WORDS: dict[str, dict[str, str]] = {
     FILE: {
         "name": "What a run of the file is called; by default the file's name.",
         "inputs": "What a run is given by `-i KEY=VALUE`: {{ inputs.KEY }}.",
+        "secrets": "Variables of plait's own environment whose values are kept from everybody: {{ secrets.NAME }}.",
         "env": "Variables of the environment of every command: {{ env.NAME }}.",
         "max_concurrency": "At most so many tasks run at once, like `-j`.",
         "on_failure": _GROUP["on_failure"],
@@ -37,7 +42,7 @@ WORDS: dict[str, dict[str, str]] = {
         "health": "No more starts for a while when too many of the latest attempts failed.",
         "defaults": "Options of every task that runs something, where it says nothing else.",
         **_TASKS,
-        "outputs": "What a run gives: templates by name.",
+        "outputs": "What a run gives: templates by name, or one template.",
     },
     INPUT: {
         "type": "What it must be; by default a string.",
@@ -49,6 +54,7 @@ WORDS: dict[str, dict[str, str]] = {
         "run": "A script for /bin/sh, or a list of words that are run without a shell.",
         "call": "A Python function, module:name; the file's folder is searched first.",
         "http": "An HTTP request: its URL, or {url, method, headers, ...}.",
+        "node": "A source, transform or sink of FlowScript by its type, such as transform:map; its fields stand under `with`.",
         "ask": "A question for a person, who answers it while the rest of the run goes on.",
         "tasks": "A group: tasks that are one task to the outside.",
         "parallel": "Branches that run beside one another and see nothing of one another; the output is a list.",
@@ -63,9 +69,12 @@ WORDS: dict[str, dict[str, str]] = {
         "output": "What standard output is: text, lines (a list) or json.",
         "env": "Variables of the environment of the command.",
         "cwd": "The folder that the command works in.",
-        "with": "Arguments of the function, or inputs of the other file.",
+        "input": "What `input` is in a node: a template, or a list of them.",
+        "with": "Arguments of the function, fields of the node, or inputs of the other file.",
         "executor": "Where the function runs: a thread, a process of its own, or the loop (async).",
         "finally": _TASKS["finally"],
+        "outputs": _PARTS["outputs"],
+        "merge": "What the results of the branches come to: array, concat, object, or one template over {{ branches }}.",
         "loop": "Repeats the tasks: so many rounds, or {max, until}; {{ previous }} is what the round before gave.",
         "while": "Repeats the tasks while it holds before a round: one template, or {condition, max}.",
         "form": "What fits as an answer: a type, a list of choices, fields by name, or {schema: a JSON Schema}.",
@@ -75,6 +84,7 @@ WORDS: dict[str, dict[str, str]] = {
         "rounds": "So often the work may be asked for again; by default 3.",
         "on_failure": _GROUP["on_failure"],
         "max_concurrency": _GROUP["max_concurrency"],
+        "width": "At most so many items or branches are under way at once, each with all that is in it.",
         "min_success": 'So many of its tasks must succeed, a count or a share such as "60%"; the rest is cancelled then.',
         "max_failures": "With more failures than that, a count or a share, it fails at once.",
         "reduce": "What the results come to, instead of their list: union, majority, {quorum: 2}, ...",
@@ -101,8 +111,8 @@ WORDS: dict[str, dict[str, str]] = {
         "writes": "Paths that it writes.",
         "on_conflict": _GROUP["on_conflict"],
     },
-    BRANCH: {"name": "What it is called; by default its number, from 0.", **_TASKS},
-    CASE: {"when": "Is it this one? The last case may be without.", **_TASKS},
+    BRANCH: {"name": "What it is called; by default its number, from 0.", **_PARTS},
+    CASE: {"when": "Is it this one? The last case may be without.", **_PARTS},
     LOOP: {"max": "At most so many rounds.", "until": "The round after which it holds is the last."},
     WHILE: {
         "condition": "Looked at before each round.",
@@ -139,7 +149,7 @@ WORDS: dict[str, dict[str, str]] = {
         "backoff": "Each pause is so many times the one before; 2 by default.",
         "max_delay": "The longest pause; 60s by default.",
         "jitter": "Is each pause a random part of that? By default.",
-        "on": "After which failures: exit 75, signal SIGKILL, http 5xx, timeout, an exception's name; several as a list.",
+        "on": "After which failures: exit 75, signal SIGKILL, http 5xx, timeout, retryable, an exception's name; several as a list.",
         "not_on": "After which failures not; it wins over `on`.",
     },
     KEYED: {"key": "The key.", "n": "So many tasks of the key run at once."},

@@ -10,29 +10,46 @@ from typing import Any
 
 from plait._core.graph import REPAIR, Batch
 from plait._core.paths import MOST_FORESEEN, Foreseen, Where
-from plait._core.states import SUCCEEDED
+from plait._core.policy import Policy
+from plait._core.states import SKIPPED, SUCCEEDED
 from plait._core.table import Table, Try
 from plait._engine.work import Call, Chosen, Growth, Join, RawFiles, Regrowth, Wanted, Work
 from plait.calls.shell import ShellCommand
-from plait.errors import TaskError, UsageError
+from plait.errors import RetryAfter, TaskError, UsageError
 from plait.executors.base import executor_for
 from plait.expressions import Budget
 from plait.fingerprints import declared_type
 from plait.flow import blocks
+from plait.flow.keys import MOST_ITEMS
 from plait.flow.matrices import combinations, name_of
-from plait.flow.model import CONTROLS, Argv, Ask, FlowTask, Group, Http, Matrix, PythonCall, Script
-from plait.flow.scopes import Scope
+from plait.flow.model import (
+    CONTROLS,
+    Argv,
+    Ask,
+    Assign,
+    Delay,
+    FlowTask,
+    Gate,
+    Group,
+    Http,
+    Layout,
+    Matrix,
+    NodeCall,
+    PythonCall,
+    Script,
+)  # fmt: skip
+from plait.flow.scopes import Around, Scope
 from plait.flow.templates import Template, holds_template, templates_of
 from plait.flow.values import detached, filled, holds, join_items, shown
-
-MOST_ITEMS = 100_000
-"""Items of one foreach, combinations of one matrix."""
 
 MOST_TASKS = 1_000_000
 """Tasks of one run of a file, those that others grow included."""
 
 STEPS_AN_ITEM = 30
 """Of expressions that are worked out for many tasks at once, so many steps more for each."""
+
+LEFT = "left"
+"""On record of an item that grew nothing: the place of the one before it that had said `break`. Whether it had depends on who was faster."""
 
 EACH = frozenset(("item", "index", "matrix"))
 
@@ -46,8 +63,12 @@ class Tasks(Work):
         around: Scope,
         cleanups: Mapping[str, FlowTask] | None = None,
         known: Any = None,
+        layout: Layout | None = None,
+        outputs: Mapping[str, Template] | Template | None = None,
     ) -> None:
+        self._outputs = outputs
         self._known = known  # what is kept of how they came to be
+        self._layout = layout
         self._tasks = [*tasks.values(), *(cleanups or {}).values()]
         self._around = around
         self.place = {key: at for at, key in enumerate((*tasks, *(cleanups or ())))}
@@ -59,14 +80,23 @@ class Tasks(Work):
             from plait.approving import Revised  # few files ask
 
             self._suspects = frozenset((Revised,))
+        if layout is not None and layout.gates:
+            from plait.flow.script.gates import SentBack
+
+            self._suspects = frozenset((SentBack,))
         self.filed = [
             at
             for at, task in enumerate(self._tasks)
             if task.wants is not None and task.wants.names_files and task.foreach is None
         ]
 
-    def join(self, table: Table, rows: range) -> dict[str, Any]:
-        """The value of a group of these tasks."""
+    def join(self, table: Table, rows: range) -> Any:
+        """The value of a group of these tasks: by their keys, or what it says; in FlowScript that of the one that was executed last."""
+        if self._layout is not None:
+            return last_output(self._tasks, table, rows)
+        if self._outputs is not None:
+            scope = self.scope(table, rows.start)
+            return scope.around.hidden(outputs_of(self._outputs, scope))
         return {
             key: table.values[rows.start + at] if table.status[rows.start + at] == SUCCEEDED else None
             for key, at in self.place.items()
@@ -81,16 +111,22 @@ class Tasks(Work):
             calls=self,  # type: ignore[arg-type]
             keys=list(self.place),
             needs=needs if any(needs) else None,
-            policies=[task.whole if task.whole is not None else task.policy for task in self._tasks],
+            policies=[self._policy(task) for task in self._tasks],
             controls=[at for at, task in enumerate(self._tasks) if task.is_control],
             conditional=[
                 at
                 for at, task in enumerate(self._tasks)
-                if task.when is not None or (task.wants is not None and task.foreach is None and self._decides(at))
+                if task.when is not None
+                or (task.wants is not None and task.foreach is None and self._decides(at))
+                or (self._layout is not None and at > self._layout.first_exit)
             ],
             cleanups=range(self.members, len(self._tasks)),
             repairs=[at for at, task in enumerate(self._tasks) if task.on_error is not None and task.foreach is None],
         )
+
+    def _policy(self, task: FlowTask) -> Policy:
+        policy = task.whole if task.whole is not None else task.policy
+        return tuned(policy, task, self._around) if task.late else policy
 
     def growth(self) -> Growth:
         """The tasks as what a group grows."""
@@ -99,8 +135,16 @@ class Tasks(Work):
     def snapshot(self) -> Any:
         return self._known
 
+    @property
+    def around(self) -> Around:
+        """What the tasks of the file share."""
+        return self._around.around
+
     def begins(self, run_id: str, name: str) -> None:
-        self._around.around.run.update(id=run_id, name=name)
+        run = self._around.around.run
+        run["id"] = run_id
+        if self._layout is None:
+            run["name"] = name
 
     def _decides(self, place: int) -> bool:
         """Is something of the task worked out once its needs are met?"""
@@ -133,18 +177,27 @@ class Tasks(Work):
         return _shape_of_repair(self._tasks[place], self._around)
 
     def repair(self, place: int, failure: Try, table: Table, first: int) -> Growth:
-        return _grow_repair(self._tasks[place], failure, self.scope(table, first))
+        return _grow_repair(self._tasks[place], failure, self._at(place, table, first))
 
     def scope(self, table: Table, first: int) -> Scope:
         """What names stand for in these tasks, the first of which is in row `first`."""
         return self._around.inside(table, first, self.place)
+
+    def _at(self, place: int, table: Table, first: int) -> Scope:
+        """The same, for one of them."""
+        return self.scope(table, first).standing(place, self._tasks[place])
 
     @property
     def suspects(self) -> Container[type]:  # type: ignore[override]
         return self._suspects
 
     def check(self, place: int, value: Any, table: Table, first: int) -> Growth | None:
-        return self._revision(place, value.feedback, table, first) if type(value).__name__ == "Revised" else None
+        match type(value).__name__:
+            case "Revised":
+                return self._revision(place, value.feedback, table, first)
+            case "SentBack":
+                return self._sent_back(place, value.goto, table, first)
+        return None
 
     def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
         known, task = regrowth.snapshot, self._tasks[place]
@@ -152,6 +205,8 @@ class Tasks(Work):
             return self.children(place, table, first)
         if "feedback" in known:
             return self._revision(place, str(known["feedback"]), table, first)
+        if "goto" in known:
+            return self._sent_back(place, str(known["goto"]), table, first)
         return self._grown_again(task, known, table, first + place, first)
 
     def grown_again(self, place: int, table: Table, first: int, chosen: Chosen) -> Growth:
@@ -164,7 +219,7 @@ class Tasks(Work):
         return self._grown_again(task, known, table, first + place, first)
 
     def _grown_again(self, task: FlowTask, known: Mapping[str, Any], table: Table, row: int, first: int) -> Growth:
-        scope = self.scope(table, first)
+        scope = self._at(row - first, table, first)
         if task.foreach is not None:
             return Items(task, list(known.get("items", ())), scope, list(known.get("keys", ()))).growth()
         return blocks.regrown(_made, task, scope, known, table, row)
@@ -186,19 +241,40 @@ class Tasks(Work):
 
         return Growth(work.batch(), approved)
 
+    def _sent_back(self, place: int, goto: str, table: Table, first: int) -> Growth:
+        """What a checkpoint wants run again: the siblings from `goto` on, and behind them the checkpoint itself."""
+        layout = self._layout
+        assert layout is not None
+        start = self.place[goto]
+        again = {task.key: task for task in self._tasks[start : place + 1]}
+        scope = self._at(place, table, first).of(Group(again, layout=layout.part(start, place + 1)))
+        scope.round += 1
+        work = Tasks(again, scope, known={"goto": goto}, layout=layout.part(start, place + 1))
+
+        def answered(table: Table, rows: range) -> Any:
+            return table.values[rows.stop - 1]
+
+        return Growth(work.batch(), answered)
+
     def call(self, place: int, table: Table, first: int) -> Call:
-        return _call(self._tasks[place], self.scope(table, first))
+        task = self._tasks[place]
+        if isinstance(task.body, Delay):
+            return delay_of(task.body, self._at(place, table, first), table, first + place)
+        return _call(task, self._at(place, table, first))
 
     def decide(self, place: int, table: Table, first: int) -> bool:
-        return holds(self._tasks[place].when, self.scope(table, first))
+        scope = self._at(place, table, first)
+        if self._layout is not None and (scope.jumped() or scope.passed_over()):
+            return False
+        return holds(self._tasks[place].when, scope)
 
     def wants(self, place: int, table: Table, first: int) -> Wanted | None:
         task = self._tasks[place]
-        return None if task.foreach is not None else _wanted(task, self.scope(table, first))
+        return None if task.foreach is not None else _wanted(task, self._at(place, table, first))
 
     def children(self, place: int, table: Table, first: int) -> Growth:
         task = self._tasks[place]
-        scope = self.scope(table, first)
+        scope = self._at(place, table, first)
         if task.foreach is None:
             return _with_room(task, blocks.grown(_made, task, scope, table, first + place), table)
         return _with_room(task, Items(task, items_of(task, task.foreach, scope), scope).growth(), table)
@@ -209,7 +285,8 @@ class Tasks(Work):
     def inside(self, place: int, snapshot: Any = None) -> tuple[Work, Join] | None:
         task = self._tasks[place]
         if task.foreach is not None:
-            return Items(task, [], self._around), join_items
+            items = Items(task, [], self._around)
+            return items, items.join
         return blocks.inside(_made, task, self._around, snapshot)
 
     def identities(self) -> list[str]:
@@ -231,7 +308,33 @@ def _with_room(task: FlowTask, growth: Growth, table: Table) -> Growth:
 
 
 def _made(group: Group, scope: Scope, known: Any = None) -> Tasks:
-    return Tasks(group.tasks, scope, group.cleanups, known)
+    return Tasks(group.tasks, scope.of(group), group.cleanups, known, group.layout, group.outputs)
+
+
+def outputs_of(outputs: Mapping[str, Template] | Template, scope: Scope) -> Any:
+    """What a run or a group gives, as it says."""
+    if isinstance(outputs, Template):
+        return outputs.value(scope)
+    return {name: template.value(scope) for name, template in outputs.items()}
+
+
+def last_output(tasks: Sequence[FlowTask], table: Table, rows: range) -> Any:
+    """The output of the node that was executed last, in the order of the file; null where none was, or that one failed as it may."""
+    for row, task in zip(reversed(rows), reversed(tasks), strict=True):
+        if table.status[row] != SKIPPED and not task.passes_on:
+            return table.values[row] if table.status[row] == SUCCEEDED else None
+    return None
+
+
+def tuned(policy: Policy, task: FlowTask, scope: Scope) -> Policy:
+    """A policy, with the options that are templates worked out.
+
+    Raises:
+        UsageError: for what cannot be such an option.
+    """
+    from plait.flow.script.options import with_options  # only FlowScript has them
+
+    return with_options(policy, {name: template.value(scope) for name, template in task.late.items()}, task.key)
 
 
 class Items(Work):
@@ -244,10 +347,17 @@ class Items(Work):
         self._named = keys
         self.policy = task.policy
         self._budget = Budget(STEPS_AN_ITEM * len(items))
+        self._ended = blocks.ended_at(task)
         self.filed = range(len(items)) if task.wants is not None and task.wants.names_files else ()
 
     def growth(self) -> Growth:
-        return Growth(self._batch(self._keys()), join_items)
+        return Growth(self._batch(self._keys()), self.join)
+
+    def join(self, table: Table, rows: range) -> list[Any]:
+        """What the items gave, up to the one that said `break`."""
+        if self._ended is None or not rows:
+            return join_items(table, rows)
+        return join_items(table, rows[: self._ended(table, rows) + 1])
 
     def snapshot(self) -> Any:
         """Items that asked for the time, or for chance, are kept: they would be others now."""
@@ -282,9 +392,7 @@ class Items(Work):
     def _at(self, place: int) -> Scope:
         """What names stand for in one item; of those that an earlier process had, and that are not known, it is null."""
         item = self._items[place] if place < len(self._items) else None
-        if isinstance(self._task.foreach, Matrix):
-            return self._scope.at(matrix=item, index=place)
-        return self._scope.at(item=item, index=place)
+        return self._scope.at_item(self._task, item, place)
 
     def files(self, place: int) -> RawFiles | None:
         return _files(self._task, self._at(place).sharing(self._budget), ())
@@ -338,15 +446,25 @@ class Items(Work):
         return _wanted(self._task, self._at(place))
 
     def children(self, place: int, table: Table, first: int) -> Growth:
+        if self._ended is not None and (end := self._ended(table, range(first, first + len(self._items)))) < place:
+            return blocks.nothing(_made, {LEFT: end})
+        return self._grown(place, table, first)
+
+    def _grown(self, place: int, table: Table, first: int) -> Growth:
         return _with_room(self._task, blocks.grown(_made, self._task, self._at(place), table, first + place), table)
 
     def regrow(self, place: int, table: Table, first: int, regrowth: Regrowth) -> Growth:
         if regrowth.snapshot is None:
-            return self.children(place, table, first)
+            return self._grown(place, table, first)
+        if LEFT in regrowth.snapshot:
+            return blocks.nothing(_made, regrowth.snapshot)
         return blocks.regrown(_made, self._task, self._at(place), regrowth.snapshot, table, first + place)
 
     def grown_again(self, place: int, table: Table, first: int, chosen: Chosen) -> Growth:
-        if chosen.snapshots[0] is None:
+        snapshot = chosen.snapshots[0]
+        if snapshot is not None and LEFT in snapshot and chosen.stands(snapshot[LEFT]):
+            return blocks.nothing(_made, snapshot)
+        if snapshot is None or LEFT in snapshot:
             return self.children(place, table, first)
         known = blocks.again(self._task, chosen)
         return blocks.regrown(_made, self._task, self._at(place), known, table, first + place)
@@ -400,6 +518,8 @@ def items_of(task: FlowTask, foreach: Template | list[Any] | Matrix, scope: Scop
         items = combinations(axes, include, exclude, MOST_ITEMS)
     else:
         items = filled(foreach, scope)
+        if items is None and isinstance(task.body, Group) and task.body.layout is not None:
+            items = []  # nothing has no items, in FlowScript
         if not isinstance(items, (list, tuple)):
             raise UsageError(f"foreach of task {task.key!r} needs a list, and was given {shown(items)}")
         items = list(items)
@@ -501,6 +621,14 @@ def _shape_of_repair(task: FlowTask, scope: Scope) -> Foreseen | None:
 # -- calls
 
 
+def delay_of(body: Delay, scope: Scope, table: Table, row: int) -> Call:
+    """A pause without a slot: the first try asks to be called later, the next one is the end of it. What is due when is on record."""
+    from plait.flow.script.running import over, paused
+
+    had = any(isinstance(each.error, RetryAfter) for each in table.history.get(row, ()))
+    return ("async", over, (), None) if had else ("async", paused, (body.seconds_of(scope),), None)
+
+
 def _call(task: FlowTask, scope: Scope) -> Call:
     body = task.body
     match body:
@@ -513,6 +641,10 @@ def _call(task: FlowTask, scope: Scope) -> Call:
             return "async", request, (), {**fixed, **filled(dict(given), scope)}
         case Ask():
             return _question(body, scope)
+        case NodeCall() | Assign() | Gate():
+            from plait.flow.script.running import call_of  # YAML has none
+
+            return call_of(task, scope)
     assert isinstance(body, (Script, Argv))
     env = {**scope.env, **{name: template.text(scope) for name, template in body.env.items()}}
     cwd = body.cwd.text(scope) if body.cwd is not None else None

@@ -20,7 +20,7 @@ from plait._core.questions import TIMED_OUT as NOBODY
 from plait._core.scheduler import Scheduler
 from plait._core.states import FINAL, PENDING, READY, RUNNING, STATUSES, SUCCEEDED, WAITING, Status
 from plait._core.table import NONE, Move
-from plait.errors import PlaitError, RetryAfter, TaskInterrupted, TaskTimedOut
+from plait.errors import ChildFailed, Declined, PlaitError, Rejected, RetryAfter, TaskInterrupted, TaskTimedOut
 from plait.testing.others import Others
 
 
@@ -133,6 +133,9 @@ class Books:
         self.ready: dict[int, tuple[int, int]] = {}  # ready tasks: aged level, and in which order they got so
         self.was_ready: dict[int, tuple[int, int]] = {}  # the same of every task, the last time
         self.ticket = 0
+        self.under_way: dict[int, set[int]] = {}  # by the parent: its children that a width lets be under way
+        self.in_line: dict[int, list[int]] = {}  # and those that wait for one of them to end
+        self.were_in_line: set[int] = set()
         self.first = 0
         self.units: dict[tuple[str, int, float], list[Units]] = {}  # by rate
         self.shut: dict[tuple[str, int, float], float] = {}
@@ -293,7 +296,13 @@ class Books:
             self.ticket += 1
             # Worth 60 s of waiting is each level, in steps of a second.
             aged = math.floor((move.at - self.table.policies[task].priority * 60.0) / 1.0)
-            self.ready[task] = self.was_ready[task] = (aged, self.ticket)
+            self.was_ready[task] = (aged, self.ticket)
+            if self.begins_at_once(task):
+                self.ready[task] = self.was_ready[task]
+        elif move.new == READY:
+            self.begins_at_once(task)
+        elif move.new == RUNNING and task in self.in_line.get(self.table.parent(task), ()):
+            self.wrong(f"{key} begins, and as many of its siblings are under way as may be (A4)")
         if move.old == PENDING and move.new == READY and self.is_cleanup(task):
             self.check_last(move)
         begins = move.new == RUNNING and not control and task not in self.was_lent
@@ -303,6 +312,7 @@ class Books:
     def _see_end(self, move: Move) -> None:
         task = move.task
         self.final[task] = move.new
+        self.follow(task)
         self.given_up(task, move.at)
         timeout = self.table.policies[task].timeout
         ran = self.ran_s.get(task, 0.0)
@@ -315,6 +325,46 @@ class Books:
             and not control
         ):
             self.wrong(f"{self.table.key(task)} succeeded after {ran} s with a timeout of {timeout} s (C9)")
+
+    def begins_at_once(self, task: int) -> bool:
+        """A task got ready: is it one that need not wait for its siblings?"""
+        parent = self.table.parent(task)
+        batch, place = self.table.batch_of(task)
+        most = None if parent == NONE else self.table.policies[parent].width
+        under_way = self.under_way.setdefault(parent, set())
+        if most is None or batch.is_repair or place in batch.cleanups or task in under_way:
+            return True
+        if len(under_way) < most:
+            under_way.add(task)
+            return True
+        self.in_line.setdefault(parent, []).append(task)
+        self.were_in_line.add(task)
+        return False
+
+    def follow(self, task: int) -> None:
+        """A task is final: those that waited for it begin, in the order in which they got ready."""
+        parent = self.table.parent(task)
+        under_way, line = self.under_way.get(parent, set()), self.in_line.get(parent, [])
+        if task in line:
+            line.remove(task)
+        under_way.discard(task)
+        while line and len(under_way) < (self.table.policies[parent].width or 0):
+            following = line.pop(0)
+            under_way.add(following)
+            if not self.table.odd[following] & CONTROL:
+                self.ready[following] = self.was_ready[following]
+
+    def check_widths(self) -> None:
+        """A4, D4: who holds no slot and need not wait for its siblings is at work."""
+        for under_way in self.under_way.values():
+            for task in under_way:
+                if self.table.odd[task] & CONTROL and self.table.status[task] == READY:
+                    self.wrong(f"{self.table.key(task)} waits, and there is room for it among its siblings (A4)")
+
+    def comes_first(self, other: int, task: int) -> bool:
+        """Was `other` to start before `task`? Of one level those that waited for siblings stand where they do."""
+        mine, place = self.was_ready[task], self.was_ready[other]
+        return place < mine and (place[0] < mine[0] or not {task, other} & self.were_in_line)
 
     def check_last(self, move: Move) -> None:
         """A cleanup begins when everything else of its run or group is over."""
@@ -395,6 +445,7 @@ class Books:
         ended = table.failures[task].error if task in table.failures else table.errors.get(task)
         if (
             ended is error
+            and not isinstance(error, Rejected)
             and tries < table.policies[task].retry.attempts
             and self.scheduler.halt_reason is None
             and not self.parents(task)
@@ -473,16 +524,15 @@ class Books:
 
     def check_order(self, task: int) -> None:
         """Nobody who might have started was passed over: a higher level first, then the one that waited longer."""
-        mine = self.was_ready[task]
         wants = {what for what, _, _ in self.uses(task)} | self.paths(task) | set(map(id, self.watchers(task)))
         if not self.goes_on(task, self.table.attempts(task)):
             wants |= set(self.table.policies[task].rate_limit)
-        for other, place in self.ready.items():
+        for other in self.ready:
             if other in self.scheduler.lent or {other, task} <= self.was_lent:
                 continue  # somebody at work has it; those that come back at different times have lost their order
             if other in self.was_lent and wants:
                 continue  # and so have those that come back from a limit
-            if place < mine and not self.time_alone():
+            if self.comes_first(other, task) and not self.time_alone():
                 full = self.full_for(other)
                 if not full and not self.stands_behind(other):
                     self.wrong(f"{self.table.key(task)} started before {self.table.key(other)} (B2)")
@@ -582,8 +632,10 @@ class Books:
 
     def stands_behind(self, task: int) -> bool:
         """Does somebody before it in the order wait for something that it wants, too?"""
-        mine, wants = self.ready[task], self.wants(task)
-        return any(place < mine and wants & self.wants(other) for other, place in self.ready.items())
+        wants = self.wants(task)
+        return any(
+            not self.comes_first(task, other) and other != task and wants & self.wants(other) for other in self.ready
+        )
 
     def wants(self, task: int) -> set[Any]:
         """Everything that a task may have to wait for beside a slot."""
@@ -676,7 +728,7 @@ class Books:
                 self.wrong(f"{table.key(task)} was to clean up, and was {end}")
             failed = end in _FAILED and not table.policies[task].allow_failure
             whole = self.scheduler.status() if parent == NONE else STATUSES[final[parent]]
-            if failed and whole == "succeeded":
+            if failed and whole == "succeeded" and not self.insisted:  # else it was a task like all others
                 self.wrong(f"{table.key(task)} {end}, and what it cleaned up after {whole}")
 
     def check_all_repaired(self) -> None:
@@ -686,7 +738,9 @@ class Books:
             batch, place = table.batch_of(task)
             alone = table.parent(task) == NONE and not any(map(self.is_cleanup, table.children(task)))
             started = table.attempts(task) > 0
-            if place in batch.repairs and alone and started and STATUSES[end] in _FAILED and task not in table.failures:
+            refused = isinstance(self.root(task), Rejected)
+            failed = STATUSES[end] in _FAILED and not refused
+            if place in batch.repairs and alone and started and failed and task not in table.failures:
                 self.wrong(f"{table.key(task)} {STATUSES[end]}, and its on_error did not run")
 
     def check_repaired(self, task: int) -> None:
@@ -714,11 +768,30 @@ class Books:
                 self.wrong(f"the first cause {self.table.key(cause)} ended {STATUSES[self.final[cause]]}")
             if cause in self.table.repairs.values():
                 self.wrong(f"the first cause is {self.table.key(cause)}")
+            self.check_declined(cause)
         elif self.scheduler.halt_reason is None:
             for task, state in self.final.items():
                 policy = self.table.policies[task]
                 if self.table.parent(task) == NONE and STATUSES[state] in _FAILED and not policy.allow_failure:
                     self.wrong(f"{self.table.key(task)} {STATUSES[state]}, and nobody is to blame")
+
+    def root(self, task: int) -> BaseException | None:
+        """The error at the bottom of that of a task."""
+        error = self.table.errors.get(task)
+        return error.root if isinstance(error, ChildFailed) else error
+
+    def check_declined(self, cause: int) -> None:
+        """Who said no at a gate ended nothing else, and is to blame where nothing else failed (A18)."""
+        declined = isinstance(self.root(cause), Declined)
+        halted, status = self.scheduler.halt_reason, self.scheduler.status()
+        if declined and halted in ("failure", "rejected"):
+            self.wrong(f"the run was ended ({halted}) by {self.table.key(cause)}, which was declined")
+        if halted is None and declined != (status == "rejected"):
+            self.wrong(f"the run is {status}, and its first cause was{'' if declined else ' not'} declined")
+        for task, state in self.final.items() if declined and halted is None else ():
+            mine = self.table.parent(task) == NONE and not self.table.policies[task].allow_failure
+            if mine and STATUSES[state] in _FAILED and not isinstance(self.root(task), Declined):
+                self.wrong(f"{self.table.key(task)} failed, and {self.table.key(cause)} is the first cause")
 
     def counts(self, task: int) -> bool:
         policy = self.table.policies[task]

@@ -76,6 +76,8 @@ class Recorder:
 
     max_tasks_per_worker: int | None = None
     shows_output = False
+    redactor = None
+    hidden = ()
     used = 0
     patient = False
     unfinished = 0

@@ -50,7 +50,7 @@ from plait._core.scheduler import NOT_BEGUN, OF_REPAIR, Scheduler, Turn
 from plait._core.states import FINAL, RUNNING, STATUSES, SUCCEEDED, RunStatus, Status
 from plait._core.table import NONE, Move
 from plait._engine.files import check_files
-from plait.errors import Rejected, RetryAfter
+from plait.errors import Declined, Rejected, RetryAfter
 from plait.testing.books import Books, Live, Units
 from plait.testing.others import Others
 
@@ -71,10 +71,12 @@ class Likelihood:
     gives_up: float = 0.0  # an attempt that asked does not wait for the answer
     unwanted: float = 0.0  # a task is cancelled by a person, at some moment
     rejects: float = 0.0  # an attempt that fails does so for a person said no
+    declines: float = 0.0  # or for a person said no at a gate
     holds: float = 0.7  # a `when`
     cancels: float = 0.0  # the whole run, at some moment
     insists: float = 0.3  # and, where it was, once more
     cleans: float = 0.0  # what is grown has tasks that clean up
+    narrows: float = 0.0  # what may grow may have few of its children under way at once
     pauses: float = 0.0  # the whole run, for a while
     lends: float = 0.0  # whoever is at work is given another task, for afterwards
     later: float = 0.0  # an attempt ends by asking to be called later
@@ -195,6 +197,7 @@ class _Play:
         self.scheduler = make(rules, 0.0, record_moves=True)
         self.journal = journalled(self.scheduler)
         self.table = self.scheduler.table
+        self.apart = random.Random(f"apart {seed}")  # drawn apart: the other draws stay those that were looked at
         self.due: list[tuple[float, float, int, Callable[[], None]]] = []
         self.count = 0
         self.old: list[tuple[int, int]] = []
@@ -286,6 +289,7 @@ class _Play:
             return
         self.people()
         check(scheduler)
+        self.books.check_widths()
         self.books.check_work_conserved()
         self.books.check_silence()
 
@@ -410,6 +414,9 @@ class _Play:
             error = ValueError(f"{key} failed") if stopped != NOT_BEGUN and self.chance(self.likely.fails) else None
             if error is not None and self.chance(self.likely.rejects):
                 error = Rejected(f"{key} is not wanted")
+            declines = self.likely.declines
+            if error is not None and declines and self.apart.random() < declines:
+                error = Declined(f"{key} is not wanted")
         if self.chance(self.likely.spends):
             self.spend(live.task)
         if error is None and not stopped and self.chance(self.likely.grows) and self.grown < 40:
@@ -573,6 +580,7 @@ class _Play:
         if size > 1 and self.chance(self.likely.cleans):
             last = range(self.dice.randint(1, size - 1), size)
             policies[last.start :] = [of_cleanup(each, joined=False) for each in policies[last.start :]]
+        policies = self.narrowed(policies)
         repairs = [at for at in range(size) if self.chance(self.likely.cleans / 2)]
         controls = [at for at in range(size) if self.chance(self.likely.cleans / 4)]
         batch = Batch(
@@ -591,6 +599,14 @@ class _Play:
                 watched.ends_with(live.task, True, self.now)
             self.books.see_moves()
         self.pass_on(live)
+
+    def narrowed(self, policies: Sequence[Policy]) -> list[Policy]:
+        """The same, some of them with a width."""
+        likely, dice = self.likely.narrows, self.apart
+        return [
+            each.but(width=dice.choice([1, 1, 2, 3])) if likely and dice.random() < likely else each
+            for each in policies
+        ]
 
     def obey(self, command: Command) -> None:
         if isinstance(command, (Settle, Vacated, Diagnosed)):
@@ -668,7 +684,7 @@ class _Play:
         size = self.dice.choice([0, 1, 1, 2])
         self.grown += max(1, size)
         keys = [f"r{len(self.table.grown(task))}.{at}" for at in range(size)]
-        policies = [self.dice.choice(_CHILD_POLICIES) for _ in range(size)]
+        policies = self.narrowed([self.dice.choice(_CHILD_POLICIES) for _ in range(size)])
         controls = [at for at in range(size) if self.chance(self.likely.cleans / 4)]
         self.scheduler.grew(task, Batch(size, calls=keys, keys=keys, policies=policies, controls=controls), self.now)
 
