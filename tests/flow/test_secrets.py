@@ -175,6 +175,9 @@ class TestCanaries:
     def test_no_secret_is_on_disk_or_told_by_anything(self, canaries: Path, display: list[str]) -> None:
         """S30, S32: eight encodings and more, through every way in; nothing of it in any file or output, and no hash without a key."""
         done = cli(canaries, "run", "flow.yaml", *display)
+        while done.returncode == 3:  # all else was over before the time for an answer
+            assert shown_in(done.stdout) == shown_in(done.stderr) == []
+            done = cli(canaries, "resume", "last", *display)
         assert done.returncode == 0, done.stderr.decode()
         assert shown_in(done.stdout) == shown_in(done.stderr) == []
         assert b"[REDACTED]" in done.stdout + done.stderr

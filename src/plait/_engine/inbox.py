@@ -123,6 +123,8 @@ class Inbox:
                 value, which = _meant(note.data)
                 driver.desk.answer(str(note.key), value, note.by, which)
             case "cancel" if note.key is None:
+                if driver.scheduler.finished:  # its end is on its way to the record
+                    raise UsageError(f"run {driver.id} is over ({driver.scheduler.status}): it cannot be cancelled")
                 driver.cancel()
             case "cancel":
                 driver.cancel_task(str(note.key), note.by)
