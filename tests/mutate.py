@@ -1479,6 +1479,11 @@ MUTATIONS = [
     Mutation('D4 A4', 'the limit of a parallel is not kept', 'flow/script/elements/parallels.py', '        part.policy = part.policy.but(width=most)\n', '        pass\n', 'flow/script/test_limits.py::TestLimits::test_the_next_one_starts_the_moment_one_ends[parallel]'),
     Mutation('A4', 'a limit that is worked out is none', 'flow/script/options.py', '            changes[name] = whole(value, what)\n', '            pass\n', 'flow/script/test_limits.py::TestLimits::test_the_next_one_starts_the_moment_one_ends[late]'),
     Mutation('D4', 'the limit of the run is not kept', 'flow/script/reader.py', '{"max_concurrency": front.concurrency,', '{"max_concurrency": front.concurrency + 1,', 'flow/script/test_limits.py::TestNesting::test_five_deep_at_a_limit_of_one_nothing_waits_for_itself[if]'),
+    Mutation("D2", "what a program registers is not looked up", "nodes/registry.py", "    if name in _registered:\n", "    if False:\n", "nodes/test_registry.py::TestRegistered::test_a_class_of_the_program_runs_its_nodes"),
+    Mutation("D2", "a name stands for the class that came last", "nodes/registry.py", "        if before is not None and (before", "        if False and (before", "nodes/test_registry.py::TestRegistered::test_a_name_stands_for_one_class"),
+    Mutation("D2", "packages bring no types along", "nodes/registry.py", "    point = _installed().get(name) if load else None\n", "    point = None\n", "nodes/test_registry.py::TestInstalled::test_a_package_brings_types_by_entry_points"),
+    Mutation("D2 S18", "types of packages are imported when a file is read", "nodes/registry.py", "    point = _installed().get(name) if load else None\n", "    point = _installed().get(name)\n", "nodes/test_registry.py::TestInstalled::test_nothing_of_it_is_imported_before_a_run"),
+    Mutation("D2", "types are loaded when their nodes run", "flow/script/flows.py", "                loaded(name)\n", "                pass\n", "nodes/test_registry.py::TestInstalled::test_what_cannot_be_loaded_is_told_before_the_first_node"),
 ]  # fmt: skip
 
 
